@@ -1,0 +1,101 @@
+"""The contract between a method and the harness."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from torch import nn
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Backbone(nn.Module):
+    """The encoder that is kept after pretraining.
+
+    ``forward`` maps images (n, 3, side, side) to representations (n, ``dim``).
+
+    Attributes:
+        dim: size of the representation.
+        stem: the first convolution with its normalisation and activation, before any pooling; its output is
+            the map that methods with local objectives hook.
+    """
+
+    dim: int
+    stem: nn.Module
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a method may know about the run it takes part in.
+
+    Attributes:
+        classes: number of classes of the data set.
+        images: number of images it is pretrained on.
+        side: height and width of a view, in pixels.
+        steps: number of optimiser steps of the whole pretraining.
+        seed: the run's trial, for what a method draws at random outside ``forward``.
+    """
+
+    classes: int
+    images: int
+    side: int
+    steps: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One step's input.
+
+    Attributes:
+        views: (k·b, 3, side, side), normalised; view v of image i is row v·b + i.
+        index: (b,) positions of the images in the pretraining split, int64.
+        labels: (b,) classes, int64; None unless the method declares ``uses_labels``.
+    """
+
+    views: Tensor
+    index: Tensor
+    labels: Tensor | None = None
+
+
+class Method(nn.Module):
+    """A self-supervised objective: its heads, its loss, the views it wants. No data, no loop, no device code.
+
+    A subclass lists its options with the paper's defaults in a nested frozen dataclass ``Options`` (literals only;
+    raise ``ValueError`` in ``__post_init__`` for what cannot work), builds its heads in ``__init__`` and returns its
+    loss from ``forward``. What it must remember lies in parameters and buffers: a checkpoint is its ``state_dict``.
+
+    Attributes:
+        backbone: the encoder; shared weights at the start for every method of a trial.
+        options: this run's options.
+        setting: facts about the run.
+    """
+
+    uses_labels: ClassVar[bool] = False
+
+    @dataclass(frozen=True)
+    class Options:
+        """No options."""
+
+    def __init__(self, backbone: Backbone, options: Any, setting: Setting) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.options = options
+        self.setting = setting
+
+    @classmethod
+    def views(cls, options: Any) -> tuple[str, ...]:  # noqa: ARG003 - most methods want two whatever their options
+        """The views it wants of every image, by the names of the protocol's recipes; none means no pretraining."""
+        return ("standard", "standard")
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """The loss of one batch under ``"loss"``, and any scalars worth logging beside it."""
+        raise NotImplementedError
+
+    def after_step(self, progress: float) -> None:
+        """Called after every optimiser step; ``progress`` runs from 0 to 1 over the pretraining."""
+
+    def before_epoch(self, epoch: int) -> None:
+        """Called before every epoch, counted from 0."""

@@ -1,0 +1,60 @@
+"""BYOL: predict what a slowly moving copy of the network makes of the other view."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from methods.base import Backbone, Batch, Method, Setting
+from methods.heads import mlp
+from methods.losses import negative_cosine
+from methods.momentum import MomentumCopy, cosine_to_one
+from methods.registry import register
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@register("byol")
+class BYOL(Method):
+    """BYOL (Grill et al., NeurIPS 2020, arXiv 2006.07733).
+
+    Deviation: both views go through each network in one pass, so that they share BatchNorm statistics.
+    """
+
+    @dataclass(frozen=True)
+    class Options:
+        """Options.
+
+        Attributes:
+            hidden: width of the hidden layer of projector and predictor.
+            output: width of the projection.
+            momentum: of the target network at the start, in [0, 1]; rises to 1 along a cosine.
+        """
+
+        hidden: int = 4096
+        output: int = 256
+        momentum: float = 0.996
+
+        def __post_init__(self) -> None:
+            if not 0 <= self.momentum <= 1:
+                raise ValueError(f"momentum must lie in [0, 1], not {self.momentum}")
+
+    def __init__(self, backbone: Backbone, options: Options, setting: Setting) -> None:
+        super().__init__(backbone, options, setting)
+        projector = mlp(backbone.dim, options.hidden, options.output)
+        self.online = nn.Sequential(backbone, projector)
+        self.predictor = mlp(options.output, options.hidden, options.output)
+        self.target = MomentumCopy(self.online)
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Sum of both directions: what one view predicts against the target's projection of the other."""
+        predictions = self.predictor(self.online(batch.views))
+        swapped = self.target(batch.views).roll(len(batch.index), dims=0)
+        return {"loss": 2.0 * negative_cosine(predictions, swapped)}
+
+    def after_step(self, progress: float) -> None:
+        """Let the target follow."""
+        self.target.follow(self.online, cosine_to_one(self.options.momentum, progress))

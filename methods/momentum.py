@@ -1,0 +1,43 @@
+"""The slowly moving copy of a network that bootstrap methods aim at."""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class MomentumCopy(nn.Module):
+    """An exponential moving average of a module's parameters; receives no gradient.
+
+    Only parameters are averaged. Like the online network it normalises by the statistics of its own batch, so its
+    running statistics play no part.
+
+    Args:
+        online: the module to follow; the copy starts equal to it.
+    """
+
+    def __init__(self, online: nn.Module) -> None:
+        super().__init__()
+        self.module = copy.deepcopy(online).requires_grad_(requires_grad=False)
+
+    @torch.no_grad()
+    def forward(self, *inputs: Tensor) -> Any:
+        """The copy's output, without gradient."""
+        return self.module(*inputs)
+
+    @torch.no_grad()
+    def follow(self, online: nn.Module, momentum: float) -> None:
+        """Move to ``momentum`` · copy + (1 - ``momentum``) · online."""
+        torch._foreach_lerp_(list(self.module.parameters()), list(online.parameters()), 1.0 - momentum)
+
+
+def cosine_to_one(start: float, progress: float) -> float:
+    """A momentum that rises from ``start`` to 1 along half a cosine (BYOL, section 3.2)."""
+    return 1.0 - (1.0 - start) * (math.cos(math.pi * progress) + 1.0) / 2.0

@@ -1,0 +1,21 @@
+"""The floor of every table: a backbone that is not trained."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from methods.base import Method
+from methods.registry import register
+
+
+@register("random")
+class RandomWeights(Method):
+    """Random weights: the freshly initialised backbone, evaluated as it is (lower anchor).
+
+    Its BatchNorm layers keep their untouched running statistics and so do nothing, as in Patacchiola & Storkey (2020).
+    """
+
+    @classmethod
+    def views(cls, options: Any) -> tuple[str, ...]:  # noqa: ARG003
+        """None: there is nothing to train."""
+        return ()

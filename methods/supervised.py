@@ -1,0 +1,41 @@
+"""The ceiling of every table: the same backbone trained with labels."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+from torch.nn import functional as F
+
+from methods.base import Backbone, Batch, Method, Setting
+from methods.registry import register
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@register("supervised")
+class Supervised(Method):
+    """Supervised: cross-entropy on the labels of the training split (upper anchor).
+
+    One lightly augmented view an image and one linear layer, as in Patacchiola & Storkey (2020). They score that layer;
+    here the frozen backbone is evaluated like every other method's.
+    """
+
+    uses_labels = True
+
+    def __init__(self, backbone: Backbone, options: Any, setting: Setting) -> None:
+        super().__init__(backbone, options, setting)
+        self.classifier = nn.Linear(backbone.dim, setting.classes)
+
+    @classmethod
+    def views(cls, options: Any) -> tuple[str, ...]:  # noqa: ARG003
+        """One view, cropped and flipped only."""
+        return ("light",)
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Cross-entropy and training accuracy."""
+        assert batch.labels is not None
+        logits = self.classifier(self.backbone(batch.views)).float()
+        accuracy = (logits.argmax(1) == batch.labels).float().mean()
+        return {"loss": F.cross_entropy(logits, batch.labels), "accuracy": accuracy}

@@ -1,0 +1,136 @@
+"""The backbones of Patacchiola & Storkey (2020), with the parameter counts of their code.
+
+All end in ReLU and global average pooling, so that representations are not negative and any image side will do.
+Convolutions are initialised from a normal distribution by fan-out (He et al. 2015).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch import nn
+from torch.nn import functional as F
+
+from methods.base import Backbone
+from protocols.backbones import register
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def convolution(width_in: int, width_out: int, size: int = 3, stride: int = 1) -> nn.Conv2d:
+    """A square convolution without bias that keeps the side, divided by ``stride``."""
+    layer = nn.Conv2d(width_in, width_out, size, stride, padding=size // 2, bias=False)
+    nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+    return layer
+
+
+def block(width_in: int, width_out: int, size: int = 3, stride: int = 1) -> nn.Sequential:
+    """Convolution, BatchNorm, ReLU."""
+    return nn.Sequential(
+        convolution(width_in, width_out, size, stride), nn.BatchNorm2d(width_out), nn.ReLU(inplace=True)
+    )
+
+
+class Conv4(Backbone):
+    """Four blocks of 8, 16, 32 and 64 channels, halved by average pooling after each but the last."""
+
+    dim = 64
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = block(3, 8)
+        self.body = nn.Sequential(
+            nn.AvgPool2d(2), block(8, 16), nn.AvgPool2d(2), block(16, 32), nn.AvgPool2d(2), block(32, 64)
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(n, 3, side, side) to (n, 64)."""
+        maps: Tensor = self.body(self.stem(images))
+        return maps.mean((2, 3))
+
+
+class BasicBlock(nn.Module):
+    """Two convolutions and a shortcut, which is a 1×1 convolution with BatchNorm where the shape changes."""
+
+    def __init__(self, width_in: int, width_out: int, stride: int) -> None:
+        super().__init__()
+        self.first = block(width_in, width_out, stride=stride)
+        self.second = nn.Sequential(convolution(width_out, width_out), nn.BatchNorm2d(width_out))
+        self.shortcut = nn.Sequential()
+        if stride != 1 or width_in != width_out:
+            self.shortcut = nn.Sequential(convolution(width_in, width_out, 1, stride), nn.BatchNorm2d(width_out))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, in, h, w) to (n, out, h / stride, w / stride)."""
+        return F.relu(self.second(self.first(x)) + self.shortcut(x))
+
+
+class ResNet(Backbone):
+    """A residual network of basic blocks.
+
+    Args:
+        stem: what comes before the first stage, without pooling.
+        pool: what follows the stem.
+        widths: channels of each stage.
+        depths: blocks of each stage; every stage but the first starts with stride 2.
+    """
+
+    def __init__(self, stem: nn.Module, pool: nn.Module, widths: tuple[int, ...], depths: tuple[int, ...]) -> None:
+        super().__init__()
+        self.stem = stem
+        self.pool = pool
+        self.dim = widths[-1]
+        blocks: list[nn.Module] = []
+        width = widths[0]
+        for stage, (out, depth) in enumerate(zip(widths, depths, strict=True)):
+            for place in range(depth):
+                blocks.append(BasicBlock(width, out, stride=2 if stage and not place else 1))
+                width = out
+        self.body = nn.Sequential(*blocks)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(n, 3, side, side) to (n, dim)."""
+        maps: Tensor = self.body(self.pool(self.stem(images)))
+        return maps.mean((2, 3))
+
+
+def cifar_resnet(depth: int) -> ResNet:
+    """A ResNet of 6·depth + 2 layers for small images."""
+    return ResNet(block(3, 16), nn.Identity(), (16, 32, 64), (depth,) * 3)
+
+
+@register("conv4")
+def conv4(name: str) -> Backbone:
+    """Conv-4: four small convolution blocks, 64 features, 24,648 parameters."""
+    del name
+    return Conv4()
+
+
+@register("resnet8")
+def resnet8(name: str) -> Backbone:
+    """ResNet-8 for small images, 64 features, 77,392 parameters."""
+    del name
+    return cifar_resnet(1)
+
+
+@register("resnet32")
+def resnet32(name: str) -> Backbone:
+    """ResNet-32 for small images, 64 features, 466,256 parameters."""
+    del name
+    return cifar_resnet(5)
+
+
+@register("resnet56")
+def resnet56(name: str) -> Backbone:
+    """ResNet-56 for small images, 64 features, 855,120 parameters."""
+    del name
+    return cifar_resnet(9)
+
+
+@register("resnet34")
+def resnet34(name: str) -> Backbone:
+    """ResNet-34 with the ImageNet stem (7×7 stride 2, max-pool), 512 features, 21,284,672 parameters."""
+    del name
+    pool = nn.MaxPool2d(3, stride=2, padding=1)
+    return ResNet(block(3, 64, 7, 2), pool, (64, 128, 256, 512), (3, 4, 6, 3))

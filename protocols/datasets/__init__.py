@@ -1,0 +1,13 @@
+"""Data sets: one class each, registered by name; all loaded whole as uint8 arrays."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from methods.registry import Registry
+
+if TYPE_CHECKING:
+    from protocols.datasets.base import Source
+
+registry: Registry[type[Source]] = Registry("dataset", package="protocols.datasets", group="bench.datasets")
+register = registry.register

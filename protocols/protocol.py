@@ -1,0 +1,224 @@
+"""A protocol: everything that is held fixed so that a comparison is fair. One TOML file each.
+
+A file has these tables; ``--set`` changes any value of them::
+
+    name, version, track, summary
+    [grid]            what a plain ``bench run --protocol NAME`` compares
+    [pretrain]        budget, batch, optimiser
+    [recipes.NAME]    how a view is made
+    [evaluations.NAME]  options of an evaluation
+    [methods.NAME]    options of a method; under ``pretrain`` what it changes of [pretrain]
+    [[when]]          the same tables, for one dataset, backbone or method only
+"""
+
+from __future__ import annotations
+
+import copy
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from protocols.parse import build
+from results.errors import RequestError, UnknownName
+
+PRESETS = Path(__file__).parent / "presets"
+
+Table = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Pretrain:
+    """How every method is trained.
+
+    Attributes:
+        epochs: budget in passes over the pretraining split; this or ``views``.
+        views: budget in augmented images seen, whatever number of them a method takes of an image.
+        batch: images a step; the last batch of an epoch may be smaller.
+        optimizer: ``lars`` leaves biases and norms out of adaptation and weight decay.
+        lr: peak learning rate.
+        momentum: of ``sgd`` and ``lars``.
+        weight_decay: L2 penalty; decoupled for ``adamw``.
+        schedule: of the learning rate, after the warm-up: ``step`` multiplies by 0.1 at each of ``milestones``.
+        milestones: fractions of the budget.
+        warmup: fraction of the budget over which the learning rate rises from 0.
+        precision: ``auto`` takes bfloat16 where it is measured to be faster.
+    """
+
+    epochs: float | None = None
+    views: int | None = None
+    batch: int = 128
+    optimizer: Literal["adam", "adamw", "sgd", "lars"] = "adam"
+    lr: float = 1e-3
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    schedule: Literal["constant", "cosine", "step"] = "constant"
+    milestones: tuple[float, ...] = (0.5, 0.75)
+    warmup: float = 0.0
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+
+    def __post_init__(self) -> None:
+        if (self.epochs is None) == (self.views is None):
+            raise ValueError("give a budget in epochs or in views, and not both")
+        for name in ("epochs", "views", "batch", "lr"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise ValueError(f"{name} must be above 0, not {value}")
+        if not 0 <= self.warmup < 1:
+            raise ValueError(f"warmup is a fraction of the budget, not {self.warmup}")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one view of an image is drawn; operations in this order, with torchvision's meaning and distributions.
+
+    Attributes:
+        size: side of the view in pixels; by default the data set's.
+        crop: area range of a random resized crop, as fractions of the image; none leaves it out.
+        ratio: its aspect ratio range, log-uniform.
+        interpolation: its resampling filter.
+        antialias: whether the filter widens where it shrinks.
+        pad: random crop at full side out of the image with zeros around it, as a fraction of the side.
+        flip: probability of a horizontal flip.
+        jitter: probability of the colour jitter, its four operations in random order.
+        brightness: factor in [1 - b, 1 + b].
+        contrast: likewise.
+        saturation: likewise.
+        hue: shift in [-h, h], of a full turn; ≤ 0.5.
+        grayscale: probability.
+        blur: probability of a Gaussian blur.
+        sigma: its standard deviation range in pixels.
+        solarize: probability of inverting what is brighter than one half.
+    """
+
+    size: int | None = None
+    crop: tuple[float, float] | None = None
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    antialias: bool = True
+    pad: float = 0.0
+    flip: float = 0.0
+    jitter: float = 0.0
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+    hue: float = 0.0
+    grayscale: float = 0.0
+    blur: float = 0.0
+    sigma: tuple[float, float] = (0.1, 2.0)
+    solarize: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("flip", "jitter", "grayscale", "blur", "solarize"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is a probability, not {getattr(self, name)}")
+        if self.crop is not None and not 0 < self.crop[0] <= self.crop[1]:
+            raise ValueError(f"crop is a range of area fractions, not {self.crop}")
+        if self.crop is not None and self.pad:
+            raise ValueError("crop and pad exclude each other")
+        if not 0 <= self.hue <= 0.5:
+            raise ValueError(f"hue must lie in [0, 0.5], not {self.hue}")
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What is compared when the command line does not say."""
+
+    methods: tuple[str, ...] = ()
+    datasets: tuple[str, ...] = ()
+    backbones: tuple[str, ...] = ("conv4",)
+    seeds: tuple[int, ...] = (0, 1, 2)
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """A protocol as its file states it.
+
+    Attributes:
+        name: of the protocol; part of a run's identity.
+        version: bumped by hand when the file comes to mean something else.
+        track: ``controlled`` shares everything between methods, ``recipe`` gives each its authors' settings.
+        summary: one line.
+        grid: defaults of the command line.
+        tables: ``pretrain``, ``recipes``, ``evaluations`` and ``methods``, as in the file.
+        when: conditions and the tables they change.
+    """
+
+    name: str
+    version: int
+    track: Literal["controlled", "recipe"]
+    summary: str
+    grid: Grid
+    tables: Table
+    when: tuple[tuple[Table, Table], ...] = field(default=())
+
+    def for_run(self, **run: str) -> Table:
+        """The tables as they hold for one ``dataset``, ``backbone`` and ``method``."""
+        tables = copy.deepcopy(self.tables)
+        for condition, change in self.when:
+            if all(run[key] == value for key, value in condition.items()):
+                merge(tables, change)
+        return tables
+
+
+CONDITIONS = ("dataset", "backbone", "method")
+SECTIONS = ("pretrain", "recipes", "evaluations", "methods")
+
+
+def merge(into: Table, change: Table) -> None:
+    """Lay ``change`` over ``into``, table by table, in place."""
+    for key, value in change.items():
+        if isinstance(value, dict) and isinstance(into.get(key), dict):
+            merge(into[key], value)
+        else:
+            into[key] = copy.deepcopy(value)
+
+
+def names() -> list[str]:
+    """The protocols that come with the project."""
+    return sorted(path.stem for path in PRESETS.glob("*.toml"))
+
+
+def load(name: str) -> Protocol:
+    """Read a protocol by name, or by the path of a TOML file.
+
+    Raises:
+        UnknownName: neither a known name nor a file.
+        RequestError: the file is not TOML, or says something a protocol does not have.
+    """
+    path = Path(name) if name.endswith(".toml") else PRESETS / f"{name}.toml"
+    if not path.is_file():
+        raise UnknownName("protocol", name, names())
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RequestError(f"{path}: {error}") from error
+    return from_tables(values, where=path.name)
+
+
+def from_tables(values: Table, where: str) -> Protocol:
+    """Make a protocol of a parsed file.
+
+    Raises:
+        RequestError: a key is unknown, missing or of the wrong type.
+    """
+    tables = {section: values.pop(section, {}) for section in SECTIONS}
+    when = tuple(split_condition(item, where) for item in values.pop("when", []))
+    protocol = build(Protocol, {**values, "tables": tables, "when": when}, where)
+    build(Pretrain, tables["pretrain"], f"{where}: pretrain")
+    for name, recipe in tables["recipes"].items():
+        build(Recipe, recipe, f"{where}: recipes.{name}")
+    return protocol
+
+
+def split_condition(item: Table, where: str) -> tuple[Table, Table]:
+    """The condition and the tables of one ``[[when]]``."""
+    condition = {key: value for key, value in item.items() if key in CONDITIONS}
+    change = {key: value for key, value in item.items() if key not in CONDITIONS}
+    unknown = sorted(set(change) - set(SECTIONS))
+    if not condition or unknown:
+        raise RequestError(
+            f"{where}: a [[when]] {'has unknown ' + unknown[0] if unknown else 'has no condition'}",
+            hint=f"it needs one of {', '.join(CONDITIONS)}, and tables of {', '.join(SECTIONS)}",
+        )
+    return condition, change

@@ -1,0 +1,162 @@
+"""From a protocol and the command line's changes to resolved runs. Never imports torch."""
+
+from __future__ import annotations
+
+import tomllib
+from typing import TYPE_CHECKING, Any
+
+from methods.registry import registry as methods
+from protocols.backbones import registry as backbones
+from protocols.datasets import registry as datasets
+from protocols.evaluate import registry as evaluations
+from protocols.parse import build, convert
+from protocols.protocol import Pretrain, Recipe, Table, merge
+from protocols.run import Part, Run
+from results.errors import RequestError, UnknownName, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from methods.source import Entry
+    from protocols.protocol import Protocol
+
+SHARED = ("pretrain", "recipes")
+
+
+def parse_changes(settings: Iterable[str]) -> Table:
+    """Nest the ``TARGET.KEY=VALUE`` of ``--set``; values are read as TOML, what is not TOML as text.
+
+    A target is ``pretrain``, ``recipes``, a method or an evaluation.
+
+    Raises:
+        RequestError: one of them is not of that form, or its target does not exist.
+    """
+    changes: Table = {}
+    for text in settings:
+        path, equals, value = text.partition("=")
+        keys = path.strip().split(".")
+        if not equals or len(keys) < 2 or not all(keys):
+            raise RequestError(f"--set {text!r}", hint="write it like simclr.temperature=0.2")
+        known = [*SHARED, *methods.names(), *evaluations.names()]
+        if keys[0] not in known:
+            raise UnknownName("target of --set", keys[0], known)
+        nested: Any = parse_value(value.strip())
+        for key in reversed(keys):
+            nested = {key: nested}
+        merge(changes, nested)
+    return changes
+
+
+def parse_value(text: str) -> Any:
+    """A TOML value, or the text itself."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def resolve(
+    protocol: Protocol,
+    *,
+    method: str,
+    dataset: str,
+    backbone: str,
+    seed: int,
+    changes: Table,
+    chosen: Sequence[str] = (),
+    plugins: Sequence[str] = (),
+) -> Run:
+    """Lay the protocol and the command line's changes over the plugins' defaults.
+
+    Args:
+        protocol: what is held fixed.
+        method: name of the method.
+        dataset: name of the data set.
+        backbone: name of the backbone.
+        seed: the trial.
+        changes: what :func:`parse_changes` returned.
+        chosen: names of the evaluations to make; by default all of the protocol's.
+        plugins: Python files that register parts of it.
+
+    Raises:
+        RequestError: a name or an option is unknown, or a value is of the wrong type.
+    """
+    tables = protocol.for_run(dataset=dataset, backbone=backbone, method=method)
+    own, change = tables["methods"].get(method, {}), changes.get(method, {})
+    shared = {key: changes.get(key, {}) for key in SHARED}
+    layers = (own.get("pretrain", {}), shared["pretrain"], change.get("pretrain", {}))
+    return Run(
+        protocol=protocol.name,
+        version=protocol.version,
+        track=protocol.track,
+        label=label(protocol.name, tables, shared),
+        method=part(methods.describe(method), method, own, change),
+        dataset=part(datasets.describe(dataset), dataset),
+        backbone=part(backbones.describe(backbone), backbone),
+        seed=seed,
+        pretrain=build(Pretrain, overlay_budget(tables["pretrain"], *layers), "pretrain"),
+        recipes={
+            name: build(Recipe, recipe, f"recipes.{name}")
+            for name, recipe in overlay(tables["recipes"], shared["recipes"]).items()
+        },
+        evaluations=tuple(
+            part(
+                evaluations.describe(name),
+                name,
+                tables["evaluations"].get(name, {}),
+                changes.get(name, {}),
+            )
+            for name in chosen or tables["evaluations"]
+        ),
+        plugins=tuple(plugins),
+    )
+
+
+def part(entry: Entry, name: str, own: Table | None = None, change: Table | None = None) -> Part:
+    """A plugin with the protocol's own options and the command line's change laid over its defaults."""
+    own, change = own or {}, change or {}
+    given = {k: v for k, v in overlay(own, change).items() if k != "pretrain"}
+    for key in given:
+        if key not in entry.options:
+            raise RequestError(f"{name} has no option {key!r}", hint=nearest(key, entry.options))
+    options = dict(entry.options)
+    for key, value in given.items():
+        default = options[key]
+        options[key] = value if default is None else convert(value, type(default), f"{name}.{key}")
+    base = overlay(entry.options, own)
+    return Part(name, entry.version, options, label(name, base, change), entry.digest)
+
+
+def overlay(*tables: Any) -> Table:
+    """A new table: each laid over the one before."""
+    result: Table = {}
+    for table in tables:
+        merge(result, dict(table))
+    return result
+
+
+def overlay_budget(*layers: Table) -> Table:
+    """:func:`overlay` for [pretrain], where a budget in epochs replaces one in views and the other way round."""
+    result: Table = {}
+    for layer in layers:
+        if "epochs" in layer or "views" in layer:
+            result = {k: v for k, v in result.items() if k not in ("epochs", "views")}
+        merge(result, layer)
+    return result
+
+
+def label(name: str, base: Table, change: Table) -> str:
+    """The name, and in brackets what ``change`` really changes of ``base``: ``quick[lr=0.01]``."""
+    changed = [f"{key}={value}" for key, value in changed_leaves(base, change)]
+    return f"{name}[{','.join(changed)}]" if changed else name
+
+
+def changed_leaves(base: Any, change: Table) -> Iterator[tuple[str, Any]]:
+    """The leaves of ``change`` that differ from those of ``base``, by dotted key; sections need no name."""
+    for key, value in sorted(change.items()):
+        below = base.get(key) if isinstance(base, dict) else None
+        if isinstance(value, dict):
+            prefix = "" if key in SHARED else f"{key}."
+            yield from ((prefix + inner, leaf) for inner, leaf in changed_leaves(below, value))
+        elif value != below:
+            yield key, value

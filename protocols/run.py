@@ -1,0 +1,115 @@
+"""A run: method × data set × backbone × protocol × seed, fully resolved, and its identity. Never imports torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from protocols.parse import build
+from protocols.protocol import Pretrain, Recipe, Table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True)
+class Part:
+    """One named choice of a run: its method, data set, backbone or an evaluation.
+
+    Attributes:
+        name: as on the command line.
+        version: of the plugin.
+        options: all of them, resolved.
+        label: for people: the name, and what the command line changed of the protocol's options.
+        digest: of the source, for a plugin named by path; else empty.
+    """
+
+    name: str
+    version: int
+    options: Table = field(default_factory=dict)
+    label: str = ""
+    digest: str = ""
+
+    def identity(self) -> Table:
+        """What of it can change a number."""
+        keys = ("name", "version", "options", "digest")
+        return {key: getattr(self, key) for key in keys}
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything that decides a run's numbers, and some words about it.
+
+    Attributes:
+        protocol: name of the protocol.
+        version: its version.
+        track: its track.
+        label: the protocol's name and what the command line changed of it for every method.
+        method: the objective.
+        dataset: what it is pretrained, and by default evaluated, on.
+        backbone: the encoder.
+        seed: the trial.
+        pretrain: how it is trained.
+        recipes: how views are made, by name.
+        evaluations: what is measured of its representation.
+        plugins: Python files that register parts of it.
+    """
+
+    protocol: str
+    version: int
+    track: str
+    label: str
+    method: Part
+    dataset: Part
+    backbone: Part
+    seed: int
+    pretrain: Pretrain
+    recipes: dict[str, Recipe]
+    evaluations: tuple[Part, ...]
+    plugins: tuple[str, ...] = ()
+
+    def fingerprint(self) -> str:
+        """SHA-256 of all that decides the pretrained weights, in hexadecimal.
+
+        Labels, tracks and the paths of plugins can change no number and are left out. So are the evaluations: each is
+        known by its own ``Part``, and one pretraining serves them all.
+        """
+        return digest_of(
+            {
+                "protocol": [self.protocol, self.version],
+                "method": self.method.identity(),
+                "dataset": self.dataset.identity(),
+                "backbone": self.backbone.identity(),
+                "seed": self.seed,
+                "pretrain": asdict(self.pretrain),
+                "recipes": {name: asdict(recipe) for name, recipe in self.recipes.items()},
+            }
+        )
+
+    def folder(self) -> str:
+        """``<dataset>-<backbone>-<method>-s<seed>-<hash8>``, safe as a file name."""
+        parts = [self.dataset.name, self.backbone.name, self.method.name, f"s{self.seed}"]
+        return "-".join([re.sub(r"[^\w.@+]+", "_", p) for p in parts] + [self.fingerprint()[:8]])
+
+    def config(self) -> Table:
+        """The run as plain values, for JSON; :meth:`from_config` reads them back."""
+        return {**asdict(self), "fingerprint": self.fingerprint()}
+
+    @staticmethod
+    def from_config(config: Mapping[str, Any]) -> Run:
+        """The run that :meth:`config` wrote.
+
+        Raises:
+            RequestError: it was written by a version that knew other keys.
+        """
+        values = {key: value for key, value in config.items() if key != "fingerprint"}
+        return build(Run, values, "config")
+
+
+def digest_of(value: object) -> str:
+    """SHA-256 of canonical JSON, in hexadecimal."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,1 @@
+"""Records of finished runs: their store, statistics, tables and figures. Never imports torch."""

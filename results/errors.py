@@ -1,0 +1,71 @@
+"""Every error the harness raises on purpose, in one place.
+
+BenchError                one line that says what is wrong, and a hint that says what to do
+├── RequestError          the request cannot be carried out; found before any work starts (exit 2)
+│   ├── UnknownName       a method, data set, … that nobody registered; suggests the nearest names
+│   ├── BrokenPlugin      a registered plugin that does not load
+│   └── DataMissing       a data set that is not on this machine
+└── RunFailed             one run failed; the others go on (exit 1)
+    ├── Diverged          its loss stopped being a number
+    └── Busy              another living process is at it
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class BenchError(Exception):
+    """Base of all: ``message`` says what is wrong, ``hint`` (may be empty) what to do about it."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}; {self.hint}" if self.hint else self.message
+
+
+class RequestError(BenchError):
+    """The request is wrong; nothing was started."""
+
+
+class UnknownName(RequestError):
+    """A name that is not among the ``known`` ones of its ``kind``."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        super().__init__(f"unknown {kind} {name!r}", hint=nearest(name, known))
+
+
+class BrokenPlugin(RequestError):
+    """A plugin was found but does not load."""
+
+
+class DataMissing(RequestError):
+    """A data set is not where it was looked for."""
+
+
+class RunFailed(BenchError):
+    """One run failed; its reason is stored beside it."""
+
+
+class Diverged(RunFailed):
+    """The loss became NaN or infinite."""
+
+
+class Busy(RunFailed):
+    """Another living process works on the run."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A hint for a misspelt name: the nearest known ones, or all of them."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
+    if close:
+        return f"did you mean {' or '.join(close)}?"
+    return f"there are: {', '.join(names)}" if names else "there are none"

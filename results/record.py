@@ -1,0 +1,125 @@
+"""What a finished run leaves: every number, what it cost, and where it comes from."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+SCHEMA = 1
+"""Version of what a record holds; readers refuse newer ones."""
+
+Table = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One number that an evaluation yields.
+
+    Attributes:
+        evaluation: its name.
+        label: its name and what was changed of the protocol's options.
+        dataset: what it was measured on.
+        split: of that data set.
+        metric: e.g. ``top1``, in percent.
+        value: the number.
+        n: images it was measured on.
+    """
+
+    evaluation: str
+    label: str
+    dataset: str
+    split: str
+    metric: str
+    value: float
+    n: int
+
+
+@dataclass(frozen=True)
+class Health:
+    """Whether a representation has collapsed; taken on images of the training split.
+
+    Attributes:
+        std: mean over dimensions of the standard deviation of L2-normalised features, times √d; 1 when spread evenly.
+        rankme: effective rank of the feature matrix (Garrido et al. 2023), uncentred.
+        alignment: mean squared distance between two views' normalised features (Wang & Isola 2020); low is invariant.
+        uniformity: log mean Gaussian potential of normalised features (same source); lower is more spread.
+        n: images it was taken on.
+        dim: size of the representation.
+        warning: what is wrong, in words; empty if nothing is.
+    """
+
+    std: float
+    rankme: float
+    alignment: float
+    uniformity: float
+    n: int
+    dim: int
+    warning: str = ""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a run took, all attempts together.
+
+    Attributes:
+        views: augmented images seen in pretraining.
+        steps: optimiser steps.
+        seconds: by stage: ``pretrain``, ``features``, and each evaluation by its label.
+        views_per_second: views over seconds of pretraining; None without pretraining.
+        flops: floating-point operations of pretraining; None without pretraining.
+        peak_memory: bytes; of the device's allocator on a GPU, else resident memory of the process.
+        device: model of the processor that trained.
+        precision: of its matrix products.
+        attempts: how often it was started.
+    """
+
+    views: int
+    steps: int
+    seconds: dict[str, float]
+    views_per_second: float | None
+    flops: float | None
+    peak_memory: int
+    device: str
+    precision: str
+    attempts: int
+
+
+@dataclass(frozen=True)
+class Record:
+    """One finished run.
+
+    Attributes:
+        run: its configuration, see ``protocols.run.Run.config``.
+        metrics: what was measured.
+        history: of each epoch its number, mean loss and other scalars, learning rate, views and seconds so far.
+        health: of the representation.
+        cost: of the run.
+        provenance: commit, versions, hardware, image backend, command, times.
+    """
+
+    run: Table
+    metrics: tuple[Metric, ...]
+    history: tuple[Table, ...]
+    health: Health
+    cost: Cost
+    provenance: Table
+
+    def to_json(self) -> Table:
+        """As plain values."""
+        return {"schema": SCHEMA, "status": "done", **asdict(self)}
+
+    @staticmethod
+    def from_json(values: Table) -> Record:
+        """The record that :meth:`to_json` wrote.
+
+        Raises:
+            KeyError, TypeError: it is not a record of this schema.
+        """
+        return Record(
+            run=values["run"],
+            metrics=tuple(Metric(**metric) for metric in values["metrics"]),
+            history=tuple(values["history"]),
+            health=Health(**values["health"]),
+            cost=Cost(**values["cost"]),
+            provenance=values["provenance"],
+        )

@@ -1,0 +1,210 @@
+"""Where runs are kept: one folder a run, one writer a folder, every file written whole or not at all.
+
+A run's folder::
+
+    config.json         the resolved run; written first, never changed
+    claim.json          who works on it now
+    heartbeat.json      how far it is
+    checkpoint.pt       what pretraining needs to carry on; gone once the run is done
+    backbone.pt         the pretrained weights
+    evaluations/*.json  one file a finished evaluation
+    record.json         everything measured; written last: a run with a record is done
+    failure.json        why the last attempt failed; gone once the run is done
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import time
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from results.errors import Busy, RequestError
+from results.record import SCHEMA
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+CONFIG = "config.json"
+CLAIM = "claim.json"
+HEARTBEAT = "heartbeat.json"
+CHECKPOINT = "checkpoint.pt"
+BACKBONE = "backbone.pt"
+EVALUATIONS = "evaluations"
+RECORD = "record.json"
+FAILURE = "failure.json"
+
+SILENCE = 600.0
+"""Seconds without a heartbeat after which the claim of another machine counts as abandoned."""
+
+Status = Literal["done", "failed", "unfinished", "unreadable"]
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Make a file appear under ``path`` complete or not at all, whenever the process is killed.
+
+    Args:
+        path: where it shall be; an older file there is replaced.
+        write: writes the content to the path it is given.
+    """
+    temporary = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.{uuid.uuid4().hex[:8]}")
+    try:
+        write(temporary)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write JSON atomically: sorted keys, no NaN, a newline at the end."""
+    text = json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n"
+    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file, or None if there is no such file.
+
+    Raises:
+        ValueError: it is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+
+
+def sweep(folder: Path) -> None:
+    """Remove the temporary files that killed writers left behind."""
+    for path in folder.rglob(".*.*"):
+        path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """Be the only writer of a run's folder; made if need be.
+
+    Raises:
+        Busy: a process that lives is at it.
+        RequestError: the folder cannot be written.
+    """
+    claim = folder / CLAIM
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        take_claim(claim)
+    except OSError as error:
+        raise RequestError(f"cannot write to {folder}: {error.strerror}") from error
+    sweep(folder)
+    try:
+        yield
+    finally:
+        claim.unlink(missing_ok=True)
+
+
+def take_claim(claim: Path) -> None:
+    """Create the claim file, in place of one that its owner abandoned.
+
+    Raises:
+        Busy: its owner lives.
+    """
+    mine = {"host": socket.gethostname(), "pid": os.getpid(), "started": start_of(os.getpid())}
+    for _ in range(2):
+        try:
+            with claim.open("x", encoding="utf-8") as file:
+                json.dump(mine, file)
+        except FileExistsError:
+            if not is_abandoned(claim):
+                raise Busy(f"{claim.parent.name} is being run by another process") from None
+            claim.unlink(missing_ok=True)
+        else:
+            return
+    raise Busy(f"{claim.parent.name} has just been taken by another process")
+
+
+def is_abandoned(claim: Path) -> bool:
+    """Whether the process that made a claim is gone."""
+    try:
+        owner = json.loads(claim.read_text(encoding="utf-8"))
+        host, pid, started = owner["host"], owner["pid"], owner["started"]
+    except (ValueError, KeyError, TypeError, FileNotFoundError):
+        return silence(claim) > 1.0
+    if host == socket.gethostname():
+        return bool(start_of(pid) != started)
+    return min(silence(claim), silence(claim.with_name(HEARTBEAT))) > SILENCE
+
+
+def silence(path: Path) -> float:
+    """Seconds since a file was written; infinite if there is none."""
+    try:
+        return time.time() - path.stat().st_mtime
+    except FileNotFoundError:
+        return float("inf")
+
+
+def start_of(pid: int) -> str:
+    """When a process on this machine started, in the kernel's ticks; empty if there is none, or no way to tell."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8") as file:  # noqa: PTH123 - no path of ours
+            return file.read().rpartition(")")[2].split()[19]
+    except OSError:
+        return "" if not alive(pid) else "alive"
+
+
+def alive(pid: int) -> bool:
+    """Whether a process with this number lives on this machine."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What a run's folder says.
+
+    Attributes:
+        folder: the folder.
+        status: ``unreadable`` when a file of it is damaged.
+        config: the resolved run; None if unreadable.
+        record: what was measured, when done.
+        failure: why it failed, when failed.
+        problem: what is unreadable, in words.
+    """
+
+    folder: Path
+    status: Status
+    config: dict[str, Any] | None = None
+    record: dict[str, Any] | None = None
+    failure: dict[str, Any] | None = None
+    problem: str = ""
+
+
+def read_run(folder: Path) -> Stored:
+    """Read one run's folder; never raises for what is damaged in it."""
+    try:
+        config, record, failure = (read_json(folder / name) for name in (CONFIG, RECORD, FAILURE))
+        if not isinstance(config, dict):
+            return Stored(folder, "unreadable", problem=f"no {CONFIG}")
+        if record is not None:
+            if record["schema"] > SCHEMA:
+                return Stored(folder, "unreadable", config, problem="written by a newer bench")
+            return Stored(folder, "done", config, record)
+        status: Status = "failed" if failure is not None else "unfinished"
+        return Stored(folder, status, config, failure=failure)
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        return Stored(folder, "unreadable", problem=f"{type(error).__name__}: {error}")
+
+
+def read_runs(runs: Path) -> list[Stored]:
+    """Read every run below a folder, in the order of their names; other folders are passed over."""
+    folders = sorted(path.parent for path in runs.glob(f"*/{CONFIG}"))
+    return [read_run(folder) for folder in folders]

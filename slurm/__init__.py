@@ -1,0 +1,1 @@
+"""Carries runs out: in this process, in a local pool, on SLURM."""
