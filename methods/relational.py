@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import combinations, cycle
 from typing import TYPE_CHECKING, Literal
 
 import torch
-from torch import nn
 from torch.nn import functional as F
 
 from methods.base import Backbone, Batch, Method, Setting
 from methods.losses import focal_with_logits
 from methods.registry import register
+from methods.relation import RelationHead
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-Aggregation = Literal["cat", "sum", "mean", "max"]
 
 
 @register("relational")
@@ -63,68 +60,10 @@ class Relational(Method):
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Loss and accuracy over all pairs of the batch."""
-        first, second, same = shifted_pairs(self.options.views, len(batch.index))
-        first, second, same = (t.to(batch.views.device) for t in (first, second, same))
-        logits = self.head(self.backbone(batch.views), first, second).float()
+        logits = self.head(self.backbone(batch.views), self.options.views)
+        same = torch.tensor([1.0, 0.0], device=logits.device)[:, None].expand_as(logits)
         if self.options.loss == "bce":
             loss = F.binary_cross_entropy_with_logits(logits, same)
         else:
-            gamma, alpha = self.options.gamma, self.options.alpha
-            loss = focal_with_logits(logits, same, gamma=gamma, alpha=alpha)
+            loss = focal_with_logits(logits, same, gamma=self.options.gamma, alpha=self.options.alpha)
         return {"loss": loss, "pair_accuracy": ((logits > 0) == same.bool()).float().mean()}
-
-
-def shifted_pairs(views: int, images: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Every pair of views i < j, of the same image and of an image some places further on.
-
-    The shift starts at 1, grows by one from each (i, j) to the next and returns to 1 at ``images``; it is never 0.
-
-    Returns:
-        Rows of the first and of the second view, and 1.0 where both show one image; each (images · views · (views - 1),).
-    """
-    image = torch.arange(images)
-    first, second, same = [], [], []
-    for (i, j), shift in zip(combinations(range(views), 2), cycle(range(1, images))):
-        first += [i * images + image] * 2
-        second += [j * images + image, j * images + (image - shift) % images]
-        same += [torch.ones(images), torch.zeros(images)]
-    return torch.cat(first), torch.cat(second), torch.cat(same)
-
-
-class RelationHead(nn.Module):
-    """One logit a pair: aggregate, Linear, BatchNorm, LeakyReLU, Linear.
-
-    The first layer is linear in each of the two representations (but for ``max``), so it is applied once per view and
-    its outcomes are added per pair.
-
-    Args:
-        dim: size of a representation.
-        aggregation: ``cat`` is [z_i; z_j], the others are element-wise.
-        hidden: width.
-    """
-
-    def __init__(self, dim: int, aggregation: Aggregation, hidden: int) -> None:
-        super().__init__()
-        self.aggregation = aggregation
-        self.first = nn.Linear(2 * dim if aggregation == "cat" else dim, hidden)
-        self.norm = nn.BatchNorm1d(hidden)
-        self.last = nn.Linear(hidden, 1)
-
-    def forward(self, z: Tensor, first: Tensor, second: Tensor) -> Tensor:
-        """Logits (p,) of the pairs (z[first], z[second]); z is (n, dim), the indices are (p,)."""
-        if self.aggregation == "max":
-            hidden = self.first(torch.maximum(z[first], z[second]))
-        else:
-            left, right = self._halves(z)
-            hidden = left[first] + right[second]
-        logits: Tensor = self.last(F.leaky_relu(self.norm(hidden)))
-        return logits.squeeze(1)
-
-    def _halves(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        weight, bias = self.first.weight, self.first.bias
-        if self.aggregation == "cat":
-            left, right = weight.chunk(2, dim=1)
-            return F.linear(z, left, bias), F.linear(z, right)
-        scale = 0.5 if self.aggregation == "mean" else 1.0
-        half = F.linear(z, weight) * scale
-        return half + bias, half

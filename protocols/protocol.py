@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from protocols.parse import build
-from results.errors import RequestError, UnknownName
+from results.errors import RequestError, UnknownName, nearest
 
 PRESETS = Path(__file__).parent / "presets"
 
@@ -139,18 +139,18 @@ class Protocol:
         version: bumped by hand when the file comes to mean something else.
         track: ``controlled`` shares everything between methods, ``recipe`` gives each its authors' settings.
         summary: one line.
-        grid: defaults of the command line.
         tables: ``pretrain``, ``recipes``, ``evaluations`` and ``methods``, as in the file.
         when: conditions and the tables they change.
+        grid: defaults of the command line.
     """
 
     name: str
     version: int
     track: Literal["controlled", "recipe"]
     summary: str
-    grid: Grid
     tables: Table
-    when: tuple[tuple[Table, Table], ...] = field(default=())
+    when: tuple[tuple[Table, Table], ...] = ()
+    grid: Grid = field(default_factory=Grid)
 
     def for_run(self, **run: str) -> Table:
         """The tables as they hold for one ``dataset``, ``backbone`` and ``method``."""
@@ -202,6 +202,10 @@ def from_tables(values: Table, where: str) -> Protocol:
     Raises:
         RequestError: a key is unknown, missing or of the wrong type.
     """
+    known = ("name", "version", "track", "summary", "grid", "when", *SECTIONS)
+    for key in values:
+        if key not in known:
+            raise RequestError(f"{where} has no table {key!r}", hint=nearest(key, known))
     tables = {section: values.pop(section, {}) for section in SECTIONS}
     when = tuple(split_condition(item, where) for item in values.pop("when", []))
     protocol = build(Protocol, {**values, "tables": tables, "when": when}, where)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import tomllib
+from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from methods.registry import registry as methods
 from protocols.backbones import registry as backbones
 from protocols.datasets import registry as datasets
+from protocols.datasets.load import source_of
 from protocols.evaluate import registry as evaluations
 from protocols.parse import build, convert
 from protocols.protocol import Pretrain, Recipe, Table, merge
@@ -16,6 +19,7 @@ from results.errors import RequestError, UnknownName, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
 
     from methods.source import Entry
     from protocols.protocol import Protocol
@@ -63,6 +67,7 @@ def resolve(
     backbone: str,
     seed: int,
     changes: Table,
+    data: Path,
     chosen: Sequence[str] = (),
     plugins: Sequence[str] = (),
 ) -> Run:
@@ -75,6 +80,7 @@ def resolve(
         backbone: name of the backbone.
         seed: the trial.
         changes: what :func:`parse_changes` returned.
+        data: folder of the data sets; looked into only for those that a name alone does not identify.
         chosen: names of the evaluations to make; by default all of the protocol's.
         plugins: Python files that register parts of it.
 
@@ -91,7 +97,7 @@ def resolve(
         track=protocol.track,
         label=label(protocol.name, tables, shared),
         method=part(methods.describe(method), method, own, change),
-        dataset=part(datasets.describe(dataset), dataset),
+        dataset=replace(part(datasets.describe(dataset), dataset), digest=digest_of_data(dataset, data)),
         backbone=part(backbones.describe(backbone), backbone),
         seed=seed,
         pretrain=build(Pretrain, overlay_budget(tables["pretrain"], *layers), "pretrain"),
@@ -110,6 +116,16 @@ def resolve(
         ),
         plugins=tuple(plugins),
     )
+
+
+@lru_cache
+def digest_of_data(name: str, data: Path) -> str:
+    """What tells the content of a data set from another's of its name; see ``Source.digest``.
+
+    Raises:
+        DataMissing: it has to be looked at, and is not there.
+    """
+    return source_of(name, data).digest() if ":" in name else ""
 
 
 def part(entry: Entry, name: str, own: Table | None = None, change: Table | None = None) -> Part:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from protocols.parse import build
-from protocols.protocol import Pretrain, Recipe, Table
+from protocols.protocol import Pretrain, Recipe, Table  # noqa: TC001 - `build` reads them
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,7 +24,7 @@ class Part:
         version: of the plugin.
         options: all of them, resolved.
         label: for people: the name, and what the command line changed of the protocol's options.
-        digest: of the source, for a plugin named by path; else empty.
+        digest: of the source of a plugin named by path, or of the files of a data set named by path; else empty.
     """
 
     name: str
@@ -34,9 +34,9 @@ class Part:
     digest: str = ""
 
     def identity(self) -> Table:
-        """What of it can change a number."""
-        keys = ("name", "version", "options", "digest")
-        return {key: getattr(self, key) for key in keys}
+        """What of it can change a number; where there is a digest of the content, what follows a colon can not."""
+        name = self.name.partition(":")[0] if self.digest else self.name
+        return {"name": name, "version": self.version, "options": self.options, "digest": self.digest}
 
 
 @dataclass(frozen=True)

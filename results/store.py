@@ -3,6 +3,7 @@
 A run's folder::
 
     config.json         the resolved run; written first, never changed
+    attempts.jsonl      one line each time it was started
     claim.json          who works on it now
     heartbeat.json      how far it is
     checkpoint.pt       what pretraining needs to carry on; gone once the run is done
@@ -17,6 +18,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import socket
 import time
 import uuid
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CONFIG = "config.json"
+ATTEMPTS = "attempts.jsonl"
 CLAIM = "claim.json"
 HEARTBEAT = "heartbeat.json"
 CHECKPOINT = "checkpoint.pt"
@@ -208,3 +211,30 @@ def read_runs(runs: Path) -> list[Stored]:
     """Read every run below a folder, in the order of their names; other folders are passed over."""
     folders = sorted(path.parent for path in runs.glob(f"*/{CONFIG}"))
     return [read_run(folder) for folder in folders]
+
+
+def require_writable(runs: Path) -> None:
+    """Do nothing if runs can be kept in this folder; it is made if need be.
+
+    Raises:
+        RequestError: they cannot.
+    """
+    try:
+        runs.mkdir(parents=True, exist_ok=True)
+        write_atomically(runs / "writable", lambda temporary: temporary.touch())
+        (runs / "writable").unlink(missing_ok=True)
+    except OSError as error:
+        raise RequestError(f"cannot write to {runs}: {error.strerror}", hint="choose another --runs DIR") from error
+
+
+def discard(folder: Path) -> None:
+    """Remove what a run has left, unless another process is at it.
+
+    Raises:
+        Busy: one is.
+    """
+    if folder.exists():
+        with claimed(folder):
+            shutil.rmtree(folder / EVALUATIONS, ignore_errors=True)
+            for name in (RECORD, BACKBONE, CHECKPOINT, FAILURE, HEARTBEAT, ATTEMPTS):
+                (folder / name).unlink(missing_ok=True)

@@ -1,0 +1,81 @@
+"""The command ``bench``: its subcommands, its exit codes, and how it says that something is wrong.
+
+Exit status: 0 done; 1 some runs failed, all others finished; 2 the request was wrong, nothing was started; 130
+interrupted, the same command carries on.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import typer
+
+from bench import __version__
+from bench.data import data
+from bench.doctor import doctor
+from bench.listing import listing
+from bench.report import report
+from bench.run import EXAMPLES as RUN_EXAMPLES
+from bench.run import run
+from bench.show import show
+from results.errors import BenchError, RequestError
+
+# Help is plain text: with rich it would take three times as long to appear.
+app = typer.Typer(
+    name="bench",
+    no_args_is_help=True,
+    add_completion=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+app.command(epilog=RUN_EXAMPLES)(run)
+app.command()(report)
+app.command()(show)
+app.command(name="list")(listing)
+app.command()(data)
+app.command()(doctor)
+
+UsageError: type[Any] = typer.BadParameter.__mro__[1]
+"""What typer raises when the words of the command line are wrong; it has moved between versions."""
+
+
+def print_version(*, wanted: bool) -> None:
+    """Print the version and leave."""
+    if wanted:
+        typer.echo(f"bench {__version__}")
+        raise typer.Exit
+
+
+@app.callback(epilog="\b\nBegin with\n  bench run\nand see what there is with\n  bench list methods")
+def options(
+    *,
+    version: bool = typer.Option(
+        False, "--version", is_eager=True, callback=lambda value: print_version(wanted=value), help="Print the version."
+    ),
+    debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
+) -> None:
+    """Which self-supervised method learns the better image representation, under the same conditions, at what cost?"""
+    del version, debug
+
+
+def main() -> None:
+    """Run the command line; whatever goes wrong is one line on standard error."""
+    try:
+        code = app(standalone_mode=False)
+    except BenchError as error:
+        sys.exit(complain(error, str(error), 2 if isinstance(error, RequestError) else 1))
+    except UsageError as error:
+        sys.exit(complain(error, error.format_message(), 2))
+    except (KeyboardInterrupt, typer.Abort) as error:
+        sys.exit(complain(error, "interrupted; the same command carries on", 130))
+    sys.exit(code)
+
+
+def complain(error: BaseException, line: str, code: int) -> int:
+    """Say what is wrong; returns the exit status."""
+    if "--debug" in sys.argv:
+        raise error
+    typer.echo(f"bench: {line}", err=True)
+    return code

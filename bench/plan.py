@@ -1,0 +1,173 @@
+"""From the words of the command line to the runs that are left to do. Never imports torch."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from methods.registry import registry as methods
+from protocols import protocol as protocols
+from protocols.resolve import parse_changes, resolve
+from protocols.run import Part, Run
+from results.errors import RequestError
+from results.store import read_run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from protocols.protocol import Table
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the command line asks for; empty where it leaves the choice to the protocol.
+
+    Attributes:
+        methods: names, or paths of Python files that register some.
+        datasets: names.
+        backbones: names.
+        seeds: trials.
+        protocol: name, or path of a TOML file.
+        evaluations: names.
+        epochs: budget in epochs.
+        views: budget in views.
+        settings: the ``TARGET.KEY=VALUE`` of ``--set``.
+    """
+
+    methods: Sequence[str] = ()
+    datasets: Sequence[str] = ()
+    backbones: Sequence[str] = ()
+    seeds: Sequence[int] = ()
+    protocol: str = "quick"
+    evaluations: Sequence[str] = ()
+    epochs: float | None = None
+    views: int | None = None
+    settings: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The runs of a grid.
+
+    Attributes:
+        todo: to be begun, carried on with, or given the evaluations they lack.
+        done: finished before.
+    """
+
+    todo: tuple[Run, ...]
+    done: tuple[Run, ...]
+
+
+def words(text: str) -> list[str]:
+    """The parts of a comma-separated option."""
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def parse_seeds(text: str) -> list[int]:
+    """``0,1,2`` or ``0-9``, or a mixture, as whole numbers without repetition.
+
+    Raises:
+        RequestError: it is anything else.
+    """
+    seeds: dict[int, None] = {}
+    for word in words(text):
+        match = re.fullmatch(r"(\d+)(?:-(\d+))?", word)
+        if not match:
+            raise RequestError(f"--seeds {text!r}: {word!r} is not a whole number", hint="write 0,1,2 or 0-9")
+        first, last = int(match[1]), int(match[2] or match[1])
+        seeds.update(dict.fromkeys(range(first, last + 1)))
+    return list(seeds)
+
+
+def expand(request: Request, data: Path) -> list[Run]:
+    """The grid: every seed first with all methods, so that a part of it already makes a table.
+
+    Args:
+        request: what is asked for.
+        data: folder of the data sets.
+
+    Raises:
+        RequestError: a name, a key or a value is wrong.
+    """
+    protocol = protocols.load(request.protocol)
+    grid, plugins = protocol.grid, [word for word in request.methods if word.endswith(".py")]
+    names = [name for word in request.methods or grid.methods for name in method_names(word)]
+    changes = changes_of(request, names)
+    return [
+        resolve(
+            protocol,
+            method=method,
+            dataset=dataset,
+            backbone=backbone,
+            seed=seed,
+            changes=changes,
+            data=data,
+            chosen=request.evaluations,
+            plugins=plugins,
+        )
+        for seed, dataset, backbone, method in itertools.product(
+            request.seeds or grid.seeds,
+            request.datasets or grid.datasets,
+            request.backbones or grid.backbones,
+            dict.fromkeys(names),
+        )
+    ]
+
+
+def method_names(word: str) -> list[str]:
+    """The name itself, or the names that a Python file registers."""
+    return methods.add_file(Path(word)) if word.endswith(".py") else [word]
+
+
+def changes_of(request: Request, names: Sequence[str]) -> Table:
+    """What the command line changes of the protocol.
+
+    Raises:
+        RequestError: it changes a method that takes no part, or names two budgets.
+    """
+    changes = parse_changes(request.settings)
+    for target in changes:
+        if target in methods.names() and target not in names:
+            raise RequestError(f"--set changes {target}, which takes no part", hint=f"add it: --methods {target},…")
+    if request.epochs is not None and request.views is not None:
+        raise RequestError("--epochs and --views exclude each other", hint="give one budget")
+    budget = {"epochs": request.epochs, "views": request.views}
+    given = {key: value for key, value in budget.items() if value is not None}
+    if given:
+        changes["pretrain"] = {**changes.get("pretrain", {}), **given}
+    return changes
+
+
+def plan(runs: Sequence[Run], folder: Path, *, force: bool = False) -> Plan:
+    """Which of the runs are left to do.
+
+    Args:
+        runs: the grid.
+        folder: of the runs.
+        force: take nothing for done.
+    """
+    todo: list[Run] = []
+    done: list[Run] = []
+    for run in runs:
+        stored = read_run(folder / run.folder())
+        known = () if force or not stored.config else stored.config["evaluations"]
+        complete = {**{p.label: p for p in parts(known)}, **{p.label: p for p in run.evaluations}}
+        wanted = dataclasses.replace(run, evaluations=tuple(complete.values()))
+        finished = stored.record and is_complete(wanted, stored.record["run"]["evaluations"])
+        (done if finished and not force else todo).append(wanted)
+    return Plan(tuple(todo), tuple(done))
+
+
+def parts(stored: Sequence[Table]) -> Iterator[Part]:
+    """Evaluations as a stored configuration lists them."""
+    return (Part(**part) for part in stored)
+
+
+def is_complete(run: Run, stored: Sequence[Table]) -> bool:
+    """Whether every evaluation of the run is among the stored ones."""
+    made = [part.identity() for part in parts(stored)]
+    return all(part.identity() in made for part in run.evaluations)

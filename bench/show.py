@@ -1,0 +1,111 @@
+"""``bench show``: everything about one run."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bench.options import RUNS, Runs
+from results.errors import RequestError, UnknownName
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from results.store import Stored
+
+
+def show(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Name of its folder, or the beginning or end of it.")],
+    *,
+    runs: Runs = RUNS,
+    as_json: Annotated[bool, typer.Option("--json", help="The record as it is stored.")] = False,
+) -> None:
+    """Show a run: what was measured, how it was trained, what it cost, where it comes from, why it failed."""
+    from results.store import read_run
+
+    stored = read_run(find(run, runs))
+    if as_json:
+        typer.echo(json.dumps(stored.record or stored.config, indent=1, sort_keys=True))
+        return
+    for line in lines(stored):
+        typer.echo(line)
+
+
+def find(word: str, runs: Path) -> Path:
+    """The folder of the one run that ``word`` stands for.
+
+    Raises:
+        UnknownName: there is none.
+        RequestError: there are several.
+    """
+    names = sorted(path.parent.name for path in runs.glob("*/config.json"))
+    found = [name for name in names if name == word] or [n for n in names if n.startswith(word) or n.endswith(word)]
+    if not found:
+        raise UnknownName("run", word, names)
+    if len(found) > 1:
+        raise RequestError(
+            f"{len(found)} runs are called {word}…", hint=f"they end in {', '.join(n[-8:] for n in found)}"
+        )
+    return runs / found[0]
+
+
+def lines(stored: Stored) -> Iterator[str]:
+    """A stored run, for people."""
+    yield f"{stored.folder.name}: {stored.status}{f' ({stored.problem})' if stored.problem else ''}"
+    if stored.config:
+        yield from config_lines(stored.config)
+    if stored.failure:
+        yield f"\nfailed {stored.failure['time']}: {stored.failure['reason']}"
+        yield stored.failure["traceback"].rstrip()
+    if stored.record:
+        yield from record_lines(stored.record)
+
+
+def config_lines(config: dict[str, Any]) -> Iterator[str]:
+    """What the run is."""
+    yield f"  protocol   {config['label']} (version {config['version']}, {config['track']})"
+    for part in ("method", "dataset", "backbone"):
+        options = ", ".join(f"{key}={value}" for key, value in config[part]["options"].items())
+        yield f"  {part:10} {config[part]['label']}{f' ({options})' if options else ''}"
+    pretrain = ", ".join(f"{key}={value}" for key, value in config["pretrain"].items() if value is not None)
+    yield f"  pretrain   {pretrain}"
+    yield f"  seed       {config['seed']}"
+
+
+def record_lines(record: dict[str, Any]) -> Iterator[str]:
+    """What was measured, and at what cost."""
+    yield "\nmeasured"
+    for m in record["metrics"]:
+        yield f"  {m['label']:20} {m['metric']} {m['value']:.2f} on {m['n']:,} {m['split']} images of {m['dataset']}"
+    health = record["health"]
+    yield f"\nhealth     {health['warning'] or 'nothing wrong'}"
+    yield "  " + ", ".join(f"{key} {health[key]:.3g}" for key in ("std", "rankme", "alignment", "uniformity"))
+    yield from history_lines(record["history"])
+    cost = record["cost"]
+    yield "\ncost"
+    yield f"  {cost['views']:,} views in {cost['steps']:,} steps" + speed(cost)
+    yield "  " + ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in cost["seconds"].items())
+    yield f"  {cost['peak_memory'] / 2**20:,.0f} MiB at most, {cost['precision']}, {cost['attempts']} attempt(s)"
+    yield "\nprovenance"
+    yield from (f"  {key:10} {value}" for key, value in sorted(record["provenance"].items()))
+
+
+def speed(cost: dict[str, Any]) -> str:
+    """Views a second, and operations."""
+    if not cost["views_per_second"]:
+        return ""
+    return f", {cost['views_per_second']:,.0f} views/s, {cost['flops'] / 1e12:.3g} TFLOP"
+
+
+def history_lines(history: list[dict[str, Any]], at_most: int = 12) -> Iterator[str]:
+    """The losses of some epochs, evenly chosen, the last among them."""
+    if not history:
+        return
+    yield "\nhistory"
+    every = -(-len(history) // at_most)
+    for line in history[::-every][::-1]:
+        others = ", ".join(f"{k} {v:.4g}" for k, v in line.items() if k not in ("epoch", "views", "seconds", "lr"))
+        yield f"  epoch {line['epoch']:>4}  {others}"

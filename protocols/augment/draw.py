@@ -1,0 +1,129 @@
+"""What is drawn at random for every view, with the distributions of torchvision's transforms."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from protocols.protocol import Recipe
+
+TRIES = 10
+"""Boxes that torchvision's RandomResizedCrop tries before it takes the whole image."""
+
+COLUMNS = 2 * TRIES + 14
+"""Uniform numbers a view takes."""
+
+ORDERS = np.array(list(itertools.permutations(range(4))))
+"""Every order of the four colour operations: brightness, contrast, saturation, hue."""
+
+
+@dataclass(frozen=True)
+class Draw:
+    """The parameters of n views; all tensors lie on the CPU.
+
+    Attributes:
+        top: (n,) first row of the crop box, in pixels; with padding it may lie outside of the image.
+        left: (n,) first column of the crop box.
+        height: (n,) of the crop box.
+        width: (n,) of the crop box.
+        flip: (n,) bool.
+        order: (n, 4) the colour operation in each place, numbered as in ``ORDERS``; -1 where there is none.
+        factor: (4, n) of each colour operation.
+        grayscale: (n,) bool.
+        blur: (n,) bool.
+        sigma: (n,) of the blur, in pixels.
+        solarize: (n,) bool.
+    """
+
+    top: Tensor
+    left: Tensor
+    height: Tensor
+    width: Tensor
+    flip: Tensor
+    order: Tensor
+    factor: Tensor
+    grayscale: Tensor
+    blur: Tensor
+    sigma: Tensor
+    solarize: Tensor
+
+    def part(self, rows: slice) -> Draw:
+        """The parameters of some of the views."""
+        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return Draw(**{name: value[:, rows] if name == "factor" else value[rows] for name, value in fields.items()})
+
+
+def draw(recipe: Recipe, u: NDArray[np.float32], side: int) -> Draw:
+    """Turn uniform numbers into the parameters of views.
+
+    Args:
+        recipe: the distributions.
+        u: (n, ``COLUMNS``) in [0, 1).
+        side: of the square images, in pixels.
+    """
+    tries, rest = u[:, : 2 * TRIES], iter(u[:, 2 * TRIES :].T)
+    height, width = crop_size(recipe, tries, side)
+    top, left = (offset(recipe, next(rest), size, side) for size in (height, width))
+    flip, jitter, grayscale, blur, solarize = (
+        next(rest) < getattr(recipe, name) for name in ("flip", "jitter", "grayscale", "blur", "solarize")
+    )
+    order = ORDERS[(next(rest) * len(ORDERS)).astype(np.int64)]
+    used = np.array([recipe.brightness, recipe.contrast, recipe.saturation, recipe.hue]) > 0
+    low, high = recipe.sigma
+    columns = {
+        "top": top,
+        "left": left,
+        "height": height,
+        "width": width,
+        "flip": flip,
+        "order": np.where(jitter[:, None] & used[order], order, -1),
+        "factor": np.stack([colour_factor(recipe, name, next(rest)) for name in COLOUR]),
+        "grayscale": grayscale,
+        "blur": blur,
+        "sigma": low + (high - low) * next(rest),
+        "solarize": solarize,
+    }
+    return Draw(**{name: torch.from_numpy(value) for name, value in columns.items()})
+
+
+COLOUR = ("brightness", "contrast", "saturation", "hue")
+
+
+def colour_factor(recipe: Recipe, name: str, u: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Factor in [max(0, 1 - s), 1 + s] of a colour operation of strength s, or a hue shift in [-s, s]."""
+    strength = getattr(recipe, name)
+    centre, low = (0.0, -strength) if name == "hue" else (1.0, max(0.0, 1.0 - strength))
+    factor: NDArray[np.float32] = (low + (centre + strength - low) * u).astype(np.float32)
+    return factor
+
+
+def crop_size(recipe: Recipe, u: NDArray[np.float32], side: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Height and width (n,) of the crop box: the first of ten candidates that fits, else the whole image."""
+    whole = np.full(len(u), side, dtype=np.float32)
+    if recipe.crop is None:
+        return whole, whole
+    (small, large), (narrow, wide) = recipe.crop, np.log(recipe.ratio)
+    area = side * side * (small + (large - small) * u[:, :TRIES].astype(np.float64))
+    aspect = np.exp(narrow + (wide - narrow) * u[:, TRIES:].astype(np.float64))
+    widths, heights = np.rint(np.sqrt(area * aspect)), np.rint(np.sqrt(area / aspect))
+    fits = (widths >= 1) & (widths <= side) & (heights >= 1) & (heights <= side)
+    rows, first = np.arange(len(u)), fits.argmax(1)
+    found = fits[rows, first]
+    height, width = (np.where(found, size[rows, first], whole) for size in (heights, widths))
+    return height.astype(np.float32), width.astype(np.float32)
+
+
+def offset(recipe: Recipe, u: NDArray[np.float32], size: NDArray[np.float32], side: int) -> NDArray[np.float32]:
+    """First row or column (n,) of a box of ``size``, anywhere in the image and the padding around it."""
+    padding = round(recipe.pad * side)
+    places = side + 2 * padding - size + 1
+    first: NDArray[np.float32] = np.floor(u * places) - padding
+    return first

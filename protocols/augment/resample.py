@@ -1,0 +1,140 @@
+"""Crop, resize, flip and blur as matrix products: one matrix of weights for each axis of each view."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from protocols.augment.draw import Draw
+    from protocols.protocol import Recipe
+
+
+def crop(images: Tensor, drawn: Draw, recipe: Recipe, size: int) -> Tensor:
+    """Cut the drawn boxes out of images, resize them to ``size`` and flip them.
+
+    Args:
+        images: (n, side, 3, side) uint8.
+        drawn: parameters of n views.
+        recipe: names the filter.
+        size: side of the views, in pixels.
+
+    Returns:
+        (3, n, size, size) float32 in [0, 1], or a little outside of it after bicubic resampling.
+    """
+    n, side = images.shape[:2]
+    device = images.device
+    no_flip = torch.zeros_like(drawn.flip)
+    rows, columns = (
+        axis_weights(start.to(device), length.to(device), flip.to(device), recipe=recipe, side=side, size=size)
+        for start, length, flip in (
+            (drawn.top, drawn.height, no_flip),
+            (drawn.left, drawn.width, drawn.flip),
+        )
+    )
+    half = torch.bmm(rows.mul_(1 / 255), images.view(n, side, 3 * side).float()).view(n, size, 3, side)
+    views = torch.empty(3, n, size, size, device=device)
+    for channel, plane in enumerate(views):
+        torch.bmm(half[:, :, channel], columns.transpose(1, 2), out=plane)
+    return views
+
+
+def axis_weights(start: Tensor, length: Tensor, flip: Tensor, *, recipe: Recipe, side: int, size: int) -> Tensor:
+    """How much of every input pixel goes into every output pixel along one axis.
+
+    Follows torchvision's ``resize`` of the box [start, start + length): with antialias the filter is as wide as the
+    shrinking factor and cut off at the box; without, the pixel at the border stands for those beyond it.
+
+    Args:
+        start: (n,) first pixel of the box; outside of the image there are zeros.
+        length: (n,) of the box.
+        flip: (n,) bool; whether the output is reversed.
+        recipe: names the filter.
+        side: number of input pixels.
+        size: number of output pixels.
+
+    Returns:
+        (n, size, side) float32.
+    """
+    output = torch.arange(size, device=start.device)
+    output = torch.where(flip[:, None], size - 1 - output, output)
+    centre = (output + 0.5) * (length / size)[:, None] - 0.5
+    if recipe.interpolation == "bilinear" and (size >= side or not recipe.antialias):
+        centre = torch.minimum(centre.clamp_(min=0), (length - 1)[:, None])
+        return hat(distances(centre + start[:, None], side))
+    if not recipe.antialias:
+        return cubic_with_border(centre, start, length, side)
+    stretch = (length / size).clamp(min=1.0)[:, None, None]
+    away = distances(centre + start[:, None], side) / stretch
+    weights = hat(away) if recipe.interpolation == "bilinear" else cubic(away, -0.5)
+    weights = weights * inside_box(start, length, side)
+    return weights / weights.sum(2, keepdim=True)
+
+
+def distances(centre: Tensor, side: int) -> Tensor:
+    """Distance (n, size, side) of every pixel from every centre (n, size)."""
+    return (centre[:, :, None] - torch.arange(side, device=centre.device)).abs_()
+
+
+def inside_box(start: Tensor, length: Tensor, side: int) -> Tensor:
+    """Which pixels (n, 1, side) belong to the box."""
+    pixel = torch.arange(side, device=start.device)
+    return ((pixel >= start[:, None]) & (pixel < (start + length)[:, None]))[:, None]
+
+
+def hat(distance: Tensor) -> Tensor:
+    """The bilinear filter, in place: 1 - |x| within one pixel."""
+    return distance.neg_().add_(1.0).clamp_(min=0.0)
+
+
+def cubic(x: Tensor, a: float) -> Tensor:
+    """The bicubic filter of Keys (1981) with parameter ``a``, of distances x ≥ 0."""
+    near = ((a + 2) * x - (a + 3)) * x * x + 1
+    far = ((a * x - 5 * a) * x + 8 * a) * x - 4 * a
+    return torch.where(x < 1, near, torch.where(x < 2, far, torch.zeros_like(x)))
+
+
+def cubic_with_border(centre: Tensor, start: Tensor, length: Tensor, side: int) -> Tensor:
+    """Weights (n, size, side) of bicubic resampling that repeats the border pixel; a = -0.75 as in torch."""
+    first = centre.floor()
+    weights = centre.new_zeros(*centre.shape, side)
+    for tap in range(-1, 3):
+        pixel = torch.minimum((first + tap).clamp(min=0), (length - 1)[:, None]) + start[:, None]
+        weight = cubic((centre - first - tap).abs(), -0.75)
+        weights.scatter_add_(2, pixel.long()[..., None], weight[..., None])
+    return weights
+
+
+def blur(planes: Tensor, sigma: Tensor) -> None:
+    """Gaussian blur in place, as torchvision's ``gaussian_blur``: reflected borders, a kernel of a tenth of the side.
+
+    Args:
+        planes: (3, n, pixels) of square views.
+        sigma: (n, 1) standard deviations in pixels.
+    """
+    size = math.isqrt(planes.shape[-1])
+    weights = blur_weights(sigma, size)
+    for plane in planes.view(*planes.shape[:2], size, size):
+        plane.copy_(weights @ plane @ weights.transpose(1, 2))
+
+
+def blur_weights(sigma: Tensor, size: int) -> Tensor:
+    """The blur of one axis as matrices (n, size, size)."""
+    radius = blur_radius(size)
+    offsets = torch.arange(-radius, radius + 1, device=sigma.device)
+    kernel = (-0.5 * (offsets / sigma) ** 2).exp()
+    kernel = kernel / kernel.sum(1, keepdim=True)
+    pixel = torch.arange(size, device=sigma.device)
+    source = (pixel + offsets[:, None]).abs()
+    source = torch.minimum(source, 2 * (size - 1) - source)
+    places = torch.nn.functional.one_hot(source, size).float()
+    return torch.einsum("nt,tos->nos", kernel, places)
+
+
+def blur_radius(size: int) -> int:
+    """Half the kernel of the blur: the kernel is a tenth of the side, as in SimCLR, and odd."""
+    return max(1, size // 20)

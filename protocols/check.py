@@ -1,0 +1,76 @@
+"""What can be found wrong with runs before any work starts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, get_type_hints
+
+import torch
+
+from methods.registry import registry as methods
+from protocols.backbones import registry as backbones
+from protocols.budget import Budget, budget_for
+from protocols.datasets.load import load_dataset, require
+from protocols.evaluate import registry as evaluations
+from protocols.parse import convert
+from protocols.pretrained import method_options
+from protocols.run import digest_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from protocols.run import Part, Run
+
+
+def check(runs: Sequence[Run], data: Path) -> list[Budget]:
+    """Try everything that could be wrong with some runs, short of carrying them out; what they share, once.
+
+    Args:
+        runs: to be checked.
+        data: folder of the data sets.
+
+    Returns:
+        How long the pretraining of each is.
+
+    Raises:
+        RequestError: a plugin does not load, an option or a batch cannot work, a data set is missing.
+    """
+    require({run.dataset.name for run in runs}, data)
+    for name in {run.backbone.name for run in runs}:
+        with torch.device("meta"):
+            backbones.get(name)(name)
+    for part in {digest_of(part.identity()): part for run in runs for part in run.evaluations}.values():
+        check_evaluation(part)
+    families = [kin(run) for run in runs]
+    budgets = {family: budget_of(run, data) for family, run in dict(zip(families, runs, strict=True)).items()}
+    return [budgets[family] for family in families]
+
+
+def kin(run: Run) -> str:
+    """The same for runs that differ in their seed or backbone alone, and so have one budget."""
+    return digest_of([run.method.identity(), run.dataset.identity(), vars(run.pretrain)])
+
+
+def budget_of(run: Run, data: Path) -> Budget:
+    """How long a run's pretraining is.
+
+    Raises:
+        RequestError: its method refuses an option, or a batch is larger than the data set.
+    """
+    kind = methods.get(run.method.name)
+    views = kind.views(method_options(kind, run))
+    dataset = load_dataset(run.dataset.name, data)
+    split = dataset.train if kind.uses_labels else dataset.pretrain
+    return budget_for(run.pretrain, images=len(split), views=len(views))
+
+
+def check_evaluation(part: Part) -> None:
+    """Do nothing if an evaluation takes its options.
+
+    Raises:
+        RequestError: an option is of the wrong type, or not among the choices.
+    """
+    function = evaluations.get(part.name)
+    hints = get_type_hints(function, localns={"Features": object})
+    for name, value in part.options.items():
+        convert(value, hints[name], f"{part.name}.{name}")

@@ -1,0 +1,216 @@
+"""Data sets that are folders of image files, one folder a class; among them anybody's own, as ``folder:PATH``."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
+
+import numpy as np
+
+from protocols.datasets import prepared, register
+from protocols.datasets.base import Dataset, Source, Split, statistics
+from protocols.datasets.prepared import File, scan
+from results.errors import DataMissing
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from protocols.datasets.base import Triple
+
+UNLABELED = "unlabeled"
+
+
+class Listing(NamedTuple):
+    """The images of a split before they are decoded: their files, and (n,) int64 labels."""
+
+    files: Sequence[File]
+    labels: np.ndarray
+
+
+class ImageFolders(Source):
+    """What they have in common: files are listed at every load, and decoded at the first only.
+
+    Attributes:
+        counts: how many images a split must have, where that is known.
+    """
+
+    counts: ClassVar[Mapping[str, int]] = {}
+
+    @property
+    def folder(self) -> Path:
+        """Where the folders of the splits lie."""
+        raise NotImplementedError
+
+    @property
+    def side(self) -> int:
+        """Side of the images in pixels."""
+        raise NotImplementedError
+
+    @property
+    def resize(self) -> bool:
+        """Whether images of another size are resized or refused."""
+        return False
+
+    @property
+    def test(self) -> str:
+        """The split that is measured on."""
+        return "test"
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the class folders, sorted: label 0, 1, …."""
+        return subfolders(self.folder / "train")
+
+    def class_names(self) -> tuple[str, ...]:
+        """What the classes are called."""
+        return self.classes
+
+    def normalisation(self, images: np.ndarray) -> tuple[Triple, Triple]:
+        """Mean and standard deviation of the channels of the train images."""
+        return statistics(images)
+
+    def missing(self) -> str:
+        """The first folder that is not there."""
+        folders = (self.folder / split for split in ("train", self.test))
+        return next((f"{folder} is not there" for folder in folders if not folder.is_dir()), "")
+
+    def load(self) -> Dataset:
+        """Decode it, or map what an earlier call kept.
+
+        Raises:
+            DataMissing: folders or images are missing, damaged, or of the wrong size.
+        """
+        self.require()
+        train = self.split("train")
+        mean, std = self.normalisation(train.images)
+        return Dataset(
+            name=self.name,
+            classes=self.class_names(),
+            mean=mean,
+            std=std,
+            train=train,
+            test=self.split(self.test),
+            unlabeled=self.split(UNLABELED) if (self.folder / UNLABELED).is_dir() else None,
+        )
+
+    def split(self, split: str) -> Split:
+        """Decode a split, or map what an earlier call kept.
+
+        Raises:
+            DataMissing: it has too few images, or some are damaged or of the wrong size.
+        """
+        files, labels = self.listing(split)
+        count = len(files)
+        if not count or count != self.counts.get(split, count):
+            wanted = f"{self.counts[split]:,}" if split in self.counts else "some"
+            raise DataMissing(f"{self.folder / split} holds {count:,} images, not {wanted}", hint=self.hint())
+        paths = [self.folder / split / file.path for file in files]
+        what = f"decoding {self.folder.name}/{split}"
+        decode = prepared.Decoding(paths, self.side, self.resize, lambda done: self.report(what, done, count))
+        place = prepared.place(self.root, f"{self.folder.name}-{split}", self.side, self.resize, *files)
+        return Split(prepared.kept(place, (count, self.side, 3, self.side), decode), labels)
+
+    def listing(self, split: str) -> Listing:
+        """The images of a split, sorted by class and path; those of ``unlabeled`` by path.
+
+        Raises:
+            DataMissing: a class is empty, or not one of the train split.
+        """
+        folder, no_labels = self.folder / split, np.empty(0, np.int64)
+        if split == UNLABELED:
+            files = sorted(scan(folder))
+            return Listing(files, np.full(len(files), -1))
+        found = {name: sorted(scan(folder / name, below=f"{name}/")) for name in subfolders(folder)}
+        for name, files in found.items():
+            if bool(files) != (name in self.classes):
+                wrong = "is not a class of the train split" if files else "holds no images"
+                raise DataMissing(f"{folder / name} {wrong}", hint=self.hint())
+        labels = [np.full(len(files), self.classes.index(name)) for name, files in found.items() if files]
+        return Listing([file for files in found.values() for file in files], np.concatenate([*labels, no_labels]))
+
+
+def subfolders(folder: Path) -> tuple[str, ...]:
+    """Their names, sorted; none that begins with a dot."""
+    return tuple(sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")))
+
+
+@register("folder")
+class Folder(ImageFolders):
+    """Your own images: folder:PATH[@SIDE] with PATH/train/CLASS/*, PATH/test/CLASS/* (or val), PATH/unlabeled/*.
+
+    Files in any format that Pillow reads, also in subfolders. ``test`` is measured on where it has class folders, else
+    ``val``. Self-supervised methods pretrain on ``unlabeled`` where there is such a folder, else on ``train``.
+    With ``@SIDE`` the largest centred square of every image is resized to SIDE×SIDE; without it all images must be
+    squares of one size already, so that nothing is resized unasked. A relative PATH is looked for here, then under the
+    root of the data sets. Normalisation is measured on the train split. As torchvision does, EXIF's orientation is left
+    out of account.
+    """
+
+    argument = "PATH[@SIDE]"
+
+    @cached_property
+    def place_and_side(self) -> tuple[Path, int | None]:
+        """PATH, and SIDE if it is given."""
+        argument = self.name.partition(":")[2]
+        path, at, side = argument.rpartition("@")
+        if not (at and side.isdecimal() and int(side)):
+            return Path(argument).expanduser(), None
+        return Path(path).expanduser(), int(side)
+
+    @cached_property
+    def folder(self) -> Path:
+        """PATH, from here or from the root."""
+        path = self.place_and_side[0]
+        return path if path.is_dir() else self.root / path
+
+    @cached_property
+    def side(self) -> int:
+        """SIDE, or the width of an image.
+
+        Raises:
+            DataMissing: that image is damaged.
+        """
+        return self.place_and_side[1] or prepared.size_of(self.example)[0]
+
+    @property
+    def resize(self) -> bool:
+        """Whether SIDE is given."""
+        return self.place_and_side[1] is not None
+
+    @property
+    def test(self) -> str:
+        """``test`` where it has class folders, else ``val``."""
+        test = self.folder / "test"
+        return "test" if test.is_dir() and subfolders(test) else "val"
+
+    @cached_property
+    def example(self) -> Path:
+        """Any train image; the train folder itself if it has none."""
+        train = self.folder / "train"
+        return next((train / file.path for file in scan(train)), train)
+
+    def missing(self) -> str:
+        """The first folder that is not there, or why the images cannot be used."""
+        if not self.folder.is_dir():
+            return f"{self.folder} is not there"
+        return super().missing() or self.unfit()
+
+    def unfit(self) -> str:
+        """Why the images cannot be used, as far as one of them tells."""
+        if self.example.is_dir():
+            return f"{self.example} holds no images"
+        if self.resize:
+            return ""
+        width, height = prepared.size_of(self.example)
+        return f"{self.example} is {width}×{height}, not square" if width != height else ""
+
+    def hint(self) -> str:
+        """How the folders must lie."""
+        return "folder:PATH needs PATH/train/CLASS/* and PATH/test/CLASS/* (or val); folder:PATH@64 resizes to 64×64"
+
+    def digest(self) -> str:
+        """The names and sizes of all files."""
+        splits = [split for split in ("train", self.test, UNLABELED) if (self.folder / split).is_dir()]
+        listed = ((split, file.path, file.size) for split in splits for file in self.listing(split).files)
+        return prepared.digest_of(*listed)

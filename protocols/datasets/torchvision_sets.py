@@ -1,0 +1,165 @@
+"""STL-10, SVHN and Fashion-MNIST, in the files that torchvision downloads."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from protocols.datasets import prepared, register
+from protocols.datasets.base import Dataset, Split, rows_of_planes
+from protocols.datasets.fetched import Fetched
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@register("stl10")
+class Stl10(Fetched):
+    """STL-10: photographs of 10 kinds of things, 100,000 unlabelled + 5,000 + 8,000 of 96×96.
+
+    Coates, Ng & Lee 2011. Self-supervised methods pretrain on the unlabelled images. The images are brought into the
+    harness's order once, and kept under ``prepared``. Normalisation: as in Patacchiola & Storkey 2020.
+    """
+
+    files: ClassVar = {
+        "stl10_binary/train_X.bin": "918c2871b30a85fa023e0c44e0bee87f",
+        "stl10_binary/train_y.bin": "5a34089d4802c674881badbb80307741",
+        "stl10_binary/unlabeled_X.bin": "5242ba1fed5e4be9e1e742405eb56ca4",
+        "stl10_binary/test_X.bin": "7f263ba9f9e0b06b93213547f721ac82",
+        "stl10_binary/test_y.bin": "36f9794fa4beb8a2c72628de14fa638e",
+    }
+
+    def fetch(self) -> None:
+        """Call torchvision's own downloader."""
+        from torchvision.datasets import STL10
+
+        STL10(self.root, split="test", download=True)
+
+    def load(self) -> Dataset:
+        """Read it, or map what an earlier call kept."""
+        self.require()
+        unlabeled = self.images("unlabeled")
+        return Dataset(
+            name=self.name,
+            classes=("airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck"),
+            mean=(0.5, 0.5, 0.5),
+            std=(0.5, 0.5, 0.5),
+            train=Split(self.images("train"), self.labels("train")),
+            test=Split(self.images("test"), self.labels("test")),
+            unlabeled=Split(unlabeled, np.full(len(unlabeled), -1)),
+        )
+
+    def labels(self, part: str) -> np.ndarray:
+        """The labels of a split, from 0."""
+        return np.fromfile(self.verified(f"stl10_binary/{part}_y.bin"), np.uint8).astype(np.int64) - 1
+
+    def images(self, part: str) -> np.ndarray:
+        """The images of a split."""
+        file = f"stl10_binary/{part}_X.bin"
+        stat = (self.root / file).stat()
+        original = prepared.File(file, stat.st_size, stat.st_mtime_ns)
+        count = stat.st_size // (3 * 96 * 96)
+        place = prepared.place(self.root, f"stl10-{part}", 96, original)
+        return prepared.kept(place, (count, 96, 3, 96), partial(self.chunks, file, f"reading STL-10 {part}"))
+
+    def chunks(self, file: str, what: str) -> Iterator[np.ndarray]:
+        """The images of a file, some at a time."""
+        images = stl10_images(self.verified(file))
+        for start in range(0, len(images), prepared.CHUNK):
+            yield np.ascontiguousarray(images[start : start + prepared.CHUNK])
+            self.report(what, min(start + prepared.CHUNK, len(images)), len(images))
+
+
+def stl10_images(path: Path) -> np.ndarray:
+    """View a file of 96×96 images, whose planes lie column by column, as (n, 96, 3, 96) uint8."""
+    return np.memmap(path, np.uint8, mode="r").reshape(-1, 3, 96, 96).transpose(0, 3, 1, 2)
+
+
+@register("svhn")
+class Svhn(Fetched):
+    """SVHN: house numbers cut to their middle digit, 73,257 + 26,032 of 32×32, 10 classes; without the extra images.
+
+    Netzer et al. 2011. Normalisation: the values in common use, taken from the train split.
+    """
+
+    files: ClassVar = {
+        "train_32x32.mat": "e26dedcc434d2e4c54c9b2d4a06d8373",
+        "test_32x32.mat": "eb5a983be6a315427106f1b164d9cef3",
+    }
+
+    def fetch(self) -> None:
+        """Call torchvision's own downloader."""
+        from torchvision.datasets import SVHN
+
+        for split in ("train", "test"):
+            SVHN(self.root, split=split, download=True)
+
+    def load(self) -> Dataset:
+        """Read it whole."""
+        return Dataset(
+            name=self.name,
+            classes=tuple("0123456789"),
+            mean=(0.4377, 0.4438, 0.4728),
+            std=(0.198, 0.201, 0.197),
+            train=svhn_split(self.verified("train_32x32.mat")),
+            test=svhn_split(self.verified("test_32x32.mat")),
+        )
+
+
+def svhn_split(path: Path) -> Split:
+    """Read a MATLAB file: ``X`` of (32, 32, 3, n), ``y`` of (n, 1) where 10 stands for the digit 0."""
+    from scipy.io import loadmat
+
+    content = loadmat(str(path))
+    images = np.ascontiguousarray(content["X"].transpose(3, 0, 2, 1))
+    return Split(images, content["y"].ravel().astype(np.int64) % 10)
+
+
+@register("fashion_mnist")
+class FashionMnist(Fetched):
+    """Fashion-MNIST: pictures of 10 kinds of clothes, 60,000 + 10,000 of 28×28 grey.
+
+    Xiao, Rasul & Vollgraf 2017. Normalisation: the values in common use, taken from the train split. torchvision
+    publishes the checksums of the compressed files; these are of the same files uncompressed.
+    """
+
+    files: ClassVar = {
+        "FashionMNIST/raw/train-images-idx3-ubyte": "f4a8712d7a061bf5bd6d2ca38dc4d50a",
+        "FashionMNIST/raw/train-labels-idx1-ubyte": "9018921c3c673c538a1fc5bad174d6f9",
+        "FashionMNIST/raw/t10k-images-idx3-ubyte": "8181f5470baa50b63fa0f6fddb340f0a",
+        "FashionMNIST/raw/t10k-labels-idx1-ubyte": "15d484375f8d13e6eb1aabb0c3f46965",
+    }
+
+    def fetch(self) -> None:
+        """Call torchvision's own downloader."""
+        from torchvision.datasets import FashionMNIST
+
+        FashionMNIST(self.root, download=True)
+
+    def load(self) -> Dataset:
+        """Read it whole."""
+        classes = "T-shirt/top,Trouser,Pullover,Dress,Coat,Sandal,Shirt,Sneaker,Bag,Ankle boot"
+        return Dataset(
+            name=self.name,
+            classes=tuple(classes.split(",")),
+            mean=(0.286, 0.286, 0.286),
+            std=(0.353, 0.353, 0.353),
+            train=self.split("train"),
+            test=self.split("t10k"),
+        )
+
+    def split(self, part: str) -> Split:
+        """The images and labels of a split."""
+        images, labels = (self.verified(file) for file in self.files if f"/{part}-" in file)
+        return Split(rows_of_planes(read_idx(images)), read_idx(labels).astype(np.int64))
+
+
+def read_idx(path: Path) -> np.ndarray:
+    """Read a file in the IDX format: two zero bytes, type 8 (uint8), number of axes, their lengths, the values."""
+    content = path.read_bytes()
+    axes = content[3]
+    shape = np.frombuffer(content, ">i4", count=axes, offset=4)
+    return np.frombuffer(content, np.uint8, offset=4 + 4 * axes).reshape(shape)

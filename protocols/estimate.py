@@ -1,0 +1,57 @@
+"""How long runs will take, from a few steps of each kind on this machine."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from protocols import randomness
+from protocols.checkpoint import Progress
+from protocols.datasets.load import load_dataset
+from protocols.hardware import choose_device
+from protocols.optimise import optimizer_for
+from protocols.pretrain import take_step
+from protocols.pretrained import prepare
+
+if TYPE_CHECKING:
+    from protocols.budget import Budget
+    from protocols.run import Run
+    from protocols.runner import Place
+
+VIEWS = 256
+"""Views in a step of the probe, at most as many as in a step of the run."""
+
+
+def seconds_for(run: Run, budget: Budget, place: Place) -> float:
+    """An estimate of a run's time: its pretraining, and as much as its frozen features' share of that.
+
+    Evaluations on features are left out: they take seconds.
+    """
+    dataset = load_dataset(run.dataset.name, place.data)
+    images = len(dataset.train) + len(dataset.test)
+    if not budget.views:
+        return 0.0
+    rate = views_per_second(run, budget, place)
+    return (budget.total_views + images / 3) / rate
+
+
+def views_per_second(run: Run, budget: Budget, place: Place) -> float:
+    """Speed of pretraining, by the quickest of three steps after two."""
+    batch = max(2, min(budget.batch, VIEWS // budget.views))
+    small = dataclasses.replace(run, pretrain=dataclasses.replace(run.pretrain, batch=batch))
+    device = choose_device(place.device)
+    with tempfile.TemporaryDirectory() as folder:
+        job = prepare(small, Path(folder), load_dataset(run.dataset.name, place.data), device)
+    optimizer, progress = optimizer_for(job.method, job.pretrain), Progress(precision=job.precision)
+    job.method.train()
+    index = randomness.permutation(job.budget.images, run.seed, "order", 0)[:batch]
+    taken = []
+    for _ in range(5):
+        start = time.perf_counter()
+        take_step(job, optimizer, progress, index, 0)
+        float(progress.sums["loss"])
+        taken.append(time.perf_counter() - start)
+    return batch * budget.views / min(taken[2:])

@@ -1,0 +1,113 @@
+"""Linear evaluation: how well a linear classifier does on frozen features."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from protocols import randomness
+from protocols.evaluate import register
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from protocols.evaluate.features import Features
+
+
+@register("linear", version=1)
+def linear(
+    features: Features,
+    *,
+    solver: Literal["lbfgs", "adam"] = "lbfgs",
+    standardize: bool = True,
+    l2: float = 1e-4,
+    epochs: int = 100,
+    lr: float = 1e-3,
+    batch: int = 128,
+) -> dict[str, float]:
+    """Linear classifier on frozen features, trained on the training split, scored once on the test split.
+
+    Nothing is selected: the classifier scored is the one that training ends with.
+
+    Args:
+        features: of the run.
+        solver: ``lbfgs`` minimises the penalised cross-entropy to convergence; ``adam`` is section 4.1 of Patacchiola &
+            Storkey (2020): minibatches, constant learning rate, no penalty, last epoch.
+        standardize: scale every feature to mean 0 and deviation 1 over the training split.
+        l2: half the weight of the squared norm of the classifier's matrix, beside the mean loss; of ``lbfgs``.
+        epochs: of ``adam``.
+        lr: of ``adam``.
+        batch: of ``adam``.
+
+    Returns:
+        ``top1``, and with more than ten classes ``top5``, in percent.
+    """
+    if standardize:
+        features = standardized(features)
+    classifier = new_classifier(features)
+    if solver == "lbfgs":
+        fit_to_convergence(classifier, features, l2)
+    else:
+        fit_by_adam(classifier, features, epochs=epochs, lr=lr, batch=batch)
+    with torch.no_grad():
+        return top_k(classifier(features.test), features.test_labels, features.classes)
+
+
+def standardized(features: Features) -> Features:
+    """Features scaled by the training split's means and deviations; a constant feature becomes 0."""
+    std, mean = torch.std_mean(features.train, dim=0)
+    scale = torch.where(std > 1e-6 * std.max().clamp(min=1e-12), 1 / std, torch.zeros_like(std))
+    train, test = ((x - mean) * scale for x in (features.train, features.test))
+    return dataclasses.replace(features, train=train, test=test)
+
+
+def new_classifier(features: Features) -> nn.Linear:
+    """A linear layer initialised by torch's default, as a function of the seed."""
+    torch.manual_seed(randomness.key(features.seed, "classifier"))
+    return nn.Linear(features.train.shape[1], features.classes).to(features.train.device)
+
+
+def fit_to_convergence(classifier: nn.Linear, features: Features, l2: float) -> None:
+    """Minimise mean cross-entropy + l2/2 · |W|² over all training features by L-BFGS."""
+    nn.init.zeros_(classifier.weight)
+    nn.init.zeros_(classifier.bias)
+    optimizer = torch.optim.LBFGS(
+        classifier.parameters(),
+        max_iter=500,
+        tolerance_grad=1e-5,
+        tolerance_change=1e-9,
+        line_search_fn="strong_wolfe",
+    )
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        penalty = 0.5 * l2 * classifier.weight.square().sum()
+        loss = F.cross_entropy(classifier(features.train), features.train_labels) + penalty
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+
+
+def fit_by_adam(classifier: nn.Linear, features: Features, *, epochs: int, lr: float, batch: int) -> None:
+    """Minimise cross-entropy by minibatches, with a constant learning rate."""
+    optimizer = torch.optim.Adam(classifier.parameters(), lr=lr, fused=True)
+    n = len(features.train)
+    for epoch in range(epochs):
+        order = randomness.permutation(n, features.seed, "classifier", epoch).to(features.train.device)
+        for index in order.split(batch):
+            loss = F.cross_entropy(classifier(features.train[index]), features.train_labels[index])
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+
+
+def top_k(scores: Tensor, labels: Tensor, classes: int) -> dict[str, float]:
+    """Accuracies in percent of scores (n, classes): ``top1``, and with more than ten classes ``top5``."""
+    ks = (1, 5) if classes > 10 else (1,)
+    hits = scores.topk(max(ks), dim=1).indices == labels[:, None]
+    return {f"top{k}": 100.0 * hits[:, :k].any(1).double().mean().item() for k in ks}

@@ -1,0 +1,60 @@
+"""A sign of life in a run's folder, for whoever looks from outside."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from protocols.watch import Watch
+from results.store import HEARTBEAT, write_json
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PERIOD = 5.0
+"""Seconds between two beats."""
+
+
+class Heartbeat(Watch):
+    """Passes everything on to another watch, and writes how far the run is every few seconds.
+
+    Args:
+        folder: of the run.
+        watch: to pass on to.
+    """
+
+    def __init__(self, folder: Path, watch: Watch) -> None:
+        self.folder = folder
+        self.watch = watch
+        self._stage, self._total, self._began, self._beat = "", 0, 0.0, 0.0
+        self._first: int | None = None
+
+    def stage(self, name: str, total: int) -> None:
+        """Begin a stage, with a beat."""
+        self._stage, self._total, self._began, self._first = name, total, time.monotonic(), None
+        self._write(0, "")
+        self.watch.stage(name, total)
+
+    def progress(self, done: int, note: str = "") -> None:
+        """Pass on, and beat if it is time."""
+        if self._first is None:
+            self._first = done
+        if time.monotonic() - self._beat >= PERIOD:
+            self._write(done, note)
+        self.watch.progress(done, note)
+
+    def _write(self, done: int, note: str) -> None:
+        self._beat = time.monotonic()
+        passed = self._beat - self._began
+        rate = (done - (self._first or 0)) / passed if passed > 0 else 0.0
+        left = (self._total - done) / rate if rate > 0 else None
+        content = {"stage": self._stage, "done": done, "total": self._total, "note": note, "time": time.time()}
+        write_json(self.folder / HEARTBEAT, {**content, "per_second": rate, "seconds_left": left})
+
+    def warn(self, text: str) -> None:
+        """Pass on."""
+        self.watch.warn(text)
+
+    def stopping(self) -> bool:
+        """Pass on."""
+        return self.watch.stopping()

@@ -1,0 +1,178 @@
+"""The training loop: the only one, for every method."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from methods.base import Batch
+from protocols import randomness
+from protocols.augment.draw import COLUMNS
+from protocols.checkpoint import Pace, Progress, load
+from protocols.hardware import PeakMemory
+from protocols.optimise import learning_rate, optimizer_for
+from results.errors import Diverged
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from methods.base import Method
+    from protocols.augment import Augmenter
+    from protocols.budget import Budget
+    from protocols.protocol import Pretrain
+    from protocols.watch import Watch
+
+
+@dataclass(frozen=True)
+class Job:
+    """One pretraining, ready to go.
+
+    Attributes:
+        method: on its device, in training mode.
+        views: recipe names of the views it wants.
+        augmenters: by the name of the recipe.
+        images: (n, side, 3, side) uint8 on the device.
+        labels: (n,) int64 on the device, for a method that uses them.
+        budget: how long.
+        pretrain: how.
+        seed: the trial.
+        precision: of the matrix products.
+        checkpoint: where the state is kept.
+    """
+
+    method: Method
+    views: tuple[str, ...]
+    augmenters: dict[str, Augmenter]
+    images: Tensor
+    labels: Tensor | None
+    budget: Budget
+    pretrain: Pretrain
+    seed: int
+    precision: str
+    checkpoint: Path
+
+
+def pretrain(job: Job, watch: Watch) -> Progress:
+    """Train until the budget is spent, from the last checkpoint if there is one.
+
+    Raises:
+        Diverged: an epoch's mean loss is not a number.
+        KeyboardInterrupt: ``watch`` asked to stop; the state is saved.
+    """
+    method, budget, device = job.method, job.budget, job.images.device
+    optimizer = optimizer_for(method, job.pretrain)
+    progress = restore(job, optimizer)
+    before, start, pace, memory = progress.seconds, time.monotonic(), Pace(), PeakMemory(device)
+    method.train()
+    watch.stage("pretrain", budget.total_views)
+    while progress.step < budget.steps:
+        epoch, places = budget.span(progress.step)
+        if places.start == 0:
+            method.before_epoch(epoch)
+        order = randomness.permutation(budget.images, job.seed, "order", epoch)
+        for step in range(progress.step, min(budget.steps, (epoch + 1) * budget.epoch)):
+            index = order[budget.span(step)[1]]
+            take_step(job, optimizer, progress, index, epoch)
+            watch.progress(progress.views, note(progress, budget))
+            stopping = watch.stopping()
+            progress.seconds = before + time.monotonic() - start
+            if stopping or pace.due():
+                progress.peak_memory = max(progress.peak_memory, memory.read())
+                pace.save(job.checkpoint, state(job, optimizer, progress))
+            if stopping:
+                raise KeyboardInterrupt
+        end_epoch(progress, epoch, learning_rate(job.pretrain, progress.step / budget.steps))
+    progress.peak_memory = max(progress.peak_memory, memory.read())
+    return progress
+
+
+def take_step(job: Job, optimizer: torch.optim.Optimizer, progress: Progress, index: Tensor, epoch: int) -> None:
+    """One batch: views, loss, gradients, update."""
+    rate = learning_rate(job.pretrain, progress.step / job.budget.steps)
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    batch = make_batch(job, index, epoch)
+    torch.manual_seed(randomness.key(job.seed, "step", progress.step))
+    if progress.flops is None:
+        with FlopCounterMode(display=False) as counter:
+            scalars = learn(job, batch)
+        progress.flops = counter.get_total_flops() / len(batch.views)
+    else:
+        scalars = learn(job, batch)
+    optimizer.step()
+    optimizer.zero_grad()
+    progress.step += 1
+    job.method.after_step(progress.step / job.budget.steps)
+    progress.views += len(batch.views)
+    progress.images += len(index)
+    for name, value in scalars.items():
+        progress.sums[name] = progress.sums.get(name, 0.0) + value.detach() * len(index)
+
+
+def learn(job: Job, batch: Batch) -> dict[str, Tensor]:
+    """Forward and backward pass; returns the method's scalars."""
+    with torch.autocast(batch.views.device.type, torch.bfloat16, enabled=job.precision == "bfloat16"):
+        scalars: dict[str, Tensor] = job.method(batch)
+    scalars["loss"].backward()
+    return scalars
+
+
+def make_batch(job: Job, index: Tensor, epoch: int) -> Batch:
+    """All views of the images at ``index``, (b,) on the CPU; what a view looks like depends on no method."""
+    key = randomness.key(job.seed, "views", epoch)
+    made: dict[int, Tensor] = {}
+    for recipe in dict.fromkeys(job.views):
+        numbers = [number for number, name in enumerate(job.views) if name == recipe]
+        rows = np.concatenate([index.numpy() + number * 2**40 for number in numbers])
+        views = job.augmenters[recipe](job.images, index.repeat(len(numbers)), randomness.uniforms(key, rows, COLUMNS))
+        made.update(zip(numbers, views.split(len(index)), strict=True))
+    on_device = index.to(job.images.device, non_blocking=True)
+    labels = None if job.labels is None else job.labels.index_select(0, on_device)
+    return Batch(torch.cat([made[number] for number in range(len(job.views))]), on_device, labels)
+
+
+def end_epoch(progress: Progress, epoch: int, rate: float) -> None:
+    """Write the epoch's means into the history; the only place that waits for the device.
+
+    Raises:
+        Diverged: the mean loss is not a number.
+    """
+    means = {name: float(total) / progress.images for name, total in progress.sums.items()}
+    if not math.isfinite(means["loss"]):
+        raise Diverged(f"the loss became {means['loss']} in epoch {epoch + 1}", hint="try a lower learning rate")
+    line: dict[str, Any] = {"epoch": epoch + 1, **means, "lr": rate}
+    progress.history.append({**line, "views": progress.views, "seconds": progress.seconds})
+    progress.sums, progress.images = {}, 0
+
+
+def note(progress: Progress, budget: Budget) -> str:
+    """What the progress bar says beside the bar."""
+    loss = f", loss {progress.history[-1]['loss']:.4f}" if progress.history else ""
+    return f"epoch {budget.span(progress.step - 1)[0] + 1}/{math.ceil(budget.steps / budget.epoch)}{loss}"
+
+
+def state(job: Job, optimizer: torch.optim.Optimizer, progress: Progress) -> dict[str, Any]:
+    """All that :func:`restore` needs."""
+    return {
+        "method": job.method.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "progress": vars(progress),
+    }
+
+
+def restore(job: Job, optimizer: torch.optim.Optimizer) -> Progress:
+    """Put method and optimiser back to where the last checkpoint was; a fresh start if there is none."""
+    saved = load(job.checkpoint, job.images.device)
+    if saved is None:
+        return Progress(precision=job.precision)
+    job.method.load_state_dict(saved["method"])
+    optimizer.load_state_dict(saved["optimizer"])
+    return Progress(**saved["progress"])

@@ -1,0 +1,110 @@
+"""The pretrained backbone of a run: trained now, carried on with, or read back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+from torch import nn
+
+from methods.base import Setting
+from methods.registry import registry as methods
+from protocols import checkpoint, randomness
+from protocols.augment import Augmenter
+from protocols.backbones import registry as backbones
+from protocols.budget import budget_for
+from protocols.checkpoint import Progress
+from protocols.hardware import choose_precision
+from protocols.parse import build
+from protocols.pretrain import Job, pretrain
+from results.store import BACKBONE, CHECKPOINT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from methods.base import Backbone, Method
+    from protocols.datasets.base import Dataset
+    from protocols.run import Run
+    from protocols.watch import Watch
+
+
+M = TypeVar("M", bound=nn.Module)
+
+
+def pretrained(
+    run: Run, folder: Path, dataset: Dataset, device: torch.device, watch: Watch
+) -> tuple[Backbone, Progress]:
+    """The run's backbone with its trained weights, and what training it took.
+
+    Raises:
+        RequestError: the run's options cannot work with this data set.
+        Diverged: its loss stopped being a number.
+    """
+    saved = checkpoint.load(folder / BACKBONE, device)
+    if saved is None:
+        job = prepare(run, folder, dataset, device)
+        progress = pretrain(job, watch)
+        saved = {"backbone": job.method.backbone.state_dict(), "progress": vars(progress)}
+        checkpoint.save(folder / BACKBONE, saved)
+        (folder / CHECKPOINT).unlink(missing_ok=True)
+    backbone = placed(new_backbone(run), device)
+    backbone.load_state_dict(saved["backbone"])
+    return backbone, Progress(**saved["progress"])
+
+
+def prepare(run: Run, folder: Path, dataset: Dataset, device: torch.device) -> Job:
+    """Everything a run's pretraining needs, on its device."""
+    kind = methods.get(run.method.name)
+    options = method_options(kind, run)
+    views = kind.views(options)
+    split = dataset.train if kind.uses_labels else dataset.pretrain
+    budget = budget_for(run.pretrain, images=len(split), views=len(views))
+    setting = Setting(
+        classes=len(dataset.classes), images=len(split), side=dataset.side, steps=budget.steps, seed=run.seed
+    )
+    method = new_method(kind, options, run, setting)
+    return Job(
+        method=placed(method, device),
+        views=views,
+        augmenters=augmenters(run, dataset),
+        images=torch.from_numpy(split.images).to(device),
+        labels=torch.from_numpy(split.labels).to(device) if kind.uses_labels else None,
+        budget=budget,
+        pretrain=run.pretrain,
+        seed=run.seed,
+        precision=choose_precision(run.pretrain.precision, device),
+        checkpoint=folder / CHECKPOINT,
+    )
+
+
+def placed(module: M, device: torch.device) -> M:
+    """A module on its device, convolutions in channels-last memory."""
+    module.to(device).to(memory_format=torch.channels_last)
+    return module
+
+
+def augmenters(run: Run, dataset: Dataset) -> dict[str, Augmenter]:
+    """The protocol's recipes, with the data set's normalisation."""
+    return {name: Augmenter(recipe, dataset.mean, dataset.std) for name, recipe in run.recipes.items()}
+
+
+def method_options(kind: type[Method], run: Run) -> Any:
+    """The method's options as its own dataclass.
+
+    Raises:
+        RequestError: it refuses a value.
+    """
+    return build(kind.Options, run.method.options, run.method.name)
+
+
+def new_backbone(run: Run) -> Backbone:
+    """The backbone with its initial weights, which depend on nothing but its name and the trial."""
+    torch.manual_seed(randomness.key(run.seed, "backbone"))
+    return backbones.get(run.backbone.name)(run.backbone.name)
+
+
+def new_method(kind: type[Method], options: Any, run: Run, setting: Setting) -> Method:
+    """The method with fresh heads around the initial backbone."""
+    backbone = new_backbone(run)
+    torch.manual_seed(randomness.key(run.seed, "heads"))
+    return kind(backbone, options, setting)

@@ -1,0 +1,107 @@
+"""The story of a run: data, pretraining, frozen features, evaluations, record."""
+
+from __future__ import annotations
+
+import json
+import traceback
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from protocols.datasets.load import load_dataset
+from protocols.evaluated import Evaluator
+from protocols.hardware import choose_device, device_name
+from protocols.heartbeat import Heartbeat
+from protocols.pretrained import augmenters, pretrained
+from protocols.provenance import now, provenance
+from results import store
+from results.errors import BenchError, RunFailed
+from results.record import Cost, Record
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from protocols.run import Run
+    from protocols.watch import Watch
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where runs are carried out; nothing of it changes a run's identity.
+
+    Attributes:
+        runs: folder of the runs.
+        data: folder of the data sets.
+        device: ``auto`` or a torch device.
+    """
+
+    runs: Path
+    data: Path
+    device: str = "auto"
+
+
+def execute(run: Run, place: Place, watch: Watch) -> Record:
+    """Carry a run out, or what is left of it, and store its record.
+
+    Raises:
+        RunFailed: it cannot be finished; the reason is stored in its folder.
+        KeyboardInterrupt: it was asked to stop; the same call carries on.
+    """
+    folder = place.runs / run.folder()
+    with store.claimed(folder):
+        store.write_json(folder / store.CONFIG, run.config())
+        note_attempt(folder)
+        try:
+            record = carry_out(run, folder, place, Heartbeat(folder, watch))
+        except Exception as error:
+            # Whatever a method raises is its own failure: it is recorded here and ends this run alone.
+            raise note_failure(folder, error) from error
+        store.write_json(folder / store.RECORD, record.to_json())
+        for name in (store.CHECKPOINT, store.FAILURE, store.HEARTBEAT):
+            (folder / name).unlink(missing_ok=True)
+    return record
+
+
+def carry_out(run: Run, folder: Path, place: Place, watch: Watch) -> Record:
+    """Every stage of a run, each from where it was left."""
+    device = choose_device(place.device)
+    dataset = load_dataset(run.dataset.name, place.data)
+    backbone, progress = pretrained(run, folder, dataset, device, watch)
+    evaluator = Evaluator(run, folder, backbone, dataset, augmenters(run, dataset)["standard"])
+    health, metrics, seconds = evaluator.measure(watch)
+    trained = progress.views > 0
+    return Record(
+        run=run.config(),
+        metrics=tuple(metrics),
+        history=tuple(progress.history),
+        health=health,
+        cost=Cost(
+            views=progress.views,
+            steps=progress.step,
+            seconds={"pretrain": progress.seconds, **seconds},
+            views_per_second=progress.views / progress.seconds if trained else None,
+            flops=progress.views * (progress.flops or 0.0) if trained else None,
+            peak_memory=progress.peak_memory,
+            device=device_name(device),
+            precision=progress.precision,
+            attempts=len((folder / store.ATTEMPTS).read_text(encoding="utf-8").splitlines()),
+        ),
+        provenance=provenance(device),
+    )
+
+
+def note_attempt(folder: Path) -> None:
+    """Add a line to the run's attempts."""
+    with (folder / store.ATTEMPTS).open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"started": now()}) + "\n")
+
+
+def note_failure(folder: Path, error: Exception) -> RunFailed:
+    """Store why a run failed; returns the failure to raise."""
+    reason = str(error) if isinstance(error, BenchError) else f"{type(error).__name__}: {error}"
+    if isinstance(error, torch.OutOfMemoryError):
+        reason = f"out of memory; lower the batch with --set pretrain.batch=N ({reason.splitlines()[0]})"
+    trace = "".join(traceback.format_exception(error))
+    store.write_json(folder / store.FAILURE, {"reason": reason, "traceback": trace, "time": now()})
+    return RunFailed(reason)

@@ -1,0 +1,228 @@
+"""The command, from outside: what it prints, what it writes, how it exits."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+
+BENCH = [sys.executable, "-c", "from bench.cli import main; main()"]
+QUICK = ["--datasets", "digits", "--seeds", "0", "--views", "2000"]
+
+
+def bench(*words, cwd, check=None, **options):
+    done = subprocess.run([*BENCH, *words], cwd=cwd, capture_output=True, text=True, check=False, **options)
+    if check is not None:
+        assert done.returncode == check, done.stderr + done.stdout
+    return done
+
+
+def records(folder):
+    return {path.parent.name: json.loads(path.read_text()) for path in folder.glob("runs/*/record.json")}
+
+
+def test_help_is_quick_and_has_examples(tmp_path):
+    start = time.perf_counter()
+    done = bench("--help", cwd=tmp_path, check=0)
+    assert time.perf_counter() - start < 1.0  # 0.1 s on an idle machine
+    assert "bench run" in done.stdout
+    assert (
+        "bench run --methods relational,simclr --datasets cifar10,stl10"
+        in bench("run", "--help", cwd=tmp_path, check=0).stdout
+    )
+
+
+@pytest.mark.parametrize("what", ["methods", "datasets", "backbones", "protocols", "evaluations"])
+def test_listing_imports_no_torch(tmp_path, what):
+    code = f"import sys; sys.argv = ['bench', 'list', {what!r}]\n" + textwrap.dedent("""
+        from bench.cli import main
+        try:
+            main()
+        finally:
+            assert not {"torch", "pandas", "numpy"} & set(sys.modules), "slow imports"
+        """)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) >= 2
+
+
+WRONG = {
+    "misspelt method": (["--methods", "simclrr"], "unknown method 'simclrr'; did you mean simclr?"),
+    "misspelt data set": (["--datasets", "cifar11"], "unknown dataset 'cifar11'; did you mean cifar10"),
+    "misspelt backbone": (["--backbones", "con4"], "unknown backbone 'con4'; did you mean conv4?"),
+    "misspelt protocol": (["--protocol", "quik"], "unknown protocol 'quik'; did you mean quick?"),
+    "misspelt evaluation": (["--evaluations", "liner"], "unknown evaluation 'liner'; did you mean linear?"),
+    "unknown option in --set": (["--set", "simclr.temprature=1"], "simclr has no option 'temprature'"),
+    "unknown target of --set": (["--set", "simclrr.x=1"], "unknown target of --set 'simclrr'"),
+    "--set for a method that takes no part": (["--set", "byol.momentum=1"], "byol, which takes no part"),
+    "wrong value": (["--set", "simclr.activation=tanh"], "choose relu, leaky_relu"),
+    "value a method refuses": (["--set", "simclr.temperature=-1"], "temperature must be above 0, not -1.0"),
+    "wrong choice of an evaluation": (["--set", "linear.solver=sgd"], "choose lbfgs, adam"),
+    "seeds": (["--seeds", "abc"], "'abc' is not a whole number; write 0,1,2 or 0-9"),
+    "one view for relational": (
+        ["--methods", "relational", "--set", "relational.views=1"],
+        "views must be 2 or more to make pairs, not 1",
+    ),
+    "batch": (["--set", "pretrain.batch=5000"], "a batch of 5000 is larger than the 1,297 images"),
+    "two budgets": (["--epochs", "1", "--views", "10"], "--epochs and --views exclude each other"),
+    "not a number": (["--epochs", "ten"], "'ten' is not a valid float"),
+    "missing data": (["--datasets", "cifar10"], "bench data cifar10 --data data"),
+    "missing folder": (["--datasets", "folder:nowhere"], "nowhere"),
+    "missing file": (["--methods", "./mine.py"], "no such file: mine.py"),
+    "device": (["--device", "tpu9"], "no device 'tpu9' here"),
+    "unwritable": (["--runs", "/proc/runs"], "cannot write to /proc/runs"),
+    "unknown option": (["--method", "simclr"], "No such option: --method"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_wrong_request_is_one_line_and_starts_nothing(tmp_path, case):
+    words, line = WRONG[case]
+    base = [] if "--datasets" in words else ["--datasets", "digits"]
+    base += [] if "--methods" in words or "--method" in words else ["--methods", "simclr"]
+    done = bench("run", *base, *words, cwd=tmp_path, check=2)
+    assert line in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not done.stdout
+    assert not list(tmp_path.glob("runs/*"))
+
+
+def test_a_traceback_appears_only_when_asked_for(tmp_path):
+    assert "Traceback" in bench("--debug", "run", "--methods", "x", cwd=tmp_path).stderr
+
+
+@pytest.fixture(scope="module")
+def grid(tmp_path_factory):
+    """A grid that was carried out, its folder and what the command printed."""
+    folder = tmp_path_factory.mktemp("grid")
+    words = ["run", "--methods", "simclr,random", *QUICK, "--seeds", "0,1"]
+    return folder, words, bench(*words, cwd=folder, check=0)
+
+
+def test_a_grid_ends_in_a_table_and_a_report(grid):
+    folder, _, done = grid
+    assert "simclr" in done.stdout
+    assert "random" in done.stdout
+    assert len(records(folder)) == 4
+    written = {path.name for path in (folder / "report").rglob("*")}
+    assert {"results.csv", "summary.csv", "table.md", "table.tex", "index.html"} <= written
+    assert {path.suffix for path in (folder / "report").rglob("*.*")} >= {".svg", ".png"}
+
+
+def test_the_same_command_again_does_nothing_and_quickly(grid):
+    folder, words, first = grid
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    start = time.perf_counter()
+    again = bench(*words, cwd=folder, check=0)
+    assert time.perf_counter() - start < 6  # 3 s on an idle machine
+    assert again.stdout == first.stdout
+    changed = [path for path, at in before.items() if path.stat().st_mtime_ns != at and path.is_file()]
+    assert changed == []
+
+
+def test_more_seeds_only_add_runs(grid):
+    folder, words, _ = grid
+    before = records(folder)
+    plan = bench(*words, "--seeds", "0-2", "--dry-run", cwd=folder, check=0).stdout
+    assert "4 runs done, 2 to carry out" in plan
+    assert "in all" in plan
+    assert records(folder) == before
+
+
+def test_force_begins_again_and_gets_the_same(grid):
+    folder, words, _ = grid
+    before = records(folder)
+    bench(*words, "--seeds", "0", "--methods", "random", "--force", cwd=folder, check=0)
+    after = records(folder)
+    assert before.keys() == after.keys()
+    assert all(record["metrics"] == before[name]["metrics"] for name, record in after.items())
+
+
+def test_show_tells_everything_about_a_run(grid):
+    folder, _, _ = grid
+    name = next(name for name in records(folder) if "simclr" in name)
+    shown = bench("show", name[-8:], cwd=folder, check=0).stdout
+    for word in ("done", "temperature=0.5", "linear", "views/s", "provenance", "commit", "history"):
+        assert word in shown
+    assert json.loads(bench("show", name, "--json", cwd=folder, check=0).stdout)["status"] == "done"
+    assert "unknown run 'x'" in bench("show", "x", cwd=folder, check=2).stderr
+    assert "4 runs are called" in bench("show", "digits", cwd=folder, check=2).stderr
+
+
+def test_doctor_finds_what_is_broken(grid):
+    folder, _, _ = grid
+    broken = folder / "runs" / "broken"
+    broken.mkdir()
+    (broken / "config.json").write_text("{")
+    try:
+        done = bench("doctor", cwd=folder, check=0).stdout
+    finally:
+        shutil.rmtree(broken)
+    assert "4 done" in done
+    assert "unreadable: broken" in done
+    assert "digits: here" in done
+    assert "cifar10: not here" in done
+
+
+def test_report_of_nothing_is_refused(tmp_path):
+    assert "no runs" in bench("report", cwd=tmp_path, check=2).stderr
+
+
+FAILING = '''
+from dataclasses import dataclass
+import torch
+from methods import Batch, Method, register
+
+@register("raises")
+class Raises(Method):
+    """Raises."""
+    def forward(self, batch):
+        raise ZeroDivisionError("on purpose")
+
+@register("explodes")
+class Explodes(Method):
+    """Becomes NaN."""
+    def forward(self, batch):
+        z = self.backbone(batch.views)
+        return {"loss": z.sum() * float("nan")}
+'''
+
+
+def test_methods_that_fail_fail_alone(tmp_path):
+    (tmp_path / "mine.py").write_text(FAILING)
+    done = bench("run", "--methods", "./mine.py,random", *QUICK, cwd=tmp_path, check=1)
+    assert "ZeroDivisionError: on purpose" in done.stderr
+    assert "the loss became nan" in done.stderr
+    assert [name.split("-")[2] for name in records(tmp_path)] == ["random"]
+    report = (tmp_path / "report" / "table.md").read_text()
+    assert "ZeroDivisionError: on purpose" in report
+    assert "the loss became nan" in report
+
+
+def test_a_file_that_does_not_load_is_refused_before_anything_starts(tmp_path):
+    (tmp_path / "mine.py").write_text(FAILING.replace("import torch", "import no_such_package"))
+    done = bench("run", "--methods", "./mine.py,random", *QUICK, cwd=tmp_path, check=2)
+    assert "'raises' does not load: ModuleNotFoundError" in done.stderr
+    assert not list(tmp_path.glob("runs/*"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_command_carries_on(tmp_path, number):
+    words = [*BENCH, "run", "--methods", "simclr", *QUICK[:-1], "200000", "--set", "pretrain.precision=float32"]
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    process = subprocess.Popen(words, cwd=tmp_path, stderr=subprocess.PIPE, text=True, env=environment)
+    while not list(tmp_path.glob("runs/*/heartbeat.json")):
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.1)
+    time.sleep(1.0)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors.splitlines()[-1] == "bench: interrupted; the same command carries on"
+    assert list(tmp_path.glob("runs/*/checkpoint.pt"))
+    assert not list(tmp_path.glob("runs/*/claim.json"))

@@ -1,0 +1,123 @@
+"""What every registered method owes the harness; a new method is tested by existing."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+
+from methods import Batch, MomentumCopy, Setting, registry
+from protocols.backbones.small import Conv4
+
+SMALL = {"relational": {"views": 4}, "byol": {"hidden": 128, "output": 32}}
+"""Options that keep the tests quick; a method that is not named here is tested with its defaults."""
+
+IMAGES = 16
+
+
+def build(name: str, seed: int = 0):
+    kind = registry.get(name)
+    options = kind.Options(**SMALL.get(name, {}))
+    torch.manual_seed(seed)
+    setting = Setting(classes=10, images=100, side=16, steps=50, seed=seed)
+    method = kind(Conv4(), options, setting).train()
+    return method, kind.views(options)
+
+
+def batch_for(method, views, seed: int = 0) -> Batch:
+    g = torch.Generator().manual_seed(seed)
+    images = torch.rand(IMAGES, 3, 16, 16, generator=g)
+    noisy = [images + 0.1 * torch.rand(images.shape, generator=g) for _ in views]
+    labels = torch.arange(IMAGES) % 10 if method.uses_labels else None
+    return Batch(torch.cat(noisy), torch.arange(IMAGES), labels)
+
+
+def train(method, batch: Batch, steps: int) -> list[float]:
+    optimizer = torch.optim.Adam([p for p in method.parameters() if p.requires_grad], lr=3e-3)
+    losses = []
+    method.before_epoch(0)
+    for step in range(steps):
+        torch.manual_seed(step)
+        loss = method(batch)["loss"]
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        method.after_step((step + 1) / steps)
+        losses.append(loss.item())
+    return losses
+
+
+@pytest.fixture(params=registry.names())
+def name(request) -> str:
+    return request.param
+
+
+@pytest.fixture
+def trained(name):
+    method, views = build(name)
+    if not views:
+        pytest.skip(f"{name} is not trained")
+    return method, batch_for(method, views)
+
+
+def test_options_read_from_source_are_those_of_the_class(name):
+    options = registry.get(name).Options()
+    assert dict(registry.describe(name).options) == vars(options)
+
+
+def test_docstring_cites_or_explains(name):
+    assert registry.describe(name).summary.endswith(".")
+
+
+def test_loss_is_a_finite_scalar(trained):
+    method, batch = trained
+    scalars = method(batch)
+    assert all(value.ndim == 0 and torch.isfinite(value) for value in scalars.values())
+
+
+def test_loss_decreases_on_one_batch(trained):
+    losses = train(*trained, steps=40)
+    assert sum(losses[-5:]) < 0.9 * sum(losses[:5])
+
+
+def test_gradient_reaches_the_whole_backbone_and_no_momentum_copy(trained):
+    method, batch = trained
+    method(batch)["loss"].backward()
+    missing = [n for n, p in method.backbone.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    assert not missing
+    copies = [module for module in method.modules() if isinstance(module, MomentumCopy)]
+    assert all(p.grad is None and not p.requires_grad for module in copies for p in module.parameters())
+
+
+def test_same_seed_same_losses(name):
+    method, views = build(name)
+    if not views:
+        pytest.skip(f"{name} is not trained")
+    again, _ = build(name)
+    batch = batch_for(method, views)
+    assert train(method, batch, 3) == train(again, batch, 3)
+
+
+def test_state_dict_round_trip_carries_everything(trained, name):
+    method, batch = trained
+    train(method, batch, 3)
+    other, _ = build(name, seed=1)
+    other.load_state_dict(copy.deepcopy(method.state_dict()))
+    assert train(method, batch, 2) == train(other, batch, 2)
+
+
+def test_works_in_bfloat16(trained):
+    method, batch = trained
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = method(batch)["loss"]
+    assert loss.dtype == torch.float32
+    assert torch.isfinite(loss)
+    torch.testing.assert_close(loss, method(batch)["loss"], rtol=0.1, atol=0.02)
+
+
+def test_does_not_depend_on_its_place_in_memory(trained):
+    method, batch = trained
+    expected = method(batch)["loss"]
+    channels_last = batch.views.contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(method(Batch(channels_last, batch.index, batch.labels))["loss"], expected)

@@ -1,0 +1,182 @@
+import os
+
+import numpy as np
+import pytest
+import torchvision
+from PIL import Image
+
+from protocols.datasets.base import rows_of_planes, statistics
+from protocols.datasets.load import load_dataset, require, source_of, validate
+from results.errors import DataMissing
+
+
+def save(path, value, size=(8, 8)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, (value, value, value)).save(path)
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Two classes, four train and two test images whose grey tells which they are."""
+    folder = tmp_path / "photos"
+    for path, value in (
+        ("train/cat/b.png", 2),
+        ("train/cat/a.png", 1),
+        ("train/dog/deep/c.png", 3),
+        ("train/dog/d.png", 4),
+        ("val/cat/e.png", 5),
+        ("val/dog/f.png", 6),
+    ):
+        save(folder / path, value)
+    return folder
+
+
+def load(name, tmp_path):
+    dataset = source_of(f"folder:{name}", tmp_path).load()
+    validate(dataset)
+    return dataset
+
+
+def greys(split):
+    return split.images[:, 0, 0, 0].tolist()
+
+
+def test_real_images_are_those_that_image_folder_reads(real_data, tmp_path):
+    folder = real_data / "tiny-imagenet-20"
+    ours = load(folder, tmp_path)
+    for split, name in ((ours.train, "train"), (ours.test, "val")):
+        theirs = torchvision.datasets.ImageFolder(folder / name)
+        assert split.labels.tolist() == theirs.targets
+        chosen = range(0, len(theirs), 7)
+        pixels = np.stack([np.asarray(theirs[i][0]) for i in chosen])
+        assert np.array_equal(split.images[::7], rows_of_planes(pixels))
+    assert ours.classes == tuple(theirs.classes)
+    assert ours.side == 64
+    assert (ours.mean, ours.std) == statistics(ours.train.images)
+
+
+def test_layout(photos, tmp_path):
+    dataset = load(photos, tmp_path)
+    assert dataset.classes == ("cat", "dog")
+    assert greys(dataset.train) == [1, 2, 4, 3]
+    assert dataset.train.labels.tolist() == [0, 0, 1, 1]
+    assert greys(dataset.test) == [5, 6]
+    assert dataset.unlabeled is None
+    assert dataset.pretrain is dataset.train
+    assert dataset.side == 8
+
+
+def test_test_goes_before_val_where_it_has_classes(photos, tmp_path):
+    save(photos / "test" / "flat.png", 9)
+    assert greys(load(photos, tmp_path).test) == [5, 6]
+    save(photos / "test" / "dog" / "x.png", 7)
+    assert greys(load(photos, tmp_path).test) == [7]
+
+
+def test_unlabeled_images_are_pretrained_on(photos, tmp_path):
+    save(photos / "unlabeled" / "2.png", 12)
+    save(photos / "unlabeled" / "1.png", 11)
+    save(photos / "unlabeled" / "more" / "3.png", 13)
+    dataset = load(photos, tmp_path)
+    assert greys(dataset.pretrain) == [11, 12, 13]
+    assert dataset.pretrain.labels.tolist() == [-1, -1, -1]
+    assert len(dataset.train) == 4
+
+
+def test_a_side_resizes(photos, tmp_path):
+    save(photos / "train" / "cat" / "wide.png", 7, size=(90, 60))
+    dataset = load(f"{photos}@4", tmp_path)
+    assert dataset.side == 4
+    assert greys(dataset.train) == [1, 2, 7, 4, 3]
+
+
+def test_without_a_side_nothing_is_resized(photos, tmp_path):
+    save(photos / "val" / "dog" / "wide.png", 7, size=(90, 60))
+    with pytest.raises(DataMissing, match=r"wide\.png is 90×60, not 8×8; folder:PATH@SIDE resizes"):
+        load(photos, tmp_path)
+    load(f"{photos}@8", tmp_path)
+    with pytest.raises(DataMissing, match=r"wide\.png is 90×60"):
+        load(photos, tmp_path)
+
+
+def test_images_that_are_not_square_are_found_before_anything_starts(tmp_path):
+    save(tmp_path / "photos" / "train" / "cat" / "a.jpg", 1, size=(90, 60))
+    (tmp_path / "photos" / "val").mkdir()
+    with pytest.raises(DataMissing, match=r"a\.jpg is 90×60, not square; .*folder:PATH@64 resizes"):
+        require([f"folder:{tmp_path}/photos"], tmp_path)
+    require([f"folder:{tmp_path}/photos@16"], tmp_path)
+
+
+def test_decoded_once_and_again_after_any_change(photos, tmp_path):
+    reports = []
+
+    def load_and_listen():
+        reports.clear()
+        source = source_of(f"folder:{photos}", tmp_path)
+        source.progress = lambda *report: reports.append(report)
+        return source.load()
+
+    load_and_listen()
+    assert reports == [("decoding photos/train", 4, 4), ("decoding photos/val", 2, 2)]
+    load_and_listen()
+    assert reports == []
+    (photos / "train" / "cat" / "a.png").rename(photos / "train" / "dog" / "a.png")
+    moved = load_and_listen()
+    assert reports == [("decoding photos/train", 4, 4)]
+    assert sorted(zip(greys(moved.train), moved.train.labels.tolist(), strict=True)) == [(1, 1), (2, 0), (3, 1), (4, 1)]
+
+
+def test_digest_tells_contents_apart_and_not_machines(photos, tmp_path):
+    def digest(path):
+        return source_of(f"folder:{path}", tmp_path).digest()
+
+    before = digest(photos)
+    photos.rename(tmp_path / "elsewhere")
+    os.utime(tmp_path / "elsewhere" / "train" / "cat" / "a.png", (1, 1))
+    assert digest(tmp_path / "elsewhere") == before
+    save(tmp_path / "elsewhere" / "unlabeled" / "1.png", 1)
+    assert digest(tmp_path / "elsewhere") != before
+
+
+def test_a_relative_path_is_looked_for_here_then_under_the_root(photos, tmp_path, monkeypatch):
+    assert source_of("folder:photos", tmp_path).folder == tmp_path / "photos"
+    monkeypatch.chdir(tmp_path)
+    assert source_of("folder:photos", tmp_path / "nowhere").folder.resolve() == photos
+
+
+def test_a_path_may_hold_an_at(photos, tmp_path):
+    photos.rename(tmp_path / "me@home")
+    assert load(tmp_path / "me@home", tmp_path).side == 8
+    assert load(f"{tmp_path}/me@home@4", tmp_path).side == 4
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (lambda folder: (folder / "train").rename(folder / "training"), r"photos/train is not there"),
+        (lambda folder: (folder / "val").rename(folder / "validation"), r"photos/val is not there"),
+        (lambda folder: (folder / "val" / "dog" / "f.png").unlink(), r"val/dog holds no images"),
+        (lambda folder: save(folder / "val" / "cow" / "1.png", 1), r"val/cow is not a class of the train split"),
+        (lambda folder: (folder / "unlabeled").mkdir(), r"unlabeled holds 0 images, not some"),
+        (lambda folder: (folder / "val" / "cat" / "g.png").write_bytes(b""), r"g\.png is damaged"),
+        (lambda folder: [file.unlink() for file in folder.rglob("train/**/*.png")], r"photos/train holds no images"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(photos, tmp_path, change, complaint):
+    change(photos)
+    with pytest.raises(DataMissing, match=complaint) as caught:
+        load_dataset(f"folder:{photos}", tmp_path)
+    assert caught.value.hint
+    assert "\n" not in str(caught.value)
+
+
+def test_statistics():
+    images = np.random.default_rng(0).integers(0, 256, (600, 4, 3, 4), np.uint8) // np.array([1, 2, 3])[:, None]
+    for at_most, measured in ((10_000, images), (2, images[[0, -1]])):
+        mean, std = statistics(images.astype(np.uint8), at_most=at_most)
+        assert mean == pytest.approx(measured.mean(axis=(0, 1, 3)) / 255, abs=1e-4)
+        assert std == pytest.approx(measured.std(axis=(0, 1, 3)) / 255, abs=1e-4)
+
+
+def test_a_constant_channel_has_a_deviation_above_zero():
+    assert statistics(np.zeros((3, 4, 3, 4), np.uint8)) == ((0.0, 0.0, 0.0), (0.0039, 0.0039, 0.0039))

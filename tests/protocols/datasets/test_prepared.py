@@ -1,0 +1,149 @@
+import logging
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from protocols.datasets import prepared
+from results.errors import DataMissing
+
+SHAPE = (3, 2, 3, 2)
+PIXELS = np.arange(36, dtype=np.uint8).reshape(SHAPE)
+
+
+def chunks():
+    yield PIXELS[:2]
+    yield PIXELS[2:]
+
+
+def refuse():
+    raise AssertionError("read again")
+
+
+def test_kept_once_then_mapped(tmp_path):
+    path = tmp_path / "new" / "folder" / "images.npy"
+    assert np.array_equal(prepared.kept(path, SHAPE, chunks), PIXELS)
+    again = prepared.kept(path, SHAPE, refuse)
+    assert isinstance(again, np.memmap)
+    assert not again.flags.writeable
+    assert np.array_equal(again, PIXELS)
+    assert [file.name for file in path.parent.iterdir()] == ["images.npy"]
+
+
+def test_a_folder_that_cannot_be_written_is_done_without(tmp_path, caplog):
+    (tmp_path / "occupied").write_text("a file where a folder is wanted")
+    with caplog.at_level(logging.WARNING):
+        images = prepared.kept(tmp_path / "occupied" / "images.npy", SHAPE, chunks)
+    assert np.array_equal(images, PIXELS)
+    assert len(caplog.records) == 1
+    assert str(tmp_path / "occupied") in caplog.text
+    assert "stay in memory" in caplog.text
+
+
+def test_an_error_while_reading_leaves_nothing_behind(tmp_path):
+    def broken():
+        yield PIXELS[:2]
+        raise DataMissing("b.jpg is damaged")
+
+    with pytest.raises(DataMissing, match=r"b\.jpg"):
+        prepared.kept(tmp_path / "images.npy", SHAPE, broken)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("content", [b"", b"no array", "short"])
+def test_a_damaged_array_is_named(tmp_path, content):
+    path = tmp_path / "images.npy"
+    prepared.kept(path, SHAPE, chunks)
+    path.write_bytes(path.read_bytes()[:-1] if content == "short" else content)
+    with pytest.raises(DataMissing, match=r"images\.npy is damaged.*delete it"):
+        prepared.kept(path, SHAPE, refuse)
+
+
+def test_place_follows_every_change(tmp_path):
+    file = prepared.File("cat/1.jpg", 100, 5)
+    places = [
+        prepared.place(tmp_path, "mine-train", 64, True, file),
+        prepared.place(tmp_path, "mine-train", 64, False, file),
+        prepared.place(tmp_path, "mine-train", 32, True, file),
+        prepared.place(tmp_path, "mine-train", 64, True, file, file),
+        *(
+            prepared.place(tmp_path, "mine-train", 64, True, other)
+            for other in (file._replace(path="dog/1.jpg"), file._replace(size=101), file._replace(changed=6))
+        ),
+    ]
+    assert len(set(places)) == len(places)
+    assert prepared.place(tmp_path, "mine-train", 64, True, file) == places[0]
+    assert prepared.place(tmp_path, "a b/c", 64, file).name.startswith("a_b_c-64px-")
+
+
+def test_scan(tmp_path):
+    for name in ("b.PNG", "a.jpeg", "notes.txt", ".hidden.png", "deep/er/c.webp", ".cache/d.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"12345")
+    (tmp_path / "link").symlink_to(tmp_path / "deep")
+    files = sorted(prepared.scan(tmp_path))
+    assert [file.path for file in files] == ["a.jpeg", "b.PNG", "deep/er/c.webp", "link/er/c.webp"]
+    assert files[0].size == 5
+    assert files[0].changed == (tmp_path / "a.jpeg").stat().st_mtime_ns
+
+
+def test_a_link_to_nowhere_is_named(tmp_path):
+    (tmp_path / "a.png").symlink_to(tmp_path / "gone.png")
+    with pytest.raises(DataMissing, match=r"cannot read .*a\.png: No such file"):
+        list(prepared.scan(tmp_path))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "P", "CMYK", "1"])
+def test_decoding_equals_pillow(tmp_path, mode):
+    noise = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
+    path = tmp_path / "image.tiff"
+    Image.fromarray(noise).convert(mode).save(path)
+    assert np.array_equal(prepared.decode_one(path, 16, resize=False), np.asarray(Image.open(path).convert("RGB")))
+
+
+@pytest.mark.parametrize("size", [(600, 400), (400, 600), (20, 30)])
+def test_resizing_takes_the_largest_centred_square(tmp_path, size):
+    path = tmp_path / "image.jpg"
+    width, height = size
+    x, y = np.meshgrid(np.arange(width), np.arange(height))
+    inside = np.maximum(abs(x - (width - 1) / 2), abs(y - (height - 1) / 2)) < min(size) / 2
+    Image.fromarray(np.where(inside, 200, 0).astype(np.uint8)).save(path, quality=95)
+    decoded = prepared.decode_one(path, 32, resize=True)
+    assert decoded.shape == (32, 32, 3)
+    assert decoded[4:-4, 4:-4].min() > 180
+    assert decoded.mean() > 190
+
+
+def test_another_size_is_refused_unless_asked_for(tmp_path):
+    Image.new("RGB", (30, 20)).save(tmp_path / "wide.png")
+    with pytest.raises(DataMissing, match=r"wide\.png is 30×20, not 16×16.*@SIDE"):
+        prepared.decode_one(tmp_path / "wide.png", 16, resize=False)
+
+
+def test_sixteen_bits_are_refused(tmp_path):
+    Image.fromarray(np.full((8, 8), 40_000, np.uint16)).save(tmp_path / "deep.png")
+    with pytest.raises(DataMissing, match=r"deep\.png has more than 8 bits"):
+        prepared.decode_one(tmp_path / "deep.png", 8, resize=True)
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "png", "webp"])
+@pytest.mark.parametrize("left", [0, 10, 300])
+def test_a_truncated_image_is_named(tmp_path, kind, left):
+    path = tmp_path / f"half.{kind}"
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    Image.fromarray(noise).save(path)
+    path.write_bytes(path.read_bytes()[:left])
+    with pytest.raises(DataMissing, match=rf"half\.{kind} is damaged") as caught:
+        prepared.decode_one(path, 64, resize=False)
+    assert "\n" not in str(caught.value)
+
+
+def test_order_survives_the_threads(tmp_path, monkeypatch):
+    monkeypatch.setattr(prepared, "CHUNK", 7)
+    paths = [tmp_path / f"{i}.png" for i in range(20)]
+    for i, path in enumerate(paths):
+        Image.new("RGB", (2, 2), (i, i, i)).save(path)
+    done = []
+    images = np.concatenate(list(prepared.Decoding(paths, 2, False, done.append)()))
+    assert images[:, 0, 0, 0].tolist() == list(range(20))
+    assert done == [7, 14, 20]

@@ -1,0 +1,213 @@
+"""Views against torchvision: each operation's numbers, and the distributions of its parameters."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from torchvision import transforms as T
+from torchvision.transforms import functional as TF
+
+from protocols.augment import Augmenter, colour, normalise, resample
+from protocols.augment.draw import COLUMNS, draw
+from protocols.protocol import Recipe
+from protocols.randomness import key, uniforms
+
+N = 40
+PLAIN = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
+
+
+def photos(side: int = 32, n: int = N) -> torch.Tensor:
+    """(n, side, 3, side) uint8: smooth colours with edges and some noise."""
+    g = torch.Generator().manual_seed(0)
+    coarse = torch.rand(n, 3, 5, 5, generator=g)
+    fine = torch.nn.functional.interpolate(coarse, size=(side, side), mode="bicubic")
+    noisy = (fine + 0.1 * torch.rand(n, 3, side, side, generator=g)).clamp(0, 1)
+    return (noisy * 255).byte().permute(0, 2, 1, 3).contiguous()
+
+
+def as_images(stored: torch.Tensor) -> torch.Tensor:
+    """(n, side, 3, side) uint8 to (n, 3, side, side) in [0, 1]."""
+    return stored.permute(0, 2, 1, 3) / 255
+
+
+def as_planes(images: torch.Tensor) -> torch.Tensor:
+    return images.permute(1, 0, 2, 3).flatten(2).contiguous()
+
+
+def random_numbers(n: int, seed: int = 0) -> np.ndarray:
+    return uniforms(key(seed, "test"), np.arange(n), COLUMNS)
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("antialias", [True, False])
+@pytest.mark.parametrize("size", [32, 20, 48])
+def test_crop_resize_flip_is_torchvisions(interpolation, antialias, size):
+    """Tolerance: 1e-5 of the range."""
+    recipe = Recipe(crop=(0.08, 1.0), flip=0.5, interpolation=interpolation, antialias=antialias, size=size)
+    stored = photos()
+    drawn = draw(recipe, random_numbers(N), 32)
+    views = resample.crop(stored, drawn, recipe, size).permute(1, 0, 2, 3)
+    for i, image in enumerate(as_images(stored)):
+        box = [int(getattr(drawn, name)[i]) for name in ("top", "left", "height", "width")]
+        mode = TF.InterpolationMode(interpolation)
+        expected = TF.resized_crop(image, *box, [size, size], interpolation=mode, antialias=antialias)
+        expected = TF.hflip(expected) if drawn.flip[i] else expected
+        torch.testing.assert_close(views[i], expected, atol=1e-5, rtol=0)
+
+
+def test_pad_and_crop_is_torchvisions():
+    recipe = Recipe(pad=0.125, flip=0.5)
+    stored = photos()
+    drawn = draw(recipe, random_numbers(N), 32)
+    views = resample.crop(stored, drawn, recipe, 32).permute(1, 0, 2, 3)
+    for i, image in enumerate(as_images(stored)):
+        expected = TF.crop(TF.pad(image, [4]), int(drawn.top[i]) + 4, int(drawn.left[i]) + 4, 32, 32)
+        expected = TF.hflip(expected) if drawn.flip[i] else expected
+        torch.testing.assert_close(views[i], expected, atol=1e-6, rtol=0)
+
+
+COLOURS = {
+    "brightness": (colour.brightness, TF.adjust_brightness, 0.2, 1.8),
+    "contrast": (colour.contrast, TF.adjust_contrast, 0.2, 1.8),
+    "saturation": (colour.saturation, TF.adjust_saturation, 0.2, 1.8),
+    "hue": (colour.hue, TF.adjust_hue, -0.5, 0.5),
+}
+
+
+@pytest.mark.parametrize("name", COLOURS)
+def test_colour_operations_are_torchvisions(name):
+    """Tolerance: 1e-5 of the range, grey pixels and pure colours among them."""
+    ours, theirs, low, high = COLOURS[name]
+    images = as_images(photos())
+    images[0] = 0.4
+    images[1, :, :16] = torch.tensor([1.0, 0.0, 0.0])[:, None, None]
+    images[1, :, 16:] = torch.tensor([0.0, 0.7, 0.7])[:, None, None]
+    factors = torch.linspace(low, high, N)
+    planes = as_planes(images)
+    ours(planes, factors[:, None])
+    views = planes.view(3, N, 32, 32).permute(1, 0, 2, 3)
+    for view, image, factor in zip(views, images, factors.tolist(), strict=True):
+        torch.testing.assert_close(view, theirs(image, factor), atol=1e-5, rtol=0)
+
+
+def test_grayscale_and_solarise_are_torchvisions():
+    images = as_images(photos())
+    planes = as_planes(images)
+    colour.grayscale(planes)
+    torch.testing.assert_close(planes.view(3, N, 32, 32), TF.rgb_to_grayscale(images, 3).permute(1, 0, 2, 3))
+    planes = as_planes(images)
+    colour.solarize(planes)
+    torch.testing.assert_close(planes.view(3, N, 32, 32), TF.solarize(images, 0.5).permute(1, 0, 2, 3))
+
+
+@pytest.mark.parametrize("side", [32, 64, 96])
+def test_blur_is_torchvisions(side):
+    """Tolerance: 1e-5 of the range; the kernel is a tenth of the side, and odd."""
+    images = as_images(photos(side))
+    sigmas = torch.linspace(0.1, 2.0, N)
+    planes = as_planes(images)
+    resample.blur(planes, sigmas[:, None])
+    views = planes.view(3, N, side, side).permute(1, 0, 2, 3)
+    kernel = 2 * resample.blur_radius(side) + 1
+    for view, image, sigma in zip(views, images, sigmas.tolist(), strict=True):
+        torch.testing.assert_close(view, TF.gaussian_blur(image, [kernel, kernel], [sigma, sigma]), atol=1e-5, rtol=0)
+
+
+FULL = Recipe(
+    crop=(0.08, 1.0), flip=0.5, jitter=0.8, brightness=0.8, contrast=0.8, saturation=0.8, hue=0.2, grayscale=0.2,
+    blur=0.5, solarize=0.2,
+)  # fmt: skip
+
+
+def test_the_whole_pipeline_is_torchvisions_operations_in_their_order():
+    stored = photos()
+    u = random_numbers(N)
+    mean, std = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
+    views = Augmenter(FULL, mean, std)(stored, torch.arange(N), u)
+    drawn = draw(FULL, u, 32)
+    operations = [TF.adjust_brightness, TF.adjust_contrast, TF.adjust_saturation, TF.adjust_hue]
+    for i, image in enumerate(as_images(stored)):
+        box = [int(getattr(drawn, name)[i]) for name in ("top", "left", "height", "width")]
+        view = TF.resized_crop(image, *box, [32, 32], antialias=True)
+        view = TF.hflip(view) if drawn.flip[i] else view
+        for number in drawn.order[i].tolist():
+            view = operations[number](view, drawn.factor[number, i].item()) if number >= 0 else view
+        view = TF.rgb_to_grayscale(view, 3) if drawn.grayscale[i] else view
+        view = TF.gaussian_blur(view, [3, 3], [drawn.sigma[i].item()] * 2) if drawn.blur[i] else view
+        view = TF.solarize(view, 0.5) if drawn.solarize[i] else view
+        close = (views[i] - TF.normalize(view, mean, std)).abs() < 1e-3
+        assert close.float().mean() > 0.999  # a pixel within rounding of one half may be solarised on one side only
+
+
+def draws_of_torchvision(recipe: Recipe, n: int) -> dict[str, np.ndarray]:
+    torch.manual_seed(0)
+    image = torch.zeros(3, 32, 32)
+    boxes = np.array([T.RandomResizedCrop.get_params(image, recipe.crop, recipe.ratio) for _ in range(n)])
+    strengths = [(1 - recipe.brightness, 1 + recipe.brightness)] * 3 + [(-recipe.hue, recipe.hue)]
+    jitters = [T.ColorJitter.get_params(*strengths) for _ in range(n)]
+    columns = {name: boxes[:, i] for i, name in enumerate(("top", "left", "height", "width"))}
+    for number in range(4):
+        columns[f"factor{number}"] = np.array([jitter[1 + number] for jitter in jitters])
+    columns["order"] = np.array([int("".join(map(str, jitter[0].tolist()))) for jitter in jitters])
+    return columns
+
+
+@pytest.mark.parametrize("crop", [(0.08, 1.0), (0.8, 1.0)])
+def test_parameters_are_distributed_as_torchvisions(crop):
+    """Two-sample tests on 10,000 draws each, at a thousandth."""
+    n = 10_000
+    recipe = Recipe(crop=crop, jitter=1.0, brightness=0.8, contrast=0.8, saturation=0.8, hue=0.2)
+    drawn = draw(recipe, random_numbers(n), 32)
+    ours = {name: getattr(drawn, name).numpy() for name in ("top", "left", "height", "width")}
+    ours.update({f"factor{number}": drawn.factor[number].numpy() for number in range(4)})
+    ours["order"] = np.array([int("".join(map(str, order))) for order in drawn.order.tolist()])
+    for name, theirs in draws_of_torchvision(recipe, n).items():
+        if name.startswith("factor"):
+            assert stats.ks_2samp(ours[name], theirs).pvalue > 1e-3, name
+        else:
+            values = sorted({*ours[name].tolist(), *theirs.tolist()})
+            table = [[np.sum(column == value) for value in values] for column in (ours[name], theirs)]
+            frequent = np.array(table)[:, np.sum(table, axis=0) >= 20]
+            assert stats.chi2_contingency(frequent).pvalue > 1e-3, name
+
+
+@pytest.mark.parametrize("name", ["flip", "grayscale", "blur", "solarize"])
+def test_probabilities_are_kept(name):
+    share = getattr(draw(FULL, random_numbers(20_000), 32), name).float().mean().item()
+    assert share == pytest.approx(getattr(FULL, name), abs=0.015)
+
+
+def test_jitter_leaves_a_fifth_of_the_views_alone():
+    order = draw(FULL, random_numbers(20_000), 32).order
+    assert (order < 0).all(1).float().mean().item() == pytest.approx(0.2, abs=0.015)
+
+
+def test_identical_images_get_different_views():
+    stored = photos(n=1)
+    views = Augmenter(FULL, **PLAIN)(stored, torch.zeros(64, dtype=torch.long), random_numbers(64))
+    distinct = {view.numpy().tobytes() for view in views}
+    assert len(distinct) == 64
+
+
+def test_a_view_does_not_depend_on_its_company():
+    """Bit for bit, whatever the batch around it: this is what pairs methods and makes resuming exact."""
+    stored, u = photos(n=300), random_numbers(300)
+    augment = Augmenter(FULL, **PLAIN)
+    together = augment(stored, torch.arange(300), u)
+    apart = torch.cat([augment(stored, index, u[index.numpy()]) for index in torch.arange(300).split(70)])
+    assert torch.equal(together, apart)
+
+
+def test_a_recipe_of_nothing_only_normalises():
+    stored = photos()
+    mean, std = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
+    views = Augmenter(Recipe(), mean, std)(stored, torch.arange(N), random_numbers(N))
+    expected = TF.normalize(as_images(stored), mean, std)
+    torch.testing.assert_close(views, expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(normalise(stored, mean, std), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_views_come_in_channels_last_memory():
+    views = Augmenter(FULL, **PLAIN)(photos(), torch.arange(N), random_numbers(N))
+    assert views.is_contiguous(memory_format=torch.channels_last)
+    assert normalise(photos(), **PLAIN).is_contiguous(memory_format=torch.channels_last)

@@ -1,0 +1,229 @@
+import json
+import shutil
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from protocols import protocol as protocols
+from protocols.protocol import Pretrain
+from protocols.resolve import parse_changes, resolve
+from protocols.run import Run
+from results.errors import RequestError
+
+
+def run_of(*settings: str, method="simclr", dataset="cifar10", backbone="conv4", protocol="quick", **words) -> Run:
+    return resolve(
+        protocols.load(protocol),
+        method=method,
+        dataset=dataset,
+        backbone=backbone,
+        seed=words.pop("seed", 0),
+        changes=parse_changes(settings),
+        data=Path("data"),
+        **words,
+    )
+
+
+@pytest.mark.parametrize("name", protocols.names())
+def test_every_preset_resolves_its_own_grid(name):
+    protocol = protocols.load(name)
+    assert protocol.name == name
+    for method in protocol.grid.methods:
+        run_of(method=method, protocol=name, dataset=protocol.grid.datasets[0])
+
+
+def test_relational2020_is_the_papers():
+    relational = run_of(method="relational", protocol="relational2020")
+    assert (relational.pretrain.epochs, relational.pretrain.batch, relational.method.options["views"]) == (200, 64, 32)
+    assert (relational.pretrain.optimizer, relational.pretrain.lr, relational.pretrain.schedule) == (
+        "adam",
+        1e-3,
+        "constant",
+    )
+    simclr = run_of(method="simclr", protocol="relational2020")
+    assert (simclr.pretrain.batch, simclr.method.options["loss"]) == (128, "log_mean")
+    supervised = run_of(method="supervised", protocol="relational2020").pretrain
+    assert (supervised.optimizer, supervised.lr, supervised.schedule) == ("sgd", 0.1, "step")
+    assert [part.options["solver"] for part in relational.evaluations if part.name == "linear"] == ["adam"]
+    recipe = relational.recipes["standard"]
+    assert (recipe.crop, recipe.jitter, recipe.brightness, recipe.hue, recipe.grayscale) == (
+        (0.08, 1),
+        0.8,
+        0.8,
+        0.2,
+        0.2,
+    )
+
+
+def test_conditions_of_a_protocol_hold_where_they_apply():
+    words = {"method": "relational", "protocol": "relational2020"}
+    assert run_of(dataset="stl10", backbone="resnet34", **words).method.options["views"] == 25
+    assert run_of(dataset="stl10", **words).pretrain.epochs == 300
+    assert run_of(dataset="tiny_imagenet", backbone="resnet32", **words).method.options["views"] == 16
+    assert run_of(dataset="tiny_imagenet", **words).method.options["views"] == 32
+
+
+def test_the_command_line_wins_over_protocol_and_method():
+    run = run_of("pretrain.batch=32", "relational.views=6", method="relational")
+    assert (run.pretrain.batch, run.method.options["views"]) == (32, 6)
+    assert run_of("relational.pretrain.batch=16", "pretrain.batch=32", method="relational").pretrain.batch == 16
+
+
+def test_a_budget_in_epochs_replaces_one_in_views():
+    assert run_of("pretrain.epochs=3").pretrain == Pretrain(**{**vars(run_of().pretrain), "epochs": 3.0, "views": None})
+    assert run_of("pretrain.views=500", protocol="relational2020").pretrain.epochs is None
+
+
+def test_labels_name_what_was_really_changed():
+    run = run_of("pretrain.epochs=10", "relational.views=8", "knn.k=5", "pretrain.batch=128", method="relational")
+    assert run.label == "quick[epochs=10]"
+    assert run.method.label == "relational[views=8]"
+    assert [part.label for part in run.evaluations] == ["linear", "knn[k=5]"]
+    assert run_of("relational.views=4", method="relational").method.label == "relational"
+
+
+def test_labels_are_shared_by_all_methods():
+    settings = ("pretrain.epochs=10", "recipes.standard.hue=0.2")
+    labels = {run_of(*settings, method=method).label for method in ("simclr", "relational", "random")}
+    assert labels == {"quick[epochs=10,standard.hue=0.2]"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [
+        (("simclr.temprature=0.2",), "simclr has no option 'temprature'; did you mean temperature?"),
+        (("simclr.temperature=warm",), "simclr.temperature is 'warm'; it must be a number"),
+        (("pretrain.optimizer=adman",), "pretrain.optimizer is 'adman'; choose adam, adamw, sgd, lars"),
+        (("pretrain.batch=1.5",), "pretrain.batch is 1.5; it must be a whole number"),
+        (("pretrain.batch=0",), "batch must be above 0"),
+        (("recipes.standard.flip=2",), "flip is a probability"),
+        (("recipes.standard.crop=[0.5]",), "needs 2 values, not 1"),
+        (("simclrr.temperature=1",), "unknown target of --set 'simclrr'; did you mean simclr?"),
+        (("simclr",), "write it like simclr.temperature=0.2"),
+        (("knn.neighbours=3",), "knn has no option 'neighbours'"),
+    ],
+)
+def test_a_wrong_setting_is_refused_in_one_helpful_line(settings, complaint):
+    with pytest.raises(RequestError) as caught:
+        run_of(*settings)
+    assert complaint in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_whole_numbers_pass_for_numbers_and_change_no_identity():
+    assert run_of("simclr.temperature=1").fingerprint() == run_of("simclr.temperature=1.0").fingerprint()
+
+
+def test_the_fingerprint_follows_what_can_change_a_number():
+    base = run_of().fingerprint()
+    different = [
+        run_of(seed=1),
+        run_of(method="byol"),
+        run_of(dataset="cifar100"),
+        run_of(backbone="resnet8"),
+        run_of("simclr.temperature=0.2"),
+        run_of("pretrain.lr=0.1"),
+        run_of("recipes.standard.flip=0.1"),
+        run_of(protocol="relational2020"),
+    ]
+    assert len({base, *(run.fingerprint() for run in different)}) == 1 + len(different)
+
+
+def test_the_fingerprint_ignores_what_cannot():
+    base = run_of().fingerprint()
+    assert run_of("byol.momentum=0.5").fingerprint() == base
+    assert run_of("knn.k=5").fingerprint() == base
+    assert run_of(chosen=["knn"]).fingerprint() == base
+    assert run_of(plugins=["somewhere/mine.py"]).fingerprint() == base
+
+
+def test_a_run_survives_json():
+    run = run_of("simclr.temperature=0.2", "recipes.standard.size=24")
+    again = Run.from_config(json.loads(json.dumps(run.config())))
+    assert again == run
+    assert again.folder() == run.folder()
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    for place in ("train/a", "train/b", "test/a"):
+        (tmp_path / "my pictures" / place).mkdir(parents=True)
+        (tmp_path / "my pictures" / place / "1.png").write_bytes(b"not looked into")
+    return tmp_path / "my pictures"
+
+
+def test_folder_names_are_readable_and_safe(pictures):
+    run = run_of(dataset=f"folder:{pictures}", backbone="timm:resnet18@small", seed=3)
+    name = run.folder()
+    assert "my_pictures-timm_resnet18@small-simclr-s3-" in name
+    assert name.endswith(run.fingerprint()[:8])
+    assert "/" not in name
+
+
+def test_a_folder_is_identified_by_its_files_not_by_its_path(pictures):
+    before = run_of(dataset=f"folder:{pictures}").fingerprint()
+    moved = pictures.rename(pictures.with_name("moved"))
+    assert run_of(dataset=f"folder:{moved}").fingerprint() == before
+    changed = moved.with_name("changed")
+    shutil.copytree(moved, changed)
+    (changed / "train/a/2.png").write_bytes(b"one more")
+    assert run_of(dataset=f"folder:{changed}").fingerprint() != before
+
+
+def test_resolving_does_not_import_torch():
+    code = """
+    import sys
+    from pathlib import Path
+    from protocols.protocol import load
+    from protocols.resolve import resolve
+    words = {"method": "simclr", "dataset": "cifar10", "backbone": "conv4"}
+    resolve(load("quick"), **words, seed=0, changes={}, data=Path("data")).folder()
+    assert "torch" not in sys.modules
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True)
+
+
+MINIMAL = """
+name = "mine"
+version = 1
+track = "controlled"
+summary = "mine"
+[pretrain]
+epochs = 1
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("name = ", "Invalid value"),
+        (MINIMAL.replace("version = 1", ""), "lacks version"),
+        (MINIMAL.replace("controlled", "free"), "choose controlled, recipe"),
+        (MINIMAL.replace("epochs", "epoch"), "pretrain has no option 'epoch'; did you mean epochs?"),
+        (MINIMAL + "views = 3", "give a budget in epochs or in views, and not both"),
+        (MINIMAL + "[recipe.standard]\nflip = 1", "has no table 'recipe'; did you mean recipes?"),
+        (MINIMAL + "[recipes.standard]\nflop = 1", "recipes.standard has no option 'flop'"),
+        (MINIMAL + "[[when]]\npretrain.epochs = 3", "has no condition"),
+        (MINIMAL + "[[when]]\ndataset = 'stl10'\nbatch = 3", "unknown batch"),
+    ],
+)
+def test_a_wrong_protocol_file_is_refused_in_words(tmp_path, text, complaint):
+    path = tmp_path / "mine.toml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(RequestError) as caught:
+        protocols.load(str(path))
+    assert complaint in str(caught.value)
+
+
+def test_a_protocol_may_be_a_file(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(MINIMAL, encoding="utf-8")
+    assert protocols.load(str(path)).name == "mine"
+
+
+def test_an_unknown_protocol_gets_a_suggestion():
+    with pytest.raises(RequestError, match=r"unknown protocol 'quik'; did you mean quick\?"):
+        protocols.load("quik")

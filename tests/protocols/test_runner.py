@@ -1,0 +1,244 @@
+"""Runs that are interrupted, killed or fail, on real digits."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+import torch
+
+from protocols import checkpoint, randomness
+from protocols.protocol import load
+from protocols.resolve import parse_changes, resolve
+from protocols.runner import Place, execute
+from protocols.watch import Watch
+from results import store
+from results.errors import Busy, RunFailed
+
+SETTINGS = ["pretrain.views=4000", "pretrain.precision=float32", "relational.hidden=32", "byol.hidden=32"]
+
+
+def run_of(method: str, *settings: str, seed: int = 0):
+    changes = parse_changes([s for s in [*SETTINGS, *settings] if s.split(".")[0] in ("pretrain", "knn", method)])
+    return resolve(
+        load("quick"), method=method, dataset="digits", backbone="conv4", seed=seed, changes=changes, data=Path("data")
+    )
+
+
+def place(folder) -> Place:
+    return Place(folder, folder / "data", "cpu")
+
+
+def outcome(run, runs):
+    """What must not depend on how a run got to its end."""
+    record = store.read_run(runs / run.folder()).record
+    weights = torch.load(runs / run.folder() / store.BACKBONE, weights_only=True)["backbone"]
+    history = [{k: v for k, v in line.items() if k != "seconds"} for line in record["history"]]
+    return {"metrics": record["metrics"], "health": record["health"], "history": history}, weights
+
+
+def assert_same(one, other):
+    assert one[0] == other[0]
+    assert all(torch.equal(weight, other[1][name]) for name, weight in one[1].items())
+
+
+class StopAfter(Watch):
+    """Asks to stop after some calls."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+
+    def stopping(self) -> bool:
+        self.steps -= 1
+        return self.steps < 0
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """Outcomes of uninterrupted runs, by method."""
+    runs = tmp_path_factory.mktemp("whole")
+    known = {}
+
+    def get(method):
+        if method not in known:
+            execute(run_of(method), place(runs), Watch())
+            known[method] = outcome(run_of(method), runs)
+        return known[method]
+
+    return get
+
+
+@pytest.mark.parametrize("method", ["relational", "byol", "supervised"])
+@pytest.mark.parametrize("steps", [1, 9])
+def test_an_interrupted_run_ends_as_if_it_had_not_been(tmp_path, whole, method, steps):
+    """Bit for bit on a CPU, in the middle of an epoch too."""
+    run = run_of(method)
+    with pytest.raises(KeyboardInterrupt):
+        execute(run, place(tmp_path), StopAfter(steps))
+    assert store.read_run(tmp_path / run.folder()).status == "unfinished"
+    record = execute(run, place(tmp_path), Watch())
+    assert record.cost.attempts == 2
+    assert_same(outcome(run, tmp_path), whole(method))
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from protocols import checkpoint, evaluated, heartbeat
+from protocols.runner import Place, execute
+from protocols.run import Run
+from protocols.watch import Watch
+from results import store
+import json
+
+runs, config, moment = Path(sys.argv[1]), json.loads(sys.argv[2]), sys.argv[3]
+checkpoint.PERIOD = 0.0
+kill = lambda: os.kill(os.getpid(), signal.SIGKILL)
+
+class Killer(Watch):
+    def __init__(self):
+        self.steps = 0
+    def stopping(self):
+        self.steps += 1
+        if moment == "pretraining" and self.steps == 8:
+            kill()
+        return False
+    def progress(self, done, note=""):
+        if moment == "evaluation" and note == "knn":
+            kill()
+
+if moment == "checkpoint":
+    def half(content, path):
+        Path(path).write_bytes(b"half a checkpoint")
+        kill()
+    import torch
+    save, calls = torch.save, []
+    def save_or_die(content, path):
+        calls.append(1)
+        half(content, path) if len(calls) == 3 else save(content, path)
+    torch.save = save_or_die
+if moment == "record":
+    write = store.write_json
+    def write_half(path, value):
+        if path.name == store.RECORD:
+            store.write_atomically(path, lambda temporary: (temporary.write_text('{"schema": 1, "run"'), kill()))
+        write(path, value)
+    store.write_json = write_half
+
+execute(Run.from_config(config), Place(runs, runs / "data", "cpu"), Killer())
+"""
+
+
+@pytest.mark.parametrize("moment", ["pretraining", "checkpoint", "evaluation", "record"])
+def test_a_killed_run_ends_as_if_it_had_not_been(tmp_path, whole, moment):
+    run = run_of("byol")
+    words = [sys.executable, "-c", KILLED, str(tmp_path), json.dumps(run.config()), moment]
+    killed = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert killed.returncode == -9, killed.stderr
+    folder = tmp_path / run.folder()
+    assert store.read_run(folder).status == "unfinished"
+    assert (folder / store.CHECKPOINT).exists() == (moment in ("pretraining", "checkpoint"))
+    assert (folder / store.BACKBONE).exists() == (moment in ("evaluation", "record"))
+    execute(run, place(tmp_path), Watch())
+    assert_same(outcome(run, tmp_path), whole("byol"))
+    assert not list(folder.rglob(".*"))
+
+
+def test_a_finished_run_leaves_what_it_should_and_no_more(tmp_path):
+    run = run_of("random")
+    execute(run, place(tmp_path), Watch())
+    left = {path.name for path in (tmp_path / run.folder()).iterdir()}
+    assert left == {store.CONFIG, store.ATTEMPTS, store.BACKBONE, store.EVALUATIONS, store.RECORD}
+
+
+def test_a_further_evaluation_does_not_train_again(tmp_path):
+    run = run_of("byol")
+    execute(run, place(tmp_path), Watch())
+    more = dataclasses.replace(run, evaluations=(*run.evaluations, *run_of("byol", "knn.k=3").evaluations[1:]))
+
+    class Fail(Watch):
+        def stage(self, name, total):
+            assert name != "pretrain"
+
+    record = execute(more, place(tmp_path), Fail())
+    assert [metric.label for metric in record.metrics] == ["linear", "knn", "knn[k=3]"]
+
+
+def test_a_method_that_raises_leaves_its_reason(tmp_path):
+    run = run_of("relational", "pretrain.batch=2000")
+    with pytest.raises(RunFailed, match="a batch of 2000 is larger than the 1,297 images"):
+        execute(run, place(tmp_path), Watch())
+    stored = store.read_run(tmp_path / run.folder())
+    assert stored.status == "failed"
+    assert "larger than" in stored.failure["reason"]
+    assert "Traceback" in stored.failure["traceback"]
+
+
+def test_a_loss_that_is_not_a_number_fails_the_run(tmp_path):
+    run = run_of("supervised", "pretrain.lr=1e30")
+    with pytest.raises(RunFailed, match=r"not a number|became nan|became inf"):
+        execute(run, place(tmp_path), Watch())
+    assert store.read_run(tmp_path / run.folder()).status == "failed"
+
+
+def test_a_run_that_failed_is_done_once_it_succeeds(tmp_path):
+    run = run_of("random")
+    folder = tmp_path / run.folder()
+    folder.mkdir(parents=True)
+    store.write_json(folder / store.CONFIG, run.config())
+    store.write_json(folder / store.FAILURE, {"reason": "power cut", "traceback": "", "time": ""})
+    assert store.read_run(folder).status == "failed"
+    execute(run, place(tmp_path), Watch())
+    assert store.read_run(folder).status == "done"
+    assert not (folder / store.FAILURE).exists()
+
+
+def test_two_processes_do_not_work_on_one_run(tmp_path):
+    run = run_of("random")
+    folder = tmp_path / run.folder()
+    with store.claimed(folder), pytest.raises(Busy, match="by another process"):
+        execute(run, place(tmp_path), Watch())
+
+
+def test_methods_of_a_trial_begin_from_the_same_weights_and_meet_the_same_views(tmp_path):
+    from protocols.datasets.load import load_dataset
+    from protocols.pretrain import make_batch
+    from protocols.pretrained import prepare
+
+    digits = load_dataset("digits", tmp_path)
+    jobs = [
+        prepare(run_of(method, "pretrain.batch=64"), tmp_path, digits, torch.device("cpu"))
+        for method in ("relational", "byol")
+    ]
+    first, second = (job.method.backbone.state_dict() for job in jobs)
+    assert all(torch.equal(weight, second[name]) for name, weight in first.items())
+    index = randomness.permutation(1297, 0, "order", 0)[:10]
+    of_relational, of_byol = (make_batch(job, index, epoch=0).views for job in jobs)
+    assert torch.equal(of_relational[:20], of_byol)
+
+
+def test_pace_saves_often_but_not_too_often(tmp_path, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(checkpoint.time, "monotonic", lambda: clock[0])
+    pace = checkpoint.Pace()
+    assert not pace.due()
+    clock[0] = checkpoint.PERIOD
+    assert pace.due()
+
+    def slow(path, content):
+        clock[0] += 3.0
+
+    monkeypatch.setattr(checkpoint, "save", slow)
+    pace.save(tmp_path, {})
+    clock[0] += 59.0
+    assert not pace.due()
+    clock[0] += 1.0
+    assert pace.due()
+
+
+def test_running_imports_neither_pandas_nor_matplotlib():
+    code = "import sys, protocols.runner; assert not {'pandas', 'matplotlib', 'torchvision'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True)

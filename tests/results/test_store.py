@@ -1,0 +1,170 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from results import store
+from results.errors import Busy, RequestError
+
+
+def names_in(folder):
+    return [path.name for path in folder.iterdir()]
+
+
+def test_json_is_written_whole_and_canonical(tmp_path):
+    path = tmp_path / "x.json"
+    store.write_json(path, {"b": 1.5, "a": [1, None]})
+    assert path.read_text() == '{\n "a": [\n  1,\n  null\n ],\n "b": 1.5\n}\n'
+    assert store.read_json(path) == {"a": [1, None], "b": 1.5}
+    assert names_in(tmp_path) == ["x.json"]
+
+
+def test_what_is_not_a_number_is_not_written(tmp_path):
+    with pytest.raises(ValueError, match="JSON"):
+        store.write_json(tmp_path / "x.json", {"a": float("nan")})
+    assert not names_in(tmp_path)
+
+
+def test_a_failed_write_keeps_the_old_file(tmp_path):
+    path = tmp_path / "x"
+    path.write_text("old")
+
+    def disk_full(temporary):
+        temporary.write_text("ne")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        store.write_atomically(path, disk_full)
+    assert path.read_text() == "old"
+    assert names_in(tmp_path) == ["x"]
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from results.store import write_json
+path, n = Path(sys.argv[1]), 0
+print("ready", flush=True)
+while True:
+    n += 1
+    write_json(path, {"n": n, "padding": ["x" * 1000] * 300})
+"""
+
+
+def test_a_file_survives_every_kill(tmp_path):
+    path = tmp_path / "record.json"
+    for attempt in range(12):
+        process = subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE)
+        process.stdout.readline()
+        time.sleep(0.02 + 0.011 * attempt)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        if path.exists():
+            assert len(json.loads(path.read_text())["padding"]) == 300
+    assert path.exists()
+    store.sweep(tmp_path)
+    assert names_in(tmp_path) == ["record.json"]
+
+
+def test_a_claim_keeps_others_out_and_goes_when_done(tmp_path):
+    folder = tmp_path / "run"
+    with store.claimed(folder):
+        with pytest.raises(Busy), store.claimed(folder):
+            pass
+        assert (folder / store.CLAIM).exists()
+    with store.claimed(folder):
+        pass
+    assert not names_in(folder)
+
+
+def test_the_claim_of_a_killed_process_is_taken_over_at_once(tmp_path):
+    code = "import sys,time; from pathlib import Path; from results.store import claimed\n"
+    code += "with claimed(Path(sys.argv[1])): print('in', flush=True); time.sleep(60)"
+    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE)
+    process.stdout.readline()
+    with pytest.raises(Busy), store.claimed(tmp_path):
+        pass
+    process.kill()
+    process.wait()
+    with store.claimed(tmp_path):
+        pass
+
+
+def test_the_claim_of_a_process_whose_number_was_given_again_is_taken_over(tmp_path):
+    claim = tmp_path / store.CLAIM
+    claim.write_text(json.dumps({"host": store.socket.gethostname(), "pid": os.getpid(), "started": "1"}))
+    with store.claimed(tmp_path):
+        pass
+
+
+def test_the_claim_of_another_machine_lasts_as_long_as_its_heart_beats(tmp_path):
+    claim, heartbeat = tmp_path / store.CLAIM, tmp_path / store.HEARTBEAT
+    claim.write_text(json.dumps({"host": "elsewhere", "pid": 1, "started": "1"}))
+    long_ago = time.time() - store.SILENCE - 1
+    os.utime(claim, (long_ago, long_ago))
+    heartbeat.touch()
+    with pytest.raises(Busy), store.claimed(tmp_path):
+        pass
+    os.utime(heartbeat, (long_ago, long_ago))
+    with store.claimed(tmp_path):
+        pass
+
+
+def test_a_damaged_claim_is_taken_over_once_it_is_old(tmp_path):
+    claim = tmp_path / store.CLAIM
+    claim.write_text("{")
+    with pytest.raises(Busy), store.claimed(tmp_path):
+        pass
+    os.utime(claim, (time.time() - 5,) * 2)
+    with store.claimed(tmp_path):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("files", "status"),
+    [
+        ({}, "unreadable"),
+        ({"config.json": "{}"}, "unfinished"),
+        ({"config.json": "{}", "failure.json": '{"reason": "x"}'}, "failed"),
+        ({"config.json": "{}", "record.json": '{"schema": 1}', "failure.json": "{}"}, "done"),
+        ({"config.json": "{}", "record.json": '{"schema": 99}'}, "unreadable"),
+        ({"config.json": "{}", "record.json": '{"sche'}, "unreadable"),
+        ({"config.json": "{}", "record.json": ""}, "unreadable"),
+        ({"config.json": "[1]"}, "unreadable"),
+        ({"config.json": "{}", "record.json": "[]"}, "unreadable"),
+    ],
+)
+def test_a_folder_is_read_whatever_is_in_it(tmp_path, files, status):
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    stored = store.read_run(tmp_path)
+    assert stored.status == status
+    assert bool(stored.problem) == (status == "unreadable")
+
+
+def test_folders_that_are_no_runs_are_passed_over(tmp_path):
+    (tmp_path / "a-run").mkdir()
+    (tmp_path / "a-run" / store.CONFIG).write_text("{}")
+    (tmp_path / "notes").mkdir()
+    assert [stored.folder.name for stored in store.read_runs(tmp_path)] == ["a-run"]
+    assert store.read_runs(tmp_path / "nowhere") == []
+
+
+def test_an_unwritable_folder_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(RequestError, match=r"cannot write to .*file/runs"):
+        store.require_writable(tmp_path / "file" / "runs")
+    store.require_writable(tmp_path / "new" / "runs")
+    assert not names_in(tmp_path / "new" / "runs")
+
+
+def test_discarding_leaves_the_configuration_only(tmp_path):
+    for name in (store.CONFIG, store.RECORD, store.BACKBONE, store.ATTEMPTS):
+        (tmp_path / name).touch()
+    (tmp_path / store.EVALUATIONS).mkdir()
+    store.discard(tmp_path)
+    assert names_in(tmp_path) == [store.CONFIG]
