@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from bench.progress import duration
+from bench.words import duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from bench.plan import Plan
     from protocols.budget import Budget
+    from protocols.place import Place
     from protocols.run import Run
-    from protocols.runner import Place
 
 
 def plan_lines(planned: Plan, todo: Sequence[Run], budgets: Sequence[Budget]) -> Iterator[str]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import signal
 import time
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
+from bench.words import duration, ending, title
 from protocols.watch import Watch
 from slurm.launch import Monitor
 
@@ -21,129 +23,156 @@ if TYPE_CHECKING:
     from slurm.launch import Outcome
 
 PERIOD = 10.0
-"""Seconds between two plain lines."""
+"""Seconds between two plain lines about a run."""
 
 EVALUATION = 10_000
 """Views that evaluating a run counts as, when the time left is estimated."""
 
 
-class Schedule:
-    """How much of a grid is done, and how long the rest will take.
+@dataclass
+class View(Watch):
+    """One run as it gets on.
 
-    Args:
-        views: of each run, in the order they are carried out.
+    Attributes:
+        run: which.
+        weight: its share of the whole work, in views.
+        display: shows it.
+        name: of its stage.
+        total: units of the stage.
+        done: of them.
+        note: what the run says of itself.
+        fraction: of the run, in [0, 1].
     """
 
-    def __init__(self, views: Sequence[int]) -> None:
-        self.weights = [count + EVALUATION for count in views]
-        self.ended = 0
-        self.fraction = 0.0
-        self._began = time.monotonic()
-
-    def done(self) -> float:
-        """Fraction of the work that is done, in [0, 1]."""
-        current = self.weights[self.ended] * self.fraction if self.ended < len(self.weights) else 0.0
-        return (sum(self.weights[: self.ended]) + current) / sum(self.weights)
-
-    def left(self) -> str:
-        """Time left, in words; nothing while there is too little to judge by."""
-        passed, done = time.monotonic() - self._began, self.done()
-        return f"{duration(passed * (1 - done) / done)} left" if passed > 3 and done > 0.01 else ""
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people say them: ``45 s``, ``12 min``, ``3 h 20 min``, ``2 d 4 h``."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    if minutes < 100:
-        return f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
-
-
-def title(run: Run) -> str:
-    """A run in a few words."""
-    return f"{run.dataset.label} {run.backbone.label} {run.method.label} seed {run.seed}"
-
-
-def ending(outcome: Outcome, seconds: float) -> str:
-    """How a run ended, in a line."""
-    if outcome.record is None:
-        return f"✗ {title(outcome.run)}: failed: {outcome.reason}"
-    scores = ", ".join(f"{m.label} {m.value:.1f}" for m in outcome.record.metrics if m.metric == "top1")
-    return f"✓ {title(outcome.run)}: {scores} ({duration(seconds)})"
-
-
-class Lines(Monitor, Watch):
-    """Plain lines, one every few seconds, for logs and pipes.
-
-    Args:
-        console: to print to.
-        schedule: of the grid.
-    """
-
-    def __init__(self, console: Console, schedule: Schedule) -> None:
-        self.console = console
-        self.schedule = schedule
-        self.stopped = False
-        self._stage, self._total, self._first = "", 0, 0
-        self._began = self._printed = self._staged = time.monotonic()
-
-    def begins(self, run: Run) -> Watch:
-        """Say which run begins."""
-        self._began = time.monotonic()
-        self._say(f"[{self.schedule.ended + 1}/{len(self.schedule.weights)}] {title(run)}")
-        return self
-
-    def ends(self, outcome: Outcome) -> None:
-        """Say how it ended."""
-        self.schedule.ended += 1
-        self.schedule.fraction = 0.0
-        self._say(ending(outcome, time.monotonic() - self._began))
-        if outcome.record and outcome.record.health.warning:
-            self.warn(f"{title(outcome.run)}: {outcome.record.health.warning}")
+    run: Run
+    weight: float
+    display: Display
+    name: str = "begins"
+    total: int = 0
+    done: int = 0
+    note: str = ""
+    fraction: float = 0.0
+    began: float = field(default_factory=time.monotonic)
+    _staged: tuple[float, int] | None = None
 
     def stage(self, name: str, total: int) -> None:
         """Begin a stage."""
-        self._stage, self._total, self._first, self._staged = name, total, -1, time.monotonic()
+        self.name, self.total, self.done, self.note, self._staged = name, total, 0, "", None
+        self.display.moved(self)
 
     def progress(self, done: int, note: str = "") -> None:
-        """Print a line now and then."""
-        if self._first < 0:
-            self._first = done
-        if self._stage == "pretrain":
-            self.schedule.fraction = 0.95 * done / max(self._total, 1)
-        if time.monotonic() - self._printed >= PERIOD:
-            self._say(f"    {self._stage} {100 * done / max(self._total, 1):.0f} %, {note}{self._speed(done)}")
+        """Get on in it."""
+        self._staged = self._staged or (time.monotonic(), done)
+        self.done, self.note = done, note
+        if self.name == "pretrain":
+            self.fraction = self.weight / (self.weight + EVALUATION) * self.share
+        self.display.moved(self)
 
-    def _speed(self, done: int) -> str:
-        passed = time.monotonic() - self._staged
-        speed = f", {(done - self._first) / passed:,.0f} views/s" if self._stage == "pretrain" and passed > 0 else ""
-        left = self.schedule.left()
-        return speed + (f"; {left}" if left else "")
+    @property
+    def share(self) -> float:
+        """Of the stage that is done, in [0, 1]."""
+        return self.done / max(self.total, 1)
 
-    def _say(self, line: str) -> None:
-        self._printed = time.monotonic()
-        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+    def speed(self) -> str:
+        """Views a second in this stage, in words."""
+        began, first = self._staged or (time.monotonic(), 0)
+        passed = time.monotonic() - began
+        return f"{(self.done - first) / passed:,.0f} views/s" if self.name == "pretrain" and passed > 0.5 else ""
+
+    def words(self) -> str:
+        """Stage, note and speed."""
+        return ", ".join(part for part in (self.name, self.note, self.speed()) if part)
 
     def warn(self, text: str) -> None:
-        """Print a warning."""
-        self._say(f"! {text}")
+        """Pass on."""
+        self.display.say(f"! {title(self.run)}: {text}")
 
     def stopping(self) -> bool:
-        """Whether Ctrl-C was pressed."""
-        return self.stopped
+        """Whether the command was asked to stop."""
+        return self.display.stopped
 
 
-class Bars(Lines):
-    """Two bars: this run and the whole grid; lines of ended runs scroll by above them."""
+class Display(Monitor):
+    """What the two ways of showing a grid have in common.
 
-    def __init__(self, console: Console, schedule: Schedule) -> None:
-        super().__init__(console, schedule)
+    Args:
+        console: to print to.
+        runs: of the grid.
+        views: of each, in its pretraining.
+    """
+
+    def __init__(self, console: Console, runs: Sequence[Run], views: Sequence[int]) -> None:
+        self.console = console
+        self.stopped = False
+        self.views = {run.folder(): float(count) for run, count in zip(runs, views, strict=True)}
+        self.active: dict[str, View] = {}
+        self.ended = 0
+        self._work = sum(self.views.values()) + EVALUATION * len(runs)
+        self._finished = 0.0
+        self._began = time.monotonic()
+
+    def begins(self, run: Run) -> Watch:
+        """A run begins."""
+        view = self.active[run.folder()] = View(run, self.views[run.folder()], self)
+        return view
+
+    def ends(self, outcome: Outcome) -> None:
+        """A run is over: say how."""
+        view = self.active.pop(outcome.run.folder())
+        self.ended += 1
+        self._finished += view.weight + EVALUATION
+        self.say(ending(outcome, time.monotonic() - view.began))
+        if outcome.record and outcome.record.health.warning:
+            view.warn(outcome.record.health.warning)
+
+    def share(self) -> float:
+        """Of all the work that is done, in [0, 1]."""
+        under_way = sum((view.weight + EVALUATION) * view.fraction for view in self.active.values())
+        return (self._finished + under_way) / self._work
+
+    def left(self) -> str:
+        """Time left for all, in words; nothing while there is too little to judge by."""
+        passed, done = time.monotonic() - self._began, self.share()
+        return f"{duration(passed * (1 - done) / done)} left" if passed > 5 and done > 0.01 else ""
+
+    def say(self, line: str) -> None:
+        """Print a line."""
+        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def moved(self, view: View) -> None:
+        """A run got on."""
+
+
+class Lines(Display):
+    """Plain lines, one every few seconds, for logs and pipes."""
+
+    def __init__(self, console: Console, runs: Sequence[Run], views: Sequence[int]) -> None:
+        super().__init__(console, runs, views)
+        self._told: dict[str, float] = {}
+
+    def begins(self, run: Run) -> Watch:
+        """Say which run begins."""
+        self._told[run.folder()] = time.monotonic()
+        self.say(f"[{self.ended + len(self.active) + 1}/{len(self.views)}] {title(run)}")
+        return super().begins(run)
+
+    def moved(self, view: View) -> None:
+        """Say how far it is, now and then."""
+        folder = view.run.folder()
+        if time.monotonic() - self._told[folder] >= PERIOD:
+            self._told[folder] = time.monotonic()
+            words = "; ".join(part for part in (view.words(), self.left()) if part)
+            self.say(f"    {title(view.run)}: {100 * view.share:.0f} % of {words}")
+
+
+class Bars(Display):
+    """A bar for the grid and one for each run under way; lines of ended runs scroll by above them."""
+
+    def __init__(self, console: Console, runs: Sequence[Run], views: Sequence[int]) -> None:
+        super().__init__(console, runs, views)
         self.bars = Progress(
             TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=20),
             TaskProgressColumn(),
             TimeElapsedColumn(),
             TextColumn("{task.fields[note]}", style="dim", markup=False),
@@ -151,58 +180,57 @@ class Bars(Lines):
             transient=True,
         )
         self._all = self.bars.add_task("all runs", total=1.0, note="")
-        self._one = self.bars.add_task("", total=1.0, note="", visible=False)
+        self._tasks: dict[str, TaskID] = {}
 
     def begins(self, run: Run) -> Watch:
-        """Give the run a fresh bar."""
-        self._began = time.monotonic()
-        self.bars.reset(self._one, description=title(run), note="", visible=True)
-        return self
+        """Give the run a bar."""
+        self._tasks[run.folder()] = self.bars.add_task(title(run), total=1.0, note="")
+        return super().begins(run)
 
-    def progress(self, done: int, note: str = "") -> None:
-        """Move the bars, a few times a second at most."""
-        if self._first < 0:
-            self._first = done
-        if self._stage == "pretrain":
-            self.schedule.fraction = 0.95 * done / max(self._total, 1)
-        if time.monotonic() - self._printed >= 0.2:
-            self._printed = time.monotonic()
-            share = done / max(self._total, 1)
-            text = f"{self._stage}, {note}{self._speed(done).partition(';')[0]}"
-            self.bars.update(self._one, completed=share, note=text)
-            count = f"{self.schedule.ended}/{len(self.schedule.weights)}"
-            self.bars.update(self._all, completed=self.schedule.done(), note=f"{count}  {self.schedule.left()}")
+    def ends(self, outcome: Outcome) -> None:
+        """Take its bar away."""
+        self.bars.remove_task(self._tasks.pop(outcome.run.folder()))
+        super().ends(outcome)
+        self._show_all()
+
+    def moved(self, view: View) -> None:
+        """Move its bar and the grid's."""
+        self.bars.update(self._tasks[view.run.folder()], completed=view.share, note=view.words())
+        self._show_all()
+
+    def _show_all(self) -> None:
+        note = f"{self.ended}/{len(self.views)}  {self.left()}"
+        self.bars.update(self._all, completed=self.share(), note=note)
 
 
 @contextlib.contextmanager
-def monitor_for(runs: Sequence[Run], budgets: Sequence[Budget]) -> Iterator[Monitor]:
-    """Show how runs get on; the first Ctrl-C lets the current step end, the second does not.
+def display_for(runs: Sequence[Run], budgets: Sequence[Budget]) -> Iterator[Display]:
+    """Show how runs get on; the first Ctrl-C lets every run keep its state, the second does not.
 
     Args:
         runs: about to be carried out.
         budgets: of their pretraining.
     """
-    del runs
     console = Console(stderr=True)
-    schedule = Schedule([budget.total_views if budget.views else 0 for budget in budgets])
-    monitor = Bars(console, schedule) if console.is_terminal else Lines(console, schedule)
-    with stopping_at_interrupt(monitor):
-        if isinstance(monitor, Bars):
-            with monitor.bars:
-                yield monitor
-        else:
-            yield monitor
+    views = [budget.total_views if budget.views else 0 for budget in budgets]
+    if not console.is_terminal:
+        with stopping_on_signals(display := Lines(console, runs, views)):
+            yield display
+        return
+    bars = Bars(console, runs, views)
+    with stopping_on_signals(bars), bars.bars:
+        yield bars
 
 
 @contextlib.contextmanager
-def stopping_at_interrupt(monitor: Lines) -> Iterator[None]:
-    """Let the first SIGINT or SIGTERM only ask the run to stop at its next step."""
+def stopping_on_signals(display: Display) -> Iterator[None]:
+    """Let the first SIGINT or SIGTERM only ask runs to stop at their next step."""
 
     def ask(number: int, _frame: object) -> None:
-        if monitor.stopped:
+        if display.stopped:
             raise KeyboardInterrupt
-        monitor.stopped = True
-        monitor.warn(f"{signal.Signals(number).name}: saving the state")
+        display.stopped = True
+        display.say(f"! {signal.Signals(number).name}: runs keep their state and stop")
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

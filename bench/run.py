@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from bench.plan import Plan
     from protocols.budget import Budget
+    from protocols.place import Place
     from protocols.run import Run
-    from protocols.runner import Place
 
 EXAMPLES = """\b
 Examples:
@@ -47,6 +47,9 @@ def run(
     data: Data = DATA,
     runs: Runs = RUNS,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")] = "auto",
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Runs at a time; by default what the machine has room for.")
+    ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Carry out at most so many runs.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and an estimate of the time.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Begin again what is done.")] = False,
@@ -57,6 +60,7 @@ def run(
     What is not given is the protocol's choice. The same command again carries on where it stopped, if it did.
     """
     from bench.plan import Request, expand, parse_seeds, plan, words
+    from protocols.place import Place
 
     request = Request(
         methods=words(methods),
@@ -70,53 +74,49 @@ def run(
         settings=settings,
     )
     planned = plan(expand(request, data), runs, force=force)
-    todo = planned.todo[:limit]
+    todo, place = planned.todo[:limit], Place(runs, data, device)
     if dry_run:
-        show_plan(planned, todo, runs, data, device)
+        show_plan(planned, todo, place)
         return
-    failed = carry_out(todo, runs, data, device, force=force) if todo else 0
+    failed = carry_out(todo, place, jobs, force=force) if todo else 0
     show_table(planned, runs, to if todo else None)
     raise typer.Exit(1 if failed else 0)
 
 
-def prepare(todo: Sequence[Run], runs: Path, data: Path, device: str) -> tuple[Place, list[Budget]]:
-    """Find out what is wrong before any work starts.
+def prepare(todo: Sequence[Run], place: Place) -> list[Budget]:
+    """Find out what is wrong before any work starts; returns how long each pretraining is.
 
     Raises:
         RequestError: something is.
     """
     from protocols.check import check
     from protocols.hardware import choose_device
-    from protocols.runner import Place
     from results.store import require_writable
 
-    choose_device(device)
-    require_writable(runs)
-    return Place(runs, data, device), check(todo, data)
+    choose_device(place.device)
+    require_writable(place.runs)
+    return check(todo, place.data)
 
 
-def carry_out(todo: Sequence[Run], runs: Path, data: Path, device: str, *, force: bool) -> int:
-    """Carry runs out one after the other; returns how many failed."""
-    from bench.progress import monitor_for
+def carry_out(todo: Sequence[Run], place: Place, jobs: int | None, *, force: bool) -> int:
+    """Carry runs out; returns how many failed."""
+    from bench.progress import display_for
     from results.store import discard
-    from slurm.launch import inline
+    from slurm.launch import launch
 
-    place, budgets = prepare(todo, runs, data, device)
+    budgets = prepare(todo, place)
     if force:
         for one in todo:
-            discard(runs / one.folder())
-    with monitor_for(todo, budgets) as monitor:
-        return sum(outcome.record is None for outcome in inline(todo, place, monitor))
+            discard(place.runs / one.folder())
+    with display_for(todo, budgets) as display:
+        return sum(outcome.record is None for outcome in launch(todo, place, display, jobs=jobs))
 
 
-def show_plan(planned: Plan, todo: Sequence[Run], runs: Path, data: Path, device: str) -> None:
+def show_plan(planned: Plan, todo: Sequence[Run], place: Place) -> None:
     """Print what would be carried out, and how long it would take."""
     from bench.dry_run import estimate_lines, plan_lines
 
-    if not todo:
-        typer.echo(f"{len(planned.done)} runs done, nothing to carry out")
-        return
-    place, budgets = prepare(todo, runs, data, device)
+    budgets = prepare(todo, place)
     for line in plan_lines(planned, todo, budgets):
         typer.echo(line)
     for line in estimate_lines(todo, budgets, place):

@@ -18,8 +18,8 @@ from protocols.pretrained import prepare
 
 if TYPE_CHECKING:
     from protocols.budget import Budget
+    from protocols.place import Place
     from protocols.run import Run
-    from protocols.runner import Place
 
 VIEWS = 256
 """Views in a step of the probe, at most as many as in a step of the run."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import functools
 import subprocess
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from protocols.hardware import describe, installed
+from results.store import now
 
 if TYPE_CHECKING:
     import torch
@@ -47,8 +47,3 @@ def commit() -> dict[str, Any]:
         return {"commit": git("rev-parse", "HEAD"), "dirty": bool(changed)}
     except (OSError, subprocess.CalledProcessError):
         return {"commit": "", "dirty": False}
-
-
-def now() -> str:
-    """The time, in UTC, to the second."""
-    return datetime.now(UTC).isoformat(timespec="seconds")

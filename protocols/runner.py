@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import traceback
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -14,7 +13,7 @@ from protocols.evaluated import Evaluator
 from protocols.hardware import choose_device, device_name
 from protocols.heartbeat import Heartbeat
 from protocols.pretrained import augmenters, pretrained
-from protocols.provenance import now, provenance
+from protocols.provenance import provenance
 from results import store
 from results.errors import BenchError, RunFailed
 from results.record import Cost, Record
@@ -22,23 +21,9 @@ from results.record import Cost, Record
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from protocols.place import Place
     from protocols.run import Run
     from protocols.watch import Watch
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where runs are carried out; nothing of it changes a run's identity.
-
-    Attributes:
-        runs: folder of the runs.
-        data: folder of the data sets.
-        device: ``auto`` or a torch device.
-    """
-
-    runs: Path
-    data: Path
-    device: str = "auto"
 
 
 def execute(run: Run, place: Place, watch: Watch) -> Record:
@@ -49,17 +34,25 @@ def execute(run: Run, place: Place, watch: Watch) -> Record:
         KeyboardInterrupt: it was asked to stop; the same call carries on.
     """
     folder = place.runs / run.folder()
-    with store.claimed(folder):
-        store.write_json(folder / store.CONFIG, run.config())
-        note_attempt(folder)
-        try:
-            record = carry_out(run, folder, place, Heartbeat(folder, watch))
-        except Exception as error:
-            # Whatever a method raises is its own failure: it is recorded here and ends this run alone.
-            raise note_failure(folder, error) from error
-        store.write_json(folder / store.RECORD, record.to_json())
-        for name in (store.CHECKPOINT, store.FAILURE, store.HEARTBEAT):
-            (folder / name).unlink(missing_ok=True)
+    try:
+        with store.claimed(folder):
+            return execute_claimed(run, folder, place, Heartbeat(folder, watch))
+    except OSError as error:
+        raise RunFailed(f"cannot write to {folder}: {error.strerror or error}") from error
+
+
+def execute_claimed(run: Run, folder: Path, place: Place, watch: Watch) -> Record:
+    """:func:`execute` by the only writer of the folder."""
+    store.write_json(folder / store.CONFIG, run.config())
+    note_attempt(folder)
+    try:
+        record = carry_out(run, folder, place, watch)
+    except Exception as error:
+        # Whatever a method raises is its own failure: it is recorded here and ends this run alone.
+        raise note_failure(folder, error) from error
+    store.write_json(folder / store.RECORD, record.to_json())
+    for name in (store.CHECKPOINT, store.FAILURE, store.HEARTBEAT):
+        (folder / name).unlink(missing_ok=True)
     return record
 
 
@@ -94,7 +87,7 @@ def carry_out(run: Run, folder: Path, place: Place, watch: Watch) -> Record:
 def note_attempt(folder: Path) -> None:
     """Add a line to the run's attempts."""
     with (folder / store.ATTEMPTS).open("a", encoding="utf-8") as file:
-        file.write(json.dumps({"started": now()}) + "\n")
+        file.write(json.dumps({"started": store.now()}) + "\n")
 
 
 def note_failure(folder: Path, error: Exception) -> RunFailed:
@@ -102,6 +95,5 @@ def note_failure(folder: Path, error: Exception) -> RunFailed:
     reason = str(error) if isinstance(error, BenchError) else f"{type(error).__name__}: {error}"
     if isinstance(error, torch.OutOfMemoryError):
         reason = f"out of memory; lower the batch with --set pretrain.batch=N ({reason.splitlines()[0]})"
-    trace = "".join(traceback.format_exception(error))
-    store.write_json(folder / store.FAILURE, {"reason": reason, "traceback": trace, "time": now()})
+    store.write_failure(folder, reason, "".join(traceback.format_exception(error)))
     return RunFailed(reason)

@@ -23,9 +23,10 @@ import socket
 import time
 import uuid
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
-from results.errors import Busy, RequestError
+from results.errors import Busy, RequestError, RunFailed
 from results.record import SCHEMA
 
 if TYPE_CHECKING:
@@ -83,6 +84,16 @@ def read_json(path: Path) -> Any:
         return None
 
 
+def now() -> str:
+    """The time, in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def write_failure(folder: Path, reason: str, trace: str = "") -> None:
+    """Store why a run failed."""
+    write_json(folder / FAILURE, {"reason": reason, "traceback": trace, "time": now()})
+
+
 def sweep(folder: Path) -> None:
     """Remove the temporary files that killed writers left behind."""
     for path in folder.rglob(".*.*"):
@@ -95,14 +106,14 @@ def claimed(folder: Path) -> Iterator[None]:
 
     Raises:
         Busy: a process that lives is at it.
-        RequestError: the folder cannot be written.
+        RunFailed: the folder cannot be written.
     """
     claim = folder / CLAIM
     try:
         folder.mkdir(parents=True, exist_ok=True)
         take_claim(claim)
     except OSError as error:
-        raise RequestError(f"cannot write to {folder}: {error.strerror}") from error
+        raise RunFailed(f"cannot write to {folder}: {error.strerror}") from error
     sweep(folder)
     try:
         yield

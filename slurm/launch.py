@@ -1,17 +1,19 @@
-"""The launcher interface, and the launcher that runs everything in this process."""
+"""The launcher interface, and the choice between its two forms on one machine."""
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from protocols.place import cores, room
 from results.errors import RunFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator, Sequence
 
+    from protocols.place import Place
     from protocols.run import Run
-    from protocols.runner import Place
     from protocols.watch import Watch
     from results.record import Record
 
@@ -42,12 +44,49 @@ class Monitor:
         """A run is over."""
 
 
-def inline(runs: Iterable[Run], place: Place, monitor: Monitor) -> Iterator[Outcome]:
-    """Carry runs out in this process, one after the other; a run that fails touches no other.
+def launch(runs: Sequence[Run], place: Place, monitor: Monitor, *, jobs: int | None = None) -> Iterator[Outcome]:
+    """Carry runs out on this machine; a run that fails touches no other.
+
+    Args:
+        runs: to be carried out, begun in this order.
+        place: where.
+        monitor: hears of them.
+        jobs: runs at a time; by default one a GPU, or one a core, which is what small backbones use best.
+
+    Yields:
+        How each run ended, as it ends.
 
     Raises:
-        KeyboardInterrupt: the monitor's watch asked to stop.
+        KeyboardInterrupt: a watch asked to stop; the runs have kept their state.
     """
+    from slurm.pool import pool
+
+    places = places_for(place, min(jobs or len(runs), len(runs)), every=jobs is not None)
+    if len(places) == 1:
+        return inline(runs, place, monitor)
+    return pool(runs, places, monitor, threads=max(1, cores() // len(places)))
+
+
+def places_for(place: Place, jobs: int, *, every: bool) -> list[Place]:
+    """A place for each of at most ``jobs`` runs at a time; more than devices or cores only if ``every`` is wanted."""
+    from protocols.hardware import choose_device
+
+    if choose_device(place.device).type != "cuda":
+        return [place] * (jobs if every else min(jobs, room()))
+    devices = gpus() if place.device in ("auto", "cuda") else [place.device]
+    count = jobs if every else min(jobs, len(devices))
+    return [dataclasses.replace(place, device=devices[i % len(devices)]) for i in range(count)]
+
+
+def gpus() -> list[str]:
+    """The GPUs of this machine, by torch's names."""
+    import torch
+
+    return [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+
+
+def inline(runs: Sequence[Run], place: Place, monitor: Monitor) -> Iterator[Outcome]:
+    """:func:`launch` in this process, one run after the other."""
     from protocols.hardware import prepare_process
     from protocols.runner import execute
 

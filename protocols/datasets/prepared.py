@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from protocols.datasets.base import rows_of_planes
+from protocols.place import cores
 from results.errors import DataMissing
 from results.store import write_atomically
 
@@ -174,11 +175,6 @@ class Decoding:
                 some = self.paths[start : start + CHUNK]
                 yield rows_of_planes(np.stack(list(pool.map(one, some))))
                 self.report(start + len(some))
-
-
-def cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def decode_one(path: Path, side: int, *, resize: bool) -> np.ndarray:

@@ -187,8 +187,8 @@ def tinted(luma: Array, dice: Dice) -> Array:
 def gradient(luma: Array, spread: float, dice: Dice) -> Array:
     """From one colour, darker or as dark, to another across the picture; (n, SIDE, 3, SIDE)."""
     along, _ = turned(X, Y, dice.direction())
-    dark, light = (tinted(luma + dice.between(0, sign * spread), dice) for sign in (-1, 1))
-    return dark + (light - dark) * (along + 1) / 2
+    dark, bright = (tinted(luma + dice.between(0, sign * spread), dice) for sign in (-1, 1))
+    return dark + (bright - dark) * (along + 1) / 2
 
 
 def contrasting(luma: Array, dice: Dice) -> Array:
@@ -229,7 +229,7 @@ def fill(shape: Shape, picture: Array, luma: Array, dice: Dice) -> None:
 
 
 def clutter(picture: Array, luma: Array, dice: Dice) -> None:
-    """Throw in a few rods, from specks to a quarter of the picture long."""
+    """Throw in a few rods, from specks to almost half the picture long."""
     for _ in range(4):
         x, y = turned(X - dice.between(-1, 1), Y - dice.between(-1, 1), dice.direction())
         beyond = np.maximum(np.abs(x) - dice.between(0.05, 0.45), 0)
@@ -245,7 +245,7 @@ def light(picture: Array, dice: Dice) -> None:
 
 
 def draw(shape: Shape, dice: Dice) -> npt.NDArray[np.uint8]:
-    """Images of one class; (n, SIDE, 3, SIDE)."""
+    """Images of one class, as many as the dice are for; (n, SIDE, 3, SIDE)."""
     luma = dice.between(0.2, 0.8)
     picture = gradient(luma, 0.12, dice)
     (fill if shape in REPEATED else scatter)(shape, picture, luma, dice)
@@ -255,7 +255,7 @@ def draw(shape: Shape, dice: Dice) -> npt.NDArray[np.uint8]:
 
 
 def make(split: int, count: int) -> Split:
-    """Draw ``count`` images; every ten in a row show every class once."""
+    """Draw ``count`` images, a multiple of 1,000; every ten in a row show every class once."""
     order = np.random.Philox(key=[split, len(CLASSES)]).random_raw(count).reshape(-1, len(CLASSES))
     labels = order.argsort(axis=1, kind="stable").ravel().astype(np.int64)
     images = np.empty((count, SIDE, 3, SIDE), np.uint8)
@@ -271,7 +271,8 @@ class Shapes(Source):
     """Figures and textures, 10,000 + 2,000 of 32×32, 10 classes; drawn in seconds, no download.
 
     Six classes are figures, one to four copies to an image, and four are textures. Number, place, size, rotation and
-    stretch, colours, contrast, background, lighting and clutter are nuisances, drawn alike for every class.
+    stretch, colours, contrast, background, lighting and clutter are nuisances, drawn alike for all figures and alike
+    for all textures. Normalisation measured on the train split.
     """
 
     def load(self) -> Dataset:

@@ -13,7 +13,8 @@ import torch
 from protocols import checkpoint, randomness
 from protocols.protocol import load
 from protocols.resolve import parse_changes, resolve
-from protocols.runner import Place, execute
+from protocols.place import Place
+from protocols.runner import execute
 from protocols.watch import Watch
 from results import store
 from results.errors import Busy, RunFailed
@@ -88,7 +89,8 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from protocols import checkpoint, evaluated, heartbeat
-from protocols.runner import Place, execute
+from protocols.place import Place
+from protocols.runner import execute
 from protocols.run import Run
 from protocols.watch import Watch
 from results import store

@@ -1,0 +1,33 @@
+"""Runs and times in words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from protocols.run import Run
+    from slurm.launch import Outcome
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: ``45 s``, ``12 min``, ``3 h 20 min``, ``2 d 4 h``."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 100:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
+
+
+def title(run: Run) -> str:
+    """Which run it is."""
+    return f"{run.dataset.label} {run.backbone.label} {run.method.label} seed {run.seed}"
+
+
+def ending(outcome: Outcome, seconds: float) -> str:
+    """How a run ended."""
+    if outcome.record is None:
+        return f"✗ {title(outcome.run)}: {outcome.reason}"
+    scores = ", ".join(f"{m.label} {m.value:.1f}" for m in outcome.record.metrics if m.metric == "top1")
+    return f"✓ {title(outcome.run)}: {scores} ({duration(seconds)})"

@@ -1,0 +1,40 @@
+"""Where runs are carried out. Never imports torch."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where runs are carried out; nothing of it changes a run's identity.
+
+    Attributes:
+        runs: folder of the runs.
+        data: folder of the data sets.
+        device: ``auto`` or a torch device.
+    """
+
+    runs: Path
+    data: Path
+    device: str = "auto"
+
+
+MEMORY_A_RUN = 2 * 2**30
+"""Bytes that a run on a CPU is expected to need at most."""
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def room() -> int:
+    """How many runs at a time this machine's cores and memory have room for."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return max(1, min(cores(), memory // MEMORY_A_RUN))

@@ -1,0 +1,160 @@
+"""Which figures a report has; they are drawn anew only where what they show has changed."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any, TypedDict
+
+import pandas as pd
+
+from results.frame import COST, DOTS, SEEDS, first_seeds, read_histories
+from results.looks import looks
+from results.page import anchor_of, figure
+from results.store import read_json, write_json
+from results.svg import inline
+from results.tables import by_section
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Mapping, Sequence
+    from pathlib import Path
+
+    from results.frame import Frames
+    from results.looks import Look
+    from results.tables import Table
+
+VERSION = 1
+"""Of how figures look; bumped by hand, so that those of an older report are drawn again."""
+
+DRAWN = ".drawn.json"
+"""In the figures' folder: by table, a digest of what its figures show."""
+
+MOST_CELLS = 150
+"""Cells of tables that get figures unless all shall: drawing takes some 20 ms for each."""
+
+CAPTIONS = {
+    "accuracy": "Accuracy: mean (marker), 95 % interval over seeds (bar) and single seeds (dots below, "
+    f"{DOTS} at most).",
+    "curves": f"Learning curves of the first {SEEDS} seeds: loss against views. Each method lies between its highest "
+    "(1) and lowest (0) loss, named in its panel.",
+    "cost": "Accuracy against the cost of pretraining: mean (marker), 95 % interval over seeds (bar) and single seeds "
+    "(dots). The dotted line needs no training.",
+}
+
+
+class Drawn(TypedDict):
+    """What is remembered of a table's figures: a digest of what they show, and the names of their files."""
+
+    digest: str
+    files: list[str]
+
+
+def draw(frames: Frames, tables: Sequence[Table], runs: Path, folder: Path, *, every: bool) -> dict[str, list[Path]]:
+    """Draw the figures of the tables with the most runs, and remove those of tables that are no more.
+
+    Args:
+        frames: all runs.
+        tables: of the report.
+        runs: the runs folder.
+        folder: where figures go.
+        every: whether every table gets its figures, however long that takes.
+
+    Returns:
+        By name of a table, its files.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    folder.mkdir(exist_ok=True)
+    styles = looks(frames.results["method"].unique())
+    known = drawn_before(folder / DRAWN)
+    drawn: dict[str, Drawn] = {}
+    results = by_section(frames.results)
+    filled = [table for table in tables if table.rows]
+    for table in filled if every else largest(filled, results):
+        trials = results[table.section]
+        digest = digest_of(table, trials, styles)
+        before = known.get(table.name)
+        if (
+            before is None
+            or before["digest"] != digest
+            or not all((folder / name).exists() for name in before["files"])
+        ):
+            before = {"digest": digest, "files": draw_one(table, trials, runs, folder, styles)}
+        drawn[table.name] = before
+    write_json(folder / DRAWN, drawn)
+    remove_others(folder, {name for entry in drawn.values() for name in entry["files"]})
+    return {table: [folder / name for name in entry["files"]] for table, entry in drawn.items()}
+
+
+def drawn_before(path: Path) -> dict[str, Drawn]:
+    """What an earlier report drew; nothing if that cannot be told."""
+    try:
+        drawn = read_json(path)
+        return {name: {"digest": entry["digest"], "files": list(entry["files"])} for name, entry in drawn.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def largest(tables: Sequence[Table], results: Mapping[tuple[Any, ...], pd.DataFrame]) -> list[Table]:
+    """The tables with the most results, at least one, as many as have ``MOST_CELLS`` together."""
+    chosen: list[Table] = []
+    room = MOST_CELLS
+    for table in sorted(tables, key=lambda table: len(results[table.section]), reverse=True):
+        room -= len(table.rows) * len(table.columns)
+        if room >= 0 or not chosen:
+            chosen.append(table)
+    return [table for table in tables if table in chosen]
+
+
+def digest_of(table: Table, trials: pd.DataFrame, styles: Mapping[str, Look]) -> str:
+    """Of everything that a table's figures show; a run's history is known by its run and cost."""
+    rows = pd.util.hash_pandas_object(trials[["run", "method", "evaluation", "value", *COST]], index=False)
+    words = repr((VERSION, table, [styles[row.method] for row in table.rows]))
+    return hashlib.sha256(words.encode() + rows.to_numpy().tobytes()).hexdigest()
+
+
+def draw_one(table: Table, trials: pd.DataFrame, runs: Path, folder: Path, styles: Mapping[str, Look]) -> list[str]:
+    """Draw and save the figures of one table; returns the names of their files."""
+    # matplotlib takes a second to import, and is seldom needed twice for the same runs.
+    from results import plots
+
+    made = {"accuracy": plots.accuracy(table, trials, styles), "cost": plots.cost(table, trials, styles)}
+    history = histories(trials, runs)
+    if len(history):
+        trained = [row.method for row in table.rows if row.method in set(history["method"])]
+        made["curves"] = plots.curves(history, trained, styles)
+    return [
+        path.name
+        for kind in CAPTIONS
+        if kind in made
+        for path in plots.save(made[kind], folder, f"{kind}-{table.name}")
+    ]
+
+
+def histories(trials: pd.DataFrame, runs: Path) -> pd.DataFrame:
+    """The epochs of the first seeds of every method and data set, with both named."""
+    some = first_seeds(trials[trials["views"] > 0].drop_duplicates("run"))
+    return read_histories(runs, some["run"]).merge(some[["run", "method", "dataset"]], on="run")
+
+
+def remove_others(folder: Path, names: Container[str]) -> None:
+    """Remove the figures that an earlier report left and that are not among these."""
+    for kind in CAPTIONS:
+        for path in folder.glob(f"{kind}-*"):
+            if path.suffix in (".svg", ".png", ".pdf") and path.name not in names:
+                path.unlink()
+
+
+def elements(table: Table, files: Sequence[Path]) -> list[str]:
+    """A table's figures, to stand in a page."""
+    return [element(kind, table, path) for kind in CAPTIONS for path in files if path.match(f"{kind}-*.svg")]
+
+
+def element(kind: str, table: Table, path: Path) -> str:
+    """One figure with its caption and text alternative."""
+    title = f"{kind.capitalize()}: {table.title}"
+    description = f"{CAPTIONS[kind]} Methods from the top: {', '.join(row.method for row in table.rows)}."
+    svg = inline(
+        path.read_text(encoding="utf-8"), name=f"{kind}-{anchor_of(table)}", title=title, description=description
+    )
+    return figure(svg, CAPTIONS[kind])

@@ -1,0 +1,83 @@
+"""Tables as Markdown."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from results import costs
+from results.notes import PAIRED_CAPTION, PROBLEMS_TITLE, UNPLACED_TITLE
+from results.published import CAPTION, HEADER, TITLE, lines_of
+from results.tables import MISSING, by_section
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+
+    from results.tables import Column, Row, Table
+
+
+def document(
+    tables: Sequence[Table], summary: pd.DataFrame, unplaced: Sequence[str], comparison: pd.DataFrame | None
+) -> str:
+    """The whole report.
+
+    Args:
+        tables: of the report.
+        summary: what ``results.statistics.summarize`` made of the runs.
+        unplaced: problems that belong to no table.
+        comparison: see ``results.published``; None leaves it out.
+    """
+    cells = by_section(summary)
+    blocks = [block for table in tables for block in blocks_of(table, cells.get(table.section))]
+    if unplaced:
+        blocks += [f"## {UNPLACED_TITLE}", bullets(unplaced)]
+    if comparison is not None:
+        blocks += [f"## {TITLE}", CAPTION, plain_grid(HEADER, lines_of(comparison), rule(3, 3, 2))]
+    return "\n\n".join(blocks) + "\n"
+
+
+def blocks_of(table: Table, cells: pd.DataFrame | None) -> list[str]:
+    """One table with its caption, notes and problems, and what its ``cells`` cost."""
+    blocks = [f"## {table.title}", table.caption]
+    if table.rows:
+        blocks.append(grid(table.columns, table.rows))
+    if table.notes:
+        blocks.append(bullets(table.notes))
+    if table.paired:
+        blocks += [PAIRED_CAPTION, grid(table.columns, table.paired)]
+    if table.problems:
+        blocks += [PROBLEMS_TITLE, bullets(table.problems)]
+    if cells is not None:
+        lines = costs.lines_of(cells, [row.method for row in table.rows])
+        blocks += [costs.CAPTION, plain_grid(costs.HEADER, lines, rule(2, 6, 1))]
+    return blocks
+
+
+def grid(columns: Sequence[Column], rows: Sequence[Row]) -> str:
+    """The rows as a table, the best in bold."""
+    lines = [line(["method", *(f"{column.data} {column.measure}" for column in columns)]), rule(1, len(columns))]
+    for row in rows:
+        cells = [MISSING if c is None else f"**{c.text}**" if c.best else c.text for c in row.cells]
+        lines.append(line([row.method, *cells]))
+    return "\n".join(lines)
+
+
+def plain_grid(header: Sequence[str], lines: Sequence[Sequence[str]], below: str) -> str:
+    """Lines of text as a table; ``below`` is the line below the header."""
+    return "\n".join([line(header), below, *map(line, lines)])
+
+
+def line(cells: Sequence[str]) -> str:
+    """One line of a table."""
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def rule(words: int, numbers: int, more_words: int = 0) -> str:
+    """The line below the header: so many columns of words, of numbers, and of words again."""
+    return line(["---"] * words + ["---:"] * numbers + ["---"] * more_words)
+
+
+def bullets(lines: Sequence[str]) -> str:
+    """A list."""
+    return "\n".join(f"- {text}" for text in lines)

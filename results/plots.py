@@ -1,0 +1,258 @@
+"""Figures at the width of a column: accuracy with intervals, learning curves, accuracy against cost.
+
+Every method has one colour, marker and line style in all of them; no meaning hangs on colour alone. Files come out the
+same for the same numbers.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from results.frame import DOTS
+from results.store import write_atomically
+from results.tables import PLACE, column_of, records
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+    from results.looks import Look
+    from results.tables import Cell, Column, Table
+
+WIDTH = 3.4
+"""Of a figure, in inches: one column of a two-column paper."""
+
+ENTRIES = 3
+"""Of a legend, side by side."""
+
+STYLE: dict[Any, Any] = {
+    "font.size": 7.0,
+    "axes.titlesize": 7.0,
+    "axes.labelsize": 7.0,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#dddddd",
+    "grid.linewidth": 0.5,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "lines.linewidth": 1.0,
+    "lines.markersize": 3.2,
+    "legend.frameon": False,
+    "savefig.dpi": 250,
+    "svg.hashsalt": "bench",
+    "text.parse_math": False,
+    "pdf.fonttype": 42,
+}
+
+UNDATED: dict[str, dict[str, Any]] = {
+    "svg": {"Date": None},
+    "png": {"Software": None},
+    "pdf": {"CreationDate": None, "Producer": None, "Creator": None},
+}
+"""The formats of a figure, and what of their metadata would change from day to day or machine to machine."""
+
+LINES = ("-", "--", "-.", ":")
+"""Of data sets."""
+
+
+def save(figure: Figure, folder: Path, name: str) -> list[Path]:
+    """Write a figure in every format, the same bytes for the same numbers.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    paths = []
+    with mpl.rc_context(STYLE):
+        # Laid out once, not once for each format.
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+        for kind, metadata in UNDATED.items():
+            paths.append(folder / f"{name}.{kind}")
+            write_atomically(paths[-1], partial(figure.savefig, format=kind, metadata=metadata))
+    return paths
+
+
+def panels_of(
+    number: int, abreast: int, height: float, xlabel: str, ylabel: str = "", *, legend: int = 0, **options: Any
+) -> tuple[Figure, list[Axes]]:
+    """A figure of so many panels, at most ``abreast`` in a row of ``height`` inches, above a legend's entries."""
+    abreast = min(abreast, number)
+    rows = math.ceil(number / abreast)
+    below = 0.15 * math.ceil(legend / ENTRIES)
+    figure = Figure(figsize=(WIDTH, rows * height + below), layout="constrained")
+    axes = figure.subplots(rows, abreast, squeeze=False, **options).ravel()
+    for unused in axes[number:]:
+        unused.set_axis_off()
+    for lowest in axes[max(0, number - abreast) : number]:
+        lowest.tick_params(labelbottom=True)
+        lowest.set_xlabel(xlabel)
+    for left in axes[:number:abreast]:
+        left.set_ylabel(ylabel)
+    return figure, list(axes[:number])
+
+
+@mpl.rc_context(STYLE)
+def accuracy(table: Table, trials: pd.DataFrame, styles: Mapping[str, Look]) -> Figure:
+    """Mean and interval of every method, its seeds as dots below; a panel per column of the table.
+
+    Args:
+        table: what to draw.
+        trials: the results it was made of.
+        styles: of its methods.
+    """
+    figure, panels = panels_of(len(table.columns), 2, 0.45 + 0.19 * len(table.rows), "accuracy (%)", sharey=True)
+    values = values_of(trials)
+    for place, (axes, column) in enumerate(zip(panels, table.columns, strict=True)):
+        filled = [(level, row.method, row.cells[place]) for level, row in enumerate(table.rows)]
+        cells = [(level, styles[method], cell) for level, method, cell in filled if cell is not None]
+        draw_intervals(axes, cells)
+        dots = [
+            (value, level, styles[method].colour)
+            for level, method, _ in filled
+            for value in values.get((method, column), ())
+        ]
+        x, levels, colours = zip(*dots, strict=True)
+        axes.scatter(x, [level + 0.33 for level in levels], s=2.5, c=colours, linewidths=0, alpha=0.7)
+        axes.set_title(f"{column.data}, {column.measure}")
+        axes.set_xlim(possible(axes.get_xlim(), x))
+        axes.set_ylim(len(table.rows) - 0.4, -0.6)
+        axes.set_yticks(range(len(table.rows)), [row.method for row in table.rows])
+        axes.tick_params(axis="y", length=0)
+        axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10], min_n_ticks=3))
+        axes.grid(visible=False, axis="y")
+    return figure
+
+
+def draw_intervals(axes: Axes, cells: Sequence[tuple[int, Look, Cell]]) -> None:
+    """Means and horizontal intervals at their levels; all lines and all their ends at once, for speed."""
+    for level, look, cell in cells:
+        axes.plot(cell.mean, level, look.marker, color=look.colour)
+    known = [(level, look.colour, cell.mean, cell.half) for level, look, cell in cells if cell.half is not None]
+    if known:
+        levels, colours, means, halves = zip(*known, strict=True)
+        low, high = np.subtract(means, halves), np.add(means, halves)
+        axes.hlines(levels, low, high, colors=colours, linewidths=0.9)
+        ends, twice = np.concatenate([low, high]), [*levels, *levels]
+        axes.scatter(ends, twice, s=16, c=[*colours, *colours], marker="|", linewidths=0.9)
+
+
+def possible(limits: tuple[float, float], values: Iterable[float]) -> tuple[float, float]:
+    """Limits of an axis without the impossible percentages that an interval from few seeds reaches into."""
+    seen = [*values]
+    return max(limits[0], min(0.0, *seen) - 2), min(limits[1], max(100.0, *seen) + 2)
+
+
+def values_of(trials: pd.DataFrame) -> dict[tuple[str, Column], list[float]]:
+    """The values of the seeds, by method and column; of very many the first ``DOTS``."""
+    values: dict[tuple[str, Column], list[float]] = {}
+    first = trials.sort_values("seed", kind="stable").groupby(["method", *PLACE], sort=False).head(DOTS)
+    for row in records(first[["method", *PLACE, "value"]]):
+        values.setdefault((row["method"], column_of(row)), []).append(row["value"])
+    return values
+
+
+@mpl.rc_context(STYLE)
+def curves(history: pd.DataFrame, methods: Sequence[str], styles: Mapping[str, Look]) -> Figure:
+    """Loss against views, a panel per method, a line per seed, a line style per data set.
+
+    Losses of different methods cannot be compared, so each is shown between the highest (1) and the lowest (0) value
+    that the method takes on the data set; the panel names both.
+
+    Args:
+        history: ``views`` and ``loss`` by ``method``, ``dataset`` and ``run``.
+        methods: in the order of the panels.
+        styles: of the methods.
+    """
+    unit, word = (1e6, "million views") if history["views"].max() >= 1e6 else (1e3, "thousand views")
+    datasets = sorted(history["dataset"].unique())
+    options = {"sharex": True, "sharey": True, "legend": len(datasets)}
+    abreast = 2 if len(methods) in (2, 4) else 3
+    figure, panels = panels_of(len(methods), abreast, 1.1, word, "relative loss", **options)
+    for axes, method in zip(panels, methods, strict=True):
+        of_method = history[history["method"] == method]
+        for (dataset, _), run in scaled(of_method).groupby(["dataset", "run"]):
+            style = LINES[datasets.index(dataset) % len(LINES)]
+            axes.plot(run["views"] / unit, run["loss"], style, color=styles[method].colour, lw=0.7, alpha=0.8)
+        axes.set_title(method)
+        axes.text(0.97, 0.95, ranges(of_method), ha="right", va="top", fontsize=5.5, transform=axes.transAxes)
+        axes.set_ylim(-0.05, 1.05)
+    if len(datasets) > 1:
+        handles = [Line2D([], [], color="#333333", ls=LINES[i % len(LINES)], lw=0.7) for i in range(len(datasets))]
+        figure.legend(handles, datasets, loc="outside lower center", ncols=ENTRIES)
+    return figure
+
+
+def scaled(history: pd.DataFrame) -> pd.DataFrame:
+    """With the loss as a fraction of its range on each data set."""
+    loss = history.groupby("dataset")["loss"]
+    low, high = loss.transform("min"), loss.transform("max")
+    return history.assign(loss=(history["loss"] - low) / (high - low).where(high > low, 1.0))
+
+
+def ranges(history: pd.DataFrame) -> str:
+    """Highest and lowest loss on each of the first data sets, one a line."""
+    loss = history.groupby("dataset")["loss"].agg(["max", "min"])
+    name = loss.index + " " if len(loss) > 1 else [""]
+    return "\n".join(f"{n}{high:.3g} → {low:.3g}" for n, (high, low) in zip(name, loss.to_numpy()[:3], strict=False))
+
+
+@mpl.rc_context(STYLE)
+def cost(table: Table, trials: pd.DataFrame, styles: Mapping[str, Look]) -> Figure:
+    """Accuracy against what pretraining took, a panel per data set, by the first evaluation of each; seeds as dots.
+
+    The cost is seconds where one device trained all, else views. What was not trained is a line across.
+    """
+    by, unit, word = "pretrain_seconds", 1.0, "seconds of pretraining"
+    if trials["device"].nunique() > 1:
+        by, unit, word = "views", 1e6, "million views"
+    places = first_evaluations(table.columns)
+    figure, panels = panels_of(len(places), 2, 1.4, word, "accuracy (%)", legend=len(table.rows))
+    for axes, place in zip(panels, places, strict=True):
+        column = table.columns[place]
+        in_column = trials[(trials[PLACE] == [getattr(column, key) for key in PLACE]).all(axis=1)]
+        for row in table.rows:
+            cell, dots = row.cells[place], in_column[in_column["method"] == row.method]
+            if cell is not None:
+                draw_cost(axes, dots[by] / unit, dots["value"], cell, styles[row.method])
+        axes.set_title(f"{column.data}, {column.measure}")
+        axes.set_ylim(possible(axes.get_ylim(), in_column["value"]))
+        axes.set_xlim(left=0)
+    shown = [row.method for row in table.rows]
+    handles = [Line2D([], [], color=styles[m].colour, marker=styles[m].marker, ls="none") for m in shown]
+    figure.legend(handles, shown, loc="outside lower center", ncols=ENTRIES)
+    return figure
+
+
+def first_evaluations(columns: Sequence[Column]) -> list[int]:
+    """The place of the first column of each pair of data sets."""
+    first: dict[str, int] = {}
+    for place, column in enumerate(columns):
+        first.setdefault(column.data, place)
+    return list(first.values())
+
+
+def draw_cost(axes: Axes, spent: pd.Series[float], values: pd.Series[float], cell: Cell, look: Look) -> None:
+    """The seeds and their mean with its interval; for what cost nothing, a line across."""
+    if spent.max() > 0:
+        axes.plot(spent, values, ".", color=look.colour, ms=3, mew=0, alpha=0.7)
+        bar: dict[str, Any] = {"elinewidth": 0.9, "capsize": 2.2, "capthick": 0.9}
+        axes.errorbar(spent.mean(), cell.mean, yerr=cell.half, fmt=look.marker, color=look.colour, **bar)
+    else:
+        axes.axhline(cell.mean, color=look.colour, lw=0.7, ls=":")
+        axes.plot(0, cell.mean, look.marker, color=look.colour, clip_on=False)

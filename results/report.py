@@ -1,0 +1,164 @@
+"""From stored runs to a report: tables, figures and a page in a folder, or tables in a terminal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from results import latex, markdown, page, statistics
+from results import published as papers
+from results.errors import RequestError
+from results.figures import draw, elements
+from results.frame import RESULT_COLUMNS, read
+from results.store import write_atomically
+from results.tables import build
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Iterator
+    from pathlib import Path
+
+    import pandas as pd
+    from rich.console import RenderableType
+
+    from results.frame import Frames
+    from results.tables import Table
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that a report says.
+
+    Attributes:
+        runs: the runs folder.
+        frames: the runs.
+        summary: a row per cell, ``results.statistics.SUMMARY_COLUMNS``.
+        differences: paired differences to the best method, ``results.statistics.DIFFERENCE_COLUMNS``.
+        tables: one per protocol and backbone.
+        unplaced: runs that cannot be read, in words.
+        comparison: published beside measured, ``results.published.COMPARISON_COLUMNS``; None if not asked for.
+        files: what was written.
+    """
+
+    runs: Path
+    frames: Frames
+    summary: pd.DataFrame
+    differences: pd.DataFrame
+    tables: tuple[Table, ...]
+    unplaced: tuple[str, ...]
+    comparison: pd.DataFrame | None
+    files: tuple[Path, ...] = ()
+
+
+def collect(runs: Path, *, only: Container[str] | None = None, published: bool = False) -> Report:
+    """Read the runs below a folder and compare them.
+
+    Args:
+        runs: the runs folder.
+        only: names of run folders, if not all shall be looked at.
+        published: put published numbers beside the measured ones.
+
+    Raises:
+        RequestError: there are no runs.
+    """
+    hint = "make some with bench run, or name their folder with --runs DIR"
+    try:
+        frames = read(runs, only)
+    except OSError as error:
+        raise RequestError(f"cannot read runs in {runs}: {error.strerror}", hint=hint) from error
+    if frames.runs.empty:
+        raise RequestError(f"no runs in {runs}", hint=hint)
+    summary, differences = statistics.summarize(frames.results), statistics.differences(frames.results)
+    unreadable = frames.problems[frames.problems["dataset"].isna()]
+    return Report(
+        runs=runs,
+        frames=frames,
+        summary=summary,
+        differences=differences,
+        tables=tuple(build(frames, summary, differences)),
+        unplaced=tuple(f"{row.run}: {row.status}: {row.reason}" for row in unreadable.itertuples()),
+        comparison=papers.compare(summary, papers.load()) if published else None,
+    )
+
+
+def write(runs: Path, to: Path, *, published: bool = False, every_figure: bool = False) -> Report:
+    """Write tables, figures and a page; every file appears whole or not at all.
+
+    Args:
+        runs: the runs folder.
+        to: where the report goes; made if need be, files of an older report are replaced.
+        published: put published numbers beside the measured ones.
+        every_figure: draw figures for every table; else, where there are many, for the largest.
+
+    Raises:
+        RequestError: there are no runs, or the folder cannot be written.
+    """
+    report = collect(runs, published=published)
+    try:
+        to.mkdir(parents=True, exist_ok=True)
+        return replace(report, files=tuple(write_files(report, to, every_figure=every_figure)))
+    except OSError as error:
+        raise RequestError(
+            f"cannot write to {to}: {error.strerror}", hint="name another folder with --to DIR"
+        ) from error
+
+
+def write_files(report: Report, to: Path, *, every_figure: bool) -> Iterator[Path]:
+    """Write every file of a report, and name it."""
+    near = None if report.comparison is None else papers.nearby(report.comparison)
+    figures = draw(report.frames, report.tables, report.runs, to / "figures", every=every_figure)
+    yield write_text(to / "results.csv", report.frames.results[RESULT_COLUMNS].to_csv(index=False))
+    yield write_text(to / "summary.csv", report.summary.to_csv(index=False))
+    yield write_text(to / "differences.csv", report.differences.to_csv(index=False))
+    if report.comparison is None:
+        (to / "published.csv").unlink(missing_ok=True)
+    else:
+        yield write_text(to / "published.csv", report.comparison.to_csv(index=False))
+    yield write_text(to / "table.md", markdown.document(report.tables, report.summary, report.unplaced, near))
+    yield write_text(to / "table.tex", latex.document(report.tables))
+    for paths in figures.values():
+        yield from paths
+    shown = {table.name: elements(table, figures.get(table.name, ())) for table in report.tables}
+    text = page.document(
+        frames=report.frames,
+        summary=report.summary,
+        tables=report.tables,
+        unplaced=report.unplaced,
+        comparison=near,
+        figures=shown,
+    )
+    yield write_text(to / "index.html", text)
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Make a text file appear whole; returns its path."""
+    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    return path
+
+
+def terminal(report: Report, width: int) -> list[RenderableType]:
+    """The report for a terminal of so many characters, to be printed one after the other by rich."""
+    from results.terminal import blocks_of, comparison_blocks, unplaced_blocks
+
+    blocks = [block for table in report.tables for block in blocks_of(table, width)]
+    blocks += unplaced_blocks(report.unplaced)
+    if report.comparison is not None:
+        blocks += comparison_blocks(papers.nearby(report.comparison))
+    return blocks
+
+
+def display(report: Report) -> None:
+    """Print a report to the terminal."""
+    from rich.console import Console
+
+    console = Console()
+    for block in terminal(report, console.width):
+        console.print(block)
+
+
+def show(runs: Path, *, only: Container[str] | None = None, published: bool = False) -> None:
+    """Print the tables of runs, see :func:`collect`; writes no report.
+
+    Raises:
+        RequestError: there are no runs.
+    """
+    display(collect(runs, only=only, published=published))

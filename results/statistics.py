@@ -1,0 +1,162 @@
+"""Means over seeds with honest intervals, and differences that use the pairing of trials."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from results.setups import CELL
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+    from pandas.core.groupby import SeriesGroupBy
+
+CONFIDENCE = 0.95
+ANCHORS = ("supervised", "random")
+"""Methods that bound a table from above and below; they compete with nobody."""
+
+AVERAGED = ["views", "seconds", "pretrain_seconds", "views_per_second", "flops"]
+SUMMARY_COLUMNS = [
+    *["method", "dataset", "backbone", "protocol", "evaluation", "metric", "mean", "std", "n", "low", "high"],
+    *["evaluated_on", "version", "track", "method_name", "evaluation_name", "seeds", "collapsed", "budget"],
+    *[*AVERAGED, "peak_memory", "device", "precision"],
+]
+COLUMN = [key for key in CELL if key != "method"]
+"""What the methods of one column of a table share."""
+
+DIFFERENCE_COLUMNS = [*COLUMN, "method", "reference", "mean", "std", "n", "low", "high"]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Mean over ``n`` seeds, in the unit of the values.
+
+    Attributes:
+        mean: of them.
+        std: their standard deviation, with n - 1; NaN for one.
+        n: how many.
+        low: lower end of the interval of the mean; NaN for one.
+        high: upper end.
+    """
+
+    mean: float
+    std: float
+    n: int
+    low: float
+    high: float
+
+
+def estimate(values: ArrayLike) -> Estimate:
+    """Mean and Student-t interval of a handful of values.
+
+    Raises:
+        ValueError: there are none.
+    """
+    array = np.asarray(values, dtype=float)
+    if not array.size:
+        raise ValueError("no values to average")
+    mean, n = float(array.mean()), array.size
+    std = float(array.std(ddof=1)) if n > 1 else float("nan")
+    half = float(half_width(np.array([std]), np.array([n]))[0])
+    return Estimate(mean, std, n, mean - half, mean + half)
+
+
+def half_width(std: NDArray[np.float64], n: NDArray[np.int64], confidence: float = CONFIDENCE) -> NDArray[np.float64]:
+    """Half the width of the Student-t interval of a mean, t · std / √n; NaN where n < 2."""
+    # scipy.stats takes a second to import.
+    from scipy.special import stdtrit
+
+    quantile = stdtrit(np.maximum(n - 1, 1), (1 + confidence) / 2)
+    return np.where(n > 1, quantile * std / np.sqrt(n), np.nan)
+
+
+def with_interval(cells: pd.DataFrame) -> pd.DataFrame:
+    """Add ``low`` and ``high`` to rows of ``mean``, ``std`` and ``n``."""
+    half = half_width(cells["std"].to_numpy(float), cells["n"].to_numpy(int))
+    return cells.assign(low=cells["mean"] - half, high=cells["mean"] + half)
+
+
+def summarize(results: pd.DataFrame) -> pd.DataFrame:
+    """A row per cell: ``SUMMARY_COLUMNS``, with cost as the mean over seeds and ``seeds`` as "0 1 2".
+
+    Args:
+        results: see ``results.frame.RESULT_COLUMNS``.
+    """
+    trials = results.assign(seeds=results["seed"].astype(str), collapsed=results["warning"] != "")
+    cells = trials.sort_values("seed", kind="stable").groupby(CELL, sort=False)
+    summary = cells.agg(
+        mean=("value", "mean"),
+        std=("value", "std"),
+        n=("value", "size"),
+        seeds=("seeds", " ".join),
+        collapsed=("collapsed", "sum"),
+        peak_memory=("peak_memory", "max"),
+        **{key: (key, "mean") for key in AVERAGED},
+        **{key: (key, "first") for key in ("method_name", "evaluation_name")},
+        **{key: (key, "first") for key in ("budget", "device", "precision")},
+    )
+    for key in ("budget", "device", "precision"):
+        join_different(summary[key], cells[key])
+    return with_interval(summary.reset_index())[SUMMARY_COLUMNS]
+
+
+def join_different(first: pd.Series[str], values: SeriesGroupBy[str, Any]) -> None:
+    """Replace the first value of a group, in place, by all its values where they differ."""
+    for key in first.index[values.nunique() > 1]:
+        first.loc[key] = "; ".join(values.get_group(key).unique())
+
+
+def competitors(cells: pd.DataFrame) -> pd.DataFrame:
+    """The rows whose method is no anchor."""
+    return cells[~cells["method_name"].isin(ANCHORS)]
+
+
+def marks(summary: pd.DataFrame) -> pd.DataFrame:
+    """Which method is best in each column, and which cannot be told from it.
+
+    Higher is better. A method cannot be told from the best when their intervals overlap, or when one of them has none.
+    Anchors do not compete.
+
+    Returns:
+        Columns ``best`` and ``tied``, with the index of ``summary``.
+    """
+    marked = pd.DataFrame({"best": False, "tied": False}, index=summary.index)
+    for _, column in competitors(summary).groupby(COLUMN, sort=False):
+        best = column.index[int(column["mean"].to_numpy(float).argmax())]
+        apart = column["high"] < column["low"].loc[best]  # false wherever an interval is NaN
+        marked.loc[best, "best"] = True
+        marked.loc[column.index[~apart & (column.index != best)], "tied"] = True
+    return marked
+
+
+def differences(results: pd.DataFrame, reference: str | None = None) -> pd.DataFrame:
+    """Paired differences to a reference method, over the seeds both have.
+
+    Trials of one seed share their initial weights, image order and views, so that much of what varies between seeds
+    cancels in a difference.
+
+    Args:
+        results: see ``results.frame.RESULT_COLUMNS``.
+        reference: label of the reference method; by default in each column the best that is no anchor.
+
+    Returns:
+        A row per column and method but the reference: ``DIFFERENCE_COLUMNS``, method minus reference.
+    """
+    trials = results[[*COLUMN, "method", "method_name", "seed", "value"]]
+    chosen = best_trials(trials) if reference is None else trials[trials["method"] == reference]
+    against = chosen[[*COLUMN, "method", "seed", "value"]].rename(columns={"method": "reference", "value": "base"})
+    pairs = trials[[*COLUMN, "method", "seed", "value"]].merge(against, on=[*COLUMN, "seed"])
+    pairs = pairs[pairs["method"] != pairs["reference"]]
+    paired = (pairs["value"] - pairs["base"]).groupby([pairs[key] for key in DIFFERENCE_COLUMNS[:-5]], sort=False)
+    table = paired.agg(["mean", "std", "size"]).reset_index().rename(columns={"size": "n"})
+    return with_interval(table)[DIFFERENCE_COLUMNS]
+
+
+def best_trials(trials: pd.DataFrame) -> pd.DataFrame:
+    """In each column the trials of the method with the highest mean that is no anchor."""
+    means = competitors(trials).groupby([*COLUMN, "method"], sort=False)["value"].mean().reset_index()
+    best = means.loc[means.groupby(COLUMN, sort=False)["value"].idxmax()]
+    return trials.merge(best[[*COLUMN, "method"]], on=[*COLUMN, "method"])

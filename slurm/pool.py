@@ -1,0 +1,212 @@
+"""The launcher that carries out several runs at a time, in worker processes.
+
+A worker lives for many runs, so that it loads a data set once for all of them. If it dies it takes its run with it and
+nothing else: that run counts as failed, and a new worker takes the next.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import signal
+import time
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from protocols.run import Run
+from protocols.watch import Watch
+from results.errors import RunFailed
+from results.record import Record
+from results.store import write_failure
+from slurm.launch import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from multiprocessing.process import BaseProcess
+    from multiprocessing.synchronize import Event
+
+    from protocols.place import Place
+    from slurm.launch import Monitor
+
+PERIOD = 0.2
+"""Least seconds between two messages of a worker about its progress."""
+
+PATIENCE = 60.0
+"""Seconds that a worker gets to keep its state and leave."""
+
+processes = multiprocessing.get_context("spawn")
+
+
+def pool(runs: Sequence[Run], places: Sequence[Place], monitor: Monitor, *, threads: int) -> Iterator[Outcome]:
+    """Carry runs out, as many at a time as there are places.
+
+    Args:
+        runs: to be carried out, begun in this order.
+        places: one for each worker; they may differ in their device.
+        monitor: hears of the runs.
+        threads: of each worker.
+
+    Yields:
+        How each run ended, as it ends; a run that fails touches no other.
+
+    Raises:
+        KeyboardInterrupt: a watch asked to stop; every run has kept its state.
+    """
+    waiting, stop = list(reversed(runs)), processes.Event()
+    workers = [Worker(place, monitor, threads, stop) for place in places[: len(runs)]]
+    try:
+        while waiting or any(worker.run for worker in workers):
+            for worker in workers:
+                if not worker.run and waiting and not stop.is_set():
+                    worker.begin(waiting.pop())
+            wait([worker.pipe for worker in workers if worker.run], timeout=PERIOD)
+            for worker in workers:
+                if outcome := worker.hear():
+                    monitor.ends(outcome)
+                    yield outcome
+            if any(worker.watch.stopping() for worker in workers):
+                stop.set()
+            if stop.is_set() and not any(worker.run for worker in workers):
+                raise KeyboardInterrupt
+    finally:
+        for worker in workers:
+            worker.leave()
+
+
+@dataclass
+class Worker:
+    """A process that carries out one run at a time.
+
+    Attributes:
+        place: where.
+        monitor: hears of its runs.
+        threads: of the process.
+        stop: set when it shall keep its state and stop.
+        run: what it is at; None when it waits for a run.
+        watch: who hears of that run.
+        process: the process; None before the first run and after its death.
+        pipe: to it.
+    """
+
+    place: Place
+    monitor: Monitor
+    threads: int
+    stop: Event
+    run: Run | None = None
+    watch: Watch = field(default_factory=Watch)
+    process: BaseProcess | None = None
+    pipe: Connection = field(init=False)
+
+    def begin(self, run: Run) -> None:
+        """Hand it a run."""
+        if self.process is None:
+            self._start()
+        self.run, self.watch = run, self.monitor.begins(run)
+        with contextlib.suppress(BrokenPipeError):
+            self.pipe.send(run.config())
+
+    def _start(self) -> None:
+        self.pipe, theirs = processes.Pipe()
+        self.process = processes.Process(target=work, args=(theirs, self.place, self.threads, self.stop), daemon=True)
+        self.process.start()
+        theirs.close()
+
+    def hear(self) -> Outcome | None:
+        """Pass on what it reports; returns how its run ended, if it did."""
+        try:
+            while self.run and self.pipe.poll():
+                kind, *content = self.pipe.recv()
+                if kind in ("stage", "progress", "warn"):
+                    getattr(self.watch, kind)(*content)
+                else:
+                    return self._ended(kind, *content)
+        except EOFError:
+            return self._died()
+        return None
+
+    def _ended(self, kind: str, content: Any = None) -> Outcome | None:
+        run, self.run = self.run, None
+        assert run is not None
+        if kind == "stopped":
+            return None
+        if kind == "done":
+            return Outcome(run, Record.from_json(content))
+        return Outcome(run, None, content)
+
+    def _died(self) -> Outcome:
+        assert self.process is not None
+        assert self.run is not None
+        self.process.join()
+        code = self.process.exitcode or 0
+        reason = f"its process was killed by {signal.Signals(-code).name}" if code < 0 else "its process died"
+        write_failure(self.place.runs / self.run.folder(), reason)
+        outcome, self.run, self.process = Outcome(self.run, None, reason), None, None
+        return outcome
+
+    def leave(self) -> None:
+        """Let the process end."""
+        if self.process is not None:
+            self.pipe.close()
+            self.process.join(PATIENCE)
+            self.process.kill()
+
+
+class Reporter(Watch):
+    """A worker's side: passes on what its run tells.
+
+    Args:
+        pipe: to the pool.
+        stop: set when the run shall stop.
+    """
+
+    def __init__(self, pipe: Connection, stop: Event) -> None:
+        self.pipe = pipe
+        self.stop = stop
+        self._told = 0.0
+
+    def stage(self, name: str, total: int) -> None:
+        """Pass on."""
+        self.pipe.send(("stage", name, total))
+
+    def progress(self, done: int, note: str = "") -> None:
+        """Pass on, a few times a second at most."""
+        if time.monotonic() - self._told >= PERIOD:
+            self._told = time.monotonic()
+            self.pipe.send(("progress", done, note))
+
+    def warn(self, text: str) -> None:
+        """Pass on."""
+        self.pipe.send(("warn", text))
+
+    def stopping(self) -> bool:
+        """Whether the pool asked to stop."""
+        return self.stop.is_set()
+
+
+def work(pipe: Connection, place: Place, threads: int, stop: Event) -> None:
+    """What a worker process does until its pool hangs up."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # a terminal's Ctrl-C reaches everyone; the pool decides
+    from protocols.hardware import prepare_process
+
+    prepare_process(threads)
+    with contextlib.suppress(EOFError, BrokenPipeError):
+        while True:
+            pipe.send(result_of(Run.from_config(pipe.recv()), place, Reporter(pipe, stop)))
+
+
+def result_of(run: Run, place: Place, watch: Watch) -> tuple[str, Any]:
+    """Carry a run out; returns the message that says how it ended."""
+    from methods.registry import registry
+    from protocols.runner import execute
+
+    for plugin in run.plugins:
+        registry.add_file(Path(plugin))
+    try:
+        return "done", execute(run, place, watch).to_json()
+    except RunFailed as failure:
+        return "failed", failure.message
+    except KeyboardInterrupt:
+        return "stopped", None

@@ -1,0 +1,55 @@
+"""Runs of one label that differ are not averaged."""
+
+import json
+import shutil
+
+import pytest
+
+from results.frame import read
+from results.setups import setup
+from results.statistics import summarize
+from results.store import CONFIG, RECORD, write_json
+
+
+def test_seeds_labels_and_paths_are_no_part_of_a_setup(store):
+    first, second = (
+        json.loads((store(seed=seed, method_label=label) / CONFIG).read_text()) for seed, label in ((0, "a"), (1, "b"))
+    )
+    second["plugins"] = ["mine.py"]
+    second["track"] = "recipe"
+    assert setup(first, "linear") == setup(second, "linear")
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        (lambda config: config["method"].update(version=2), "method.version"),
+        (lambda config: config["method"].update(digest="f" * 64), "method.digest"),
+        (lambda config: config["pretrain"].update(lr=0.1), "pretrain.lr"),
+        (lambda config: config["evaluations"][0].update(version=2), "evaluation.version"),
+        (lambda config: config["recipes"]["standard"].update(flip=0.0), "recipes.standard.flip"),
+    ],
+)
+def test_what_decides_a_number_separates_methods_of_one_label(store, runs, change, word):
+    store({"linear": 60.0}, seed=0)
+    folder = store({"linear": 70.0}, seed=1)
+    record = json.loads((folder / RECORD).read_text())
+    change(record["run"])
+    write_json(folder / RECORD, record)
+    summary = summarize(read(runs).results)
+    assert sorted(summary["mean"]) == [60.0, 70.0]
+    assert all(method.startswith("simclr{" + word) for method in summary["method"])
+    assert "ffffffffff" not in "".join(summary["method"])
+    assert set(summary["method_name"]) == {"simclr"}
+
+
+def test_trials_of_one_setup_stay_together(store, runs):
+    for seed in (0, 1):
+        store({"linear": 60.0 + seed}, seed=seed)
+    assert summarize(read(runs).results)[["method", "mean", "n"]].to_numpy().tolist() == [["simclr", 60.5, 2]]
+
+
+def test_a_copied_run_counts_once(store, runs):
+    folder = store({"linear": 60.0})
+    shutil.copytree(folder, runs / "a-copy")
+    assert summarize(read(runs).results)["n"].to_list() == [1]
