@@ -90,17 +90,17 @@ def resolve(
     tables = protocol.for_run(dataset=dataset, backbone=backbone, method=method)
     own, change = tables["methods"].get(method, {}), changes.get(method, {})
     shared = {key: changes.get(key, {}) for key in SHARED}
-    layers = (own.get("pretrain", {}), shared["pretrain"], change.get("pretrain", {}))
+    pretrain = overlay_budget(tables["pretrain"], own.get("pretrain", {}), shared["pretrain"])
     return Run(
         protocol=protocol.name,
         version=protocol.version,
         track=protocol.track,
         label=label(protocol.name, tables, shared),
-        method=part(methods.describe(method), method, own, change),
+        method=part(methods.describe(method), method, {**own, "pretrain": pretrain}, change),
         dataset=replace(part(datasets.describe(dataset), dataset), digest=digest_of_data(dataset, data)),
         backbone=part(backbones.describe(backbone), backbone),
         seed=seed,
-        pretrain=build(Pretrain, overlay_budget(tables["pretrain"], *layers), "pretrain"),
+        pretrain=build(Pretrain, overlay_budget(pretrain, change.get("pretrain", {})), "pretrain"),
         recipes={
             name: build(Recipe, recipe, f"recipes.{name}")
             for name, recipe in overlay(tables["recipes"], shared["recipes"]).items()

@@ -85,6 +85,12 @@ def test_labels_name_what_was_really_changed():
     assert run_of("relational.views=4", method="relational").method.label == "relational"
 
 
+def test_labels_name_what_was_changed_of_one_methods_training():
+    assert run_of("simclr.pretrain.lr=0.1").method.label == "simclr[lr=0.1]"
+    assert run_of("simclr.pretrain.batch=128", "pretrain.batch=128").method.label == "simclr"
+    assert run_of("simclr.pretrain.lr=0.1").label == "quick"
+
+
 def test_labels_are_shared_by_all_methods():
     settings = ("pretrain.epochs=10", "recipes.standard.hue=0.2")
     labels = {run_of(*settings, method=method).label for method in ("simclr", "relational", "random")}

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from protocols import checkpoint, randomness
+from protocols.place import Place
 from protocols.protocol import load
 from protocols.resolve import parse_changes, resolve
-from protocols.place import Place
 from protocols.runner import execute
 from protocols.watch import Watch
 from results import store

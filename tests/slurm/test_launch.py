@@ -1,0 +1,121 @@
+"""Launchers on one machine: many runs at a time, none of which touches another."""
+
+import textwrap
+from pathlib import Path
+
+import pytest
+import torch
+
+from methods.registry import registry
+from protocols.place import Place
+from protocols.protocol import load
+from protocols.resolve import parse_changes, resolve
+from protocols.watch import Watch
+from results import store
+from slurm.launch import Monitor, inline, launch, places_for
+from slurm.pool import pool
+
+DEADLY = """
+import os, signal
+from methods import Method, register
+
+@register("deadly")
+class Deadly(Method):
+    '''Kills its process.'''
+
+    def forward(self, batch):
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def run_of(method: str, seed: int = 0, views: int = 2000, plugins=()):
+    settings = [f"pretrain.views={views}", "pretrain.precision=float32"]
+    return resolve(
+        load("quick"),
+        method=method,
+        dataset="digits",
+        backbone="conv4",
+        seed=seed,
+        changes=parse_changes(settings),
+        data=Path("data"),
+        plugins=plugins,
+    )
+
+
+class Listener(Monitor, Watch):
+    """Writes down what it hears; asks to stop once it has heard of progress, if told to."""
+
+    def __init__(self, *, stop: bool = False) -> None:
+        self.heard, self.stop = [], stop
+
+    def begins(self, run):
+        self.heard.append(("begins", run.method.name, run.seed))
+        return self
+
+    def ends(self, outcome):
+        self.heard.append(("ends", outcome.run.method.name, outcome.run.seed))
+
+    def stage(self, name, total):
+        self.heard.append((name, total))
+
+    def progress(self, done, note=""):
+        self.heard.append(("progress", done))
+
+    def stopping(self):
+        return self.stop and any(kind == "progress" for kind, *_ in self.heard)
+
+
+def metrics(outcomes):
+    return {outcome.run.folder(): outcome.record.metrics for outcome in outcomes}
+
+
+def test_a_pool_gets_what_one_process_gets(tmp_path):
+    runs = [run_of(method, seed) for seed in (0, 1) for method in ("simclr", "random")]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        alone = metrics(inline(runs, Place(tmp_path / "alone", tmp_path, "cpu"), Listener()))
+    finally:
+        torch.set_num_threads(threads)
+    listener = Listener()
+    place = Place(tmp_path / "pool", tmp_path, "cpu")
+    assert metrics(pool(runs, [place] * 2, listener, threads=1)) == alone
+    assert sum(kind == "begins" for kind, *_ in listener.heard) == 4
+    assert ("pretrain", 2304) in listener.heard or any(kind == "pretrain" for kind, *_ in listener.heard)
+
+
+def test_a_process_that_dies_takes_only_its_own_run_with_it(tmp_path):
+    plugin = tmp_path / "deadly.py"
+    plugin.write_text(textwrap.dedent(DEADLY))
+    registry.add_file(plugin)
+    runs = [run_of("deadly", plugins=[str(plugin)]), *(run_of("random", seed) for seed in range(3))]
+    place = Place(tmp_path / "runs", tmp_path, "cpu")
+    outcomes = {o.run.method.name: o for o in pool(runs, [place] * 2, Listener(), threads=1)}
+    assert outcomes["deadly"].reason == "its process was killed by SIGKILL"
+    statuses = {run.folder(): store.read_run(place.runs / run.folder()) for run in runs}
+    assert [stored.status for stored in statuses.values()] == ["failed", "done", "done", "done"]
+    assert statuses[runs[0].folder()].failure["reason"] == "its process was killed by SIGKILL"
+
+
+def test_stopping_a_pool_keeps_every_state(tmp_path):
+    runs = [run_of("simclr", seed, views=500_000) for seed in range(3)]
+    place = Place(tmp_path / "runs", tmp_path, "cpu")
+    with pytest.raises(KeyboardInterrupt):
+        list(pool(runs, [place] * 2, Listener(stop=True), threads=1))
+    kept = [(place.runs / run.folder() / store.CHECKPOINT).exists() for run in runs]
+    assert kept[:2] == [True, True]
+    assert not (place.runs / runs[2].folder()).exists()
+    assert not list(place.runs.glob("*/claim.json"))
+
+
+def test_one_run_needs_no_pool(tmp_path):
+    outcomes = list(launch([run_of("random")], Place(tmp_path / "runs", tmp_path, "cpu"), Listener()))
+    assert outcomes[0].record.cost.device.endswith(f"{torch.get_num_threads()} threads")
+
+
+def test_places_follow_what_is_asked_for_and_what_there_is(tmp_path, monkeypatch):
+    place = Place(tmp_path, tmp_path, "cpu")
+    monkeypatch.setattr("slurm.launch.room", lambda: 4)
+    assert len(places_for(place, 10, every=False)) == 4
+    assert len(places_for(place, 3, every=False)) == 3
+    assert len(places_for(place, 10, every=True)) == 10
