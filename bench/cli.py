@@ -69,7 +69,7 @@ def main() -> None:
     except UsageError as error:
         sys.exit(complain(error, error.format_message(), 2))
     except (KeyboardInterrupt, typer.Abort) as error:
-        sys.exit(complain(error, "interrupted; the same command carries on", 130))
+        sys.exit(complain(error, "interrupted", 130))
     sys.exit(code)
 
 

@@ -108,8 +108,12 @@ def carry_out(todo: Sequence[Run], place: Place, jobs: int | None, *, force: boo
     if force:
         for one in todo:
             discard(place.runs / one.folder())
-    with display_for(todo, budgets) as display:
-        return sum(outcome.record is None for outcome in launch(todo, place, display, jobs=jobs))
+    try:
+        with display_for(todo, budgets) as display:
+            return sum(outcome.record is None for outcome in launch(todo, place, display, jobs=jobs))
+    except KeyboardInterrupt:
+        typer.echo("bench: interrupted; the same command carries on", err=True)
+        raise typer.Exit(130) from None
 
 
 def show_plan(planned: Plan, todo: Sequence[Run], place: Place) -> None:

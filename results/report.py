@@ -63,6 +63,8 @@ def collect(runs: Path, *, only: Container[str] | None = None, published: bool =
     hint = "make some with bench run, or name their folder with --runs DIR"
     try:
         frames = read(runs, only)
+    except FileNotFoundError:
+        raise RequestError(f"no runs in {runs}", hint=hint) from None
     except OSError as error:
         raise RequestError(f"cannot read runs in {runs}: {error.strerror}", hint=hint) from error
     if frames.runs.empty:

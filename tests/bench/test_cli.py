@@ -70,7 +70,7 @@ WRONG = {
     ),
     "batch": (["--set", "pretrain.batch=5000"], "a batch of 5000 is larger than the 1,297 images"),
     "two budgets": (["--epochs", "1", "--views", "10"], "--epochs and --views exclude each other"),
-    "not a number": (["--epochs", "ten"], "'ten' is not a valid float"),
+    "not a number": (["--epochs", "ten"], "Invalid value for '--epochs'"),
     "missing data": (["--datasets", "cifar10"], "bench data cifar10 --data data"),
     "missing folder": (["--datasets", "folder:nowhere"], "nowhere"),
     "missing file": (["--methods", "./mine.py"], "no such file: mine.py"),

@@ -78,7 +78,7 @@ def test_a_budget_in_epochs_replaces_one_in_views():
 
 
 def test_labels_name_what_was_really_changed():
-    run = run_of("pretrain.epochs=10", "relational.views=8", "knn.k=5", "pretrain.batch=128", method="relational")
+    run = run_of("pretrain.epochs=10", "relational.views=8", "knn.k=5", "pretrain.batch=64", method="relational")
     assert run.label == "quick[epochs=10]"
     assert run.method.label == "relational[views=8]"
     assert [part.label for part in run.evaluations] == ["linear", "knn[k=5]"]
