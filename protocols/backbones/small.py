@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from methods.base import Backbone
 from protocols.backbones import register
+from protocols.backbones.norm import BatchNorm2d
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,10 +27,8 @@ def convolution(width_in: int, width_out: int, size: int = 3, stride: int = 1) -
 
 
 def block(width_in: int, width_out: int, size: int = 3, stride: int = 1) -> nn.Sequential:
-    """Convolution, BatchNorm, ReLU."""
-    return nn.Sequential(
-        convolution(width_in, width_out, size, stride), nn.BatchNorm2d(width_out), nn.ReLU(inplace=True)
-    )
+    """Convolution, BatchNorm, ReLU; not in place, which would force copies of what BatchNorm is seen through."""
+    return nn.Sequential(convolution(width_in, width_out, size, stride), BatchNorm2d(width_out), nn.ReLU())
 
 
 class Conv4(Backbone):
@@ -56,10 +55,10 @@ class BasicBlock(nn.Module):
     def __init__(self, width_in: int, width_out: int, stride: int) -> None:
         super().__init__()
         self.first = block(width_in, width_out, stride=stride)
-        self.second = nn.Sequential(convolution(width_out, width_out), nn.BatchNorm2d(width_out))
+        self.second = nn.Sequential(convolution(width_out, width_out), BatchNorm2d(width_out))
         self.shortcut = nn.Sequential()
         if stride != 1 or width_in != width_out:
-            self.shortcut = nn.Sequential(convolution(width_in, width_out, 1, stride), nn.BatchNorm2d(width_out))
+            self.shortcut = nn.Sequential(convolution(width_in, width_out, 1, stride), BatchNorm2d(width_out))
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, in, h, w) to (n, out, h / stride, w / stride)."""
