@@ -19,6 +19,8 @@ from bench.report import report
 from bench.run import EXAMPLES as RUN_EXAMPLES
 from bench.run import run
 from bench.show import show
+from bench.speed import EXAMPLES as SPEED_EXAMPLES
+from bench.speed import speed
 from results.errors import BenchError, RequestError
 
 # Help is plain text: with rich it would take three times as long to appear.
@@ -36,6 +38,7 @@ app.command()(show)
 app.command(name="list")(listing)
 app.command()(data)
 app.command()(doctor)
+app.command(epilog=SPEED_EXAMPLES)(speed)
 
 UsageError: type[Any] = typer.BadParameter.__mro__[1]
 """What typer raises when the words of the command line are wrong; it has moved between versions."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.options import DATA, RUNS, Data, Runs
+from bench.options import DATA, DEVICE, RUNS, Data, Device, Plain, Runs, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,10 +28,6 @@ Examples:
   bench run --protocol relational2020 --datasets cifar10 --epochs 10 --dry-run
 """
 
-Settings = Annotated[
-    list[str], typer.Option("--set", metavar="TARGET.KEY=VALUE", help="Change one value; may be repeated.")
-]
-
 
 def run(
     *,
@@ -46,7 +42,8 @@ def run(
     settings: Settings = [],  # noqa: B006 - typer copies it
     data: Data = DATA,
     runs: Runs = RUNS,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")] = "auto",
+    device: Device = DEVICE,
+    plain: Plain = False,
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Runs at a time; by default what the machine has room for.")
     ] = None,
@@ -74,7 +71,7 @@ def run(
         settings=settings,
     )
     planned = plan(expand(request, data), runs, force=force)
-    todo, place = planned.todo[:limit], Place(runs, data, device)
+    todo, place = planned.todo[:limit], Place(runs, data, device, plain)
     if dry_run:
         show_plan(planned, todo, place)
         return

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bench.options import RUNS, Runs
 from results.errors import RequestError, UnknownName
+from results.store import CONFIG
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from results.store import Stored
 
 
 def show(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="Name of its folder, or the beginning or end of it.")],
+    run: Annotated[
+        str, typer.Argument(metavar="RUN", help="Its folder, or the beginning or end of the folder's name.")
+    ],
     *,
     runs: Runs = RUNS,
     as_json: Annotated[bool, typer.Option("--json", help="The record as it is stored.")] = False,
@@ -41,7 +44,9 @@ def find(word: str, runs: Path) -> Path:
         UnknownName: there is none.
         RequestError: there are several.
     """
-    names = sorted(path.parent.name for path in runs.glob("*/config.json"))
+    if (Path(word) / CONFIG).is_file():
+        return Path(word)
+    names = sorted(path.parent.name for path in runs.glob(f"*/{CONFIG}"))
     found = [name for name in names if name == word] or [n for n in names if n.startswith(word) or n.endswith(word)]
     if not found:
         raise UnknownName("run", word, names)

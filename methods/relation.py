@@ -44,10 +44,14 @@ class RelationHead(nn.Module):
         dim: size of a representation.
         aggregation: how two representations become one input; ``cat`` is [z_i; z_j], the others are element-wise.
         hidden: width.
+
+    Attributes:
+        plain: make every pair's input in memory, as the definition reads; the slow way, to compare with.
     """
 
     def __init__(self, dim: int, aggregation: Aggregation, hidden: int) -> None:
         super().__init__()
+        self.plain = aggregation == "max"  # which is not linear in a pair
         self.aggregation = aggregation
         self.first = nn.Linear(2 * dim if aggregation == "cat" else dim, hidden)
         self.norm = nn.BatchNorm1d(hidden, track_running_stats=False)
@@ -64,7 +68,7 @@ class RelationHead(nn.Module):
             (k·(k - 1)/2, 2, images): for each i < j in order, its positives, then its negatives; in row m, image m of
             view i meets image m, or m minus the shift, of view j.
         """
-        if self.aggregation == "max":
+        if self.plain:
             return self._materialised(z.unflatten(0, (views, -1)))
         left, right = (half.unflatten(0, (views, -1)) for half in self._halves(z))
         logits = pair_logits(left, right, self.norm.weight, self.norm.bias, self.last.weight[0], self.norm.eps)
@@ -80,16 +84,24 @@ class RelationHead(nn.Module):
         return half + bias, half
 
     def _materialised(self, z: Tensor) -> Tensor:
-        """All pairs in memory, for the maximum, which is not linear in a pair."""
         views, images = z.shape[:2]
         pairs = [
-            torch.maximum(z[i], partner)
+            aggregated(self.aggregation, z[i], partner)
             for (i, j), shift in zip(combinations(range(views), 2), shifts(views, images), strict=True)
             for partner in (z[j], z[j].roll(shift, 0))
         ]
         hidden = F.leaky_relu(self.norm(self.first(torch.cat(pairs))), SLOPE)
         logits: Tensor = self.last(hidden)
         return logits.view(-1, 2, images)
+
+
+def aggregated(aggregation: Aggregation, first: Tensor, second: Tensor) -> Tensor:
+    """One input (n, …) of the representations (n, dim) of each pair."""
+    if aggregation == "cat":
+        return torch.cat([first, second], dim=1)
+    if aggregation == "max":
+        return torch.maximum(first, second)
+    return (first + second) * (0.5 if aggregation == "mean" else 1.0)
 
 
 @dataclass(frozen=True)

@@ -3,18 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import tempfile
-import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from protocols import randomness
-from protocols.checkpoint import Progress
 from protocols.datasets.load import load_dataset
 from protocols.hardware import choose_device
-from protocols.optimise import optimizer_for
-from protocols.pretrain import take_step
-from protocols.pretrained import prepare
+from protocols.speed import Loop, job_for, repeated
 
 if TYPE_CHECKING:
     from protocols.budget import Budget
@@ -39,19 +32,10 @@ def seconds_for(run: Run, budget: Budget, place: Place) -> float:
 
 
 def views_per_second(run: Run, budget: Budget, place: Place) -> float:
-    """Speed of pretraining, by the quickest of three steps after two."""
+    """Speed of pretraining, by a few steps."""
     batch = max(2, min(budget.batch, VIEWS // budget.views))
     small = dataclasses.replace(run, pretrain=dataclasses.replace(run.pretrain, batch=batch))
     device = choose_device(place.device)
-    with tempfile.TemporaryDirectory() as folder:
-        job = prepare(small, Path(folder), load_dataset(run.dataset.name, place.data), device)
-    optimizer, progress = optimizer_for(job.method, job.pretrain), Progress(precision=job.precision)
-    job.method.train()
-    index = randomness.permutation(job.budget.images, run.seed, "order", 0)[:batch]
-    taken = []
-    for _ in range(5):
-        start = time.perf_counter()
-        take_step(job, optimizer, progress, index, 0)
-        float(progress.sums["loss"])
-        taken.append(time.perf_counter() - start)
-    return batch * budget.views / min(taken[2:])
+    loop = Loop(job_for(small, place, device))
+    loop.step()
+    return batch * budget.views / repeated(loop.step, 0.0, device)

@@ -109,11 +109,21 @@ class PeakMemory:
         return peak_resident()
 
 
+def resident() -> int:
+    """Resident memory of this process, in bytes."""
+    return status_of_memory("VmRSS")
+
+
 def peak_resident() -> int:
     """Peak resident memory of this process since the kernel's mark was last reset, in bytes."""
+    return status_of_memory("VmHWM")
+
+
+def status_of_memory(name: str) -> int:
+    """An entry of the kernel's account of this process, in bytes; the peak where it keeps none."""
     with contextlib.suppress(OSError, StopIteration):
         lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-        return 1024 * int(next(line for line in lines if line.startswith("VmHWM")).split()[1])
+        return 1024 * int(next(line for line in lines if line.startswith(name)).split()[1])
     scale = 1 if sys.platform == "darwin" else 1024
     return scale * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 

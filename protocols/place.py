@@ -18,11 +18,13 @@ class Place:
         runs: folder of the runs.
         data: folder of the data sets.
         device: ``auto`` or a torch device.
+        plain: train by plain torch operations, without the quicker ways that give the same to rounding.
     """
 
     runs: Path
     data: Path
     device: str = "auto"
+    plain: bool = False
 
 
 MEMORY_A_RUN = 2 * 2**30

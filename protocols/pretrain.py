@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from dataclasses import dataclass
@@ -96,33 +97,36 @@ def pretrain(job: Job, watch: Watch) -> Progress:
 
 def take_step(job: Job, optimizer: torch.optim.Optimizer, progress: Progress, index: Tensor, epoch: int) -> None:
     """One batch: views, loss, gradients, update."""
-    rate = learning_rate(job.pretrain, progress.step / job.budget.steps)
-    for group in optimizer.param_groups:
-        group["lr"] = rate
     batch = make_batch(job, index, epoch)
     torch.manual_seed(randomness.key(job.seed, "step", progress.step))
-    if progress.flops is None:
-        with FlopCounterMode(display=False) as counter:
-            scalars = learn(job, batch)
+    with FlopCounterMode(display=False) if progress.flops is None else contextlib.nullcontext() as counter:
+        scalars = forward(job, batch)
+        scalars["loss"].backward()
+    if counter:
         progress.flops = counter.get_total_flops() / len(batch.views)
-    else:
-        scalars = learn(job, batch)
-    optimizer.step()
-    optimizer.zero_grad()
+    update(job, optimizer, progress.step)
     progress.step += 1
-    job.method.after_step(progress.step / job.budget.steps)
     progress.views += len(batch.views)
     progress.images += len(index)
     for name, value in scalars.items():
         progress.sums[name] = progress.sums.get(name, 0.0) + value.detach() * len(index)
 
 
-def learn(job: Job, batch: Batch) -> dict[str, Tensor]:
-    """Forward and backward pass; returns the method's scalars."""
+def forward(job: Job, batch: Batch) -> dict[str, Tensor]:
+    """The method's loss and scalars, in the job's precision."""
     with torch.autocast(batch.views.device.type, torch.bfloat16, enabled=job.precision == "bfloat16"):
         scalars: dict[str, Tensor] = job.method(batch)
-    scalars["loss"].backward()
     return scalars
+
+
+def update(job: Job, optimizer: torch.optim.Optimizer, step: int) -> None:
+    """Move the weights by their gradients, ``step`` steps after the start, and then what follows them."""
+    rate = learning_rate(job.pretrain, step / job.budget.steps)
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    optimizer.step()
+    optimizer.zero_grad()
+    job.method.after_step((step + 1) / job.budget.steps)
 
 
 def make_batch(job: Job, index: Tensor, epoch: int) -> Batch:

@@ -16,6 +16,7 @@ from protocols.budget import budget_for
 from protocols.checkpoint import Progress
 from protocols.hardware import choose_precision
 from protocols.parse import build
+from protocols.plain import make_plain
 from protocols.pretrain import Job, pretrain
 from results.store import BACKBONE, CHECKPOINT
 
@@ -32,7 +33,7 @@ M = TypeVar("M", bound=nn.Module)
 
 
 def pretrained(
-    run: Run, folder: Path, dataset: Dataset, device: torch.device, watch: Watch
+    run: Run, folder: Path, dataset: Dataset, device: torch.device, watch: Watch, *, plain: bool = False
 ) -> tuple[Backbone, Progress]:
     """The run's backbone with its trained weights, and what training it took.
 
@@ -42,7 +43,7 @@ def pretrained(
     """
     saved = checkpoint.load(folder / BACKBONE, device)
     if saved is None:
-        job = prepare(run, folder, dataset, device)
+        job = prepare(run, folder, dataset, device, plain=plain)
         progress = pretrain(job, watch)
         saved = {"backbone": job.method.backbone.state_dict(), "progress": vars(progress)}
         checkpoint.save(folder / BACKBONE, saved)
@@ -52,8 +53,8 @@ def pretrained(
     return backbone, Progress(**saved["progress"])
 
 
-def prepare(run: Run, folder: Path, dataset: Dataset, device: torch.device) -> Job:
-    """Everything a run's pretraining needs, on its device."""
+def prepare(run: Run, folder: Path, dataset: Dataset, device: torch.device, *, plain: bool = False) -> Job:
+    """Everything a run's pretraining needs, on its device; ``plain`` turns the quicker ways off."""
     kind = methods.get(run.method.name)
     options = method_options(kind, run)
     views = kind.views(options)
@@ -63,6 +64,8 @@ def prepare(run: Run, folder: Path, dataset: Dataset, device: torch.device) -> J
         classes=len(dataset.classes), images=len(split), side=dataset.side, steps=budget.steps, seed=run.seed
     )
     method = new_method(kind, options, run, setting)
+    if plain:
+        make_plain(method)
     return Job(
         method=placed(method, device),
         views=views,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from methods.registry import Registry
 from methods.registry import registry as methods
@@ -10,9 +11,18 @@ from protocols.backbones import registry as backbones
 from protocols.datasets import registry as datasets
 from protocols.evaluate import registry as evaluations
 
+if TYPE_CHECKING:
+    from protocols.run import Run
+
 REGISTRIES: dict[str, Registry[Any]] = {
     "methods": methods,
     "datasets": datasets,
     "backbones": backbones,
     "evaluations": evaluations,
 }
+
+
+def know_plugins(run: Run) -> None:
+    """Make the files known that register parts of a run, in a process that did not read the command line."""
+    for plugin in run.plugins:
+        methods.add_file(Path(plugin))

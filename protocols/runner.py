@@ -60,7 +60,7 @@ def carry_out(run: Run, folder: Path, place: Place, watch: Watch) -> Record:
     """Every stage of a run, each from where it was left."""
     device = choose_device(place.device)
     dataset = load_dataset(run.dataset.name, place.data)
-    backbone, progress = pretrained(run, folder, dataset, device, watch)
+    backbone, progress = pretrained(run, folder, dataset, device, watch, plain=place.plain)
     evaluator = Evaluator(run, folder, backbone, dataset, augmenters(run, dataset)["standard"])
     health, metrics, seconds = evaluator.measure(watch)
     trained = progress.views > 0

@@ -12,7 +12,6 @@ import signal
 import time
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from protocols.run import Run
@@ -199,11 +198,10 @@ def work(pipe: Connection, place: Place, threads: int, stop: Event) -> None:
 
 def result_of(run: Run, place: Place, watch: Watch) -> tuple[str, Any]:
     """Carry a run out; returns the message that says how it ended."""
-    from methods.registry import registry
+    from protocols.registries import know_plugins
     from protocols.runner import execute
 
-    for plugin in run.plugins:
-        registry.add_file(Path(plugin))
+    know_plugins(run)
     try:
         return "done", execute(run, place, watch).to_json()
     except RunFailed as failure:

@@ -150,6 +150,7 @@ def test_show_tells_everything_about_a_run(grid):
     for word in ("done", "temperature=0.5", "linear", "views/s", "provenance", "commit", "history"):
         assert word in shown
     assert json.loads(bench("show", name, "--json", cwd=folder, check=0).stdout)["status"] == "done"
+    assert bench("show", f"runs/{name}", cwd=folder, check=0).stdout == shown
     assert "unknown run 'x'" in bench("show", "x", cwd=folder, check=2).stderr
     assert "4 runs are called" in bench("show", "digits", cwd=folder, check=2).stderr
 

@@ -60,10 +60,12 @@ AGGREGATE = {
 
 
 @pytest.mark.parametrize("aggregation", AGGREGATE)
-def test_head_equals_the_materialised_one(aggregation):
+@pytest.mark.parametrize("plain", [False, True])
+def test_head_equals_the_materialised_one(aggregation, plain):
     """Aggregate every pair, then Linear, BatchNorm over all pairs, LeakyReLU, Linear: values and gradients."""
     torch.manual_seed(0)
     head = RelationHead(10, aggregation, hidden=8).train()
+    head.plain |= plain
     first, second, _ = (torch.tensor(column) for column in zip(*slow_pairs(4, 6), strict=True))
     z = torch.randn(24, 10, requires_grad=True)
     logits = head(z, 4).flatten()

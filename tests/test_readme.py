@@ -1,0 +1,49 @@
+"""What the README says holds: its commands, its example, its tables."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BENCH = [sys.executable, "-c", "from bench.cli import main; main()"]
+TABLES = re.findall(r"<!-- (table|published): (\S+) -->\n\n((?:\|.*\n)+)", README)
+
+
+def example():
+    (code,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    return code
+
+
+def test_a_method_in_one_file_outside_of_the_repository_runs_beside_the_others(tmp_path):
+    assert example().count("\n") < 60
+    (tmp_path / "spectral.py").write_text(example())
+    grid = ["--methods", "./spectral.py,random", "--datasets", "digits", "--seeds", "0", "--views", "4000"]
+    words = ["run", *grid, "--set", "spectral.radius=2"]
+    subprocess.run([*BENCH, *words], cwd=tmp_path, check=True, capture_output=True)
+    records = [json.loads(path.read_text()) for path in tmp_path.glob("runs/*/record.json")]
+    spectral, random = sorted(records, key=lambda record: record["run"]["method"]["name"], reverse=True)
+    assert (spectral["run"]["method"]["label"], random["run"]["method"]["label"]) == ("spectral[radius=2.0]", "random")
+    losses = [line["loss"] for line in spectral["history"]]
+    assert losses[-1] < losses[0]
+
+
+def test_every_measured_table_is_there():
+    assert {kind for kind, _, _ in TABLES} == {"table", "published"}
+    assert README.count("<!-- ") == len(TABLES)
+
+
+@pytest.mark.parametrize(("kind", "folder", "table"), TABLES)
+def test_tables_are_those_of_the_committed_records(tmp_path, kind, folder, table):
+    command = [*BENCH, "report", "--runs", str(ROOT / folder), "--to", str(tmp_path)]
+    subprocess.run(command + ["--published"] * (kind == "published"), check=True, capture_output=True)
+    assert table in (tmp_path / "table.md").read_text(encoding="utf-8")
+
+
+def test_linked_pictures_are_there():
+    for path in re.findall(r"!\[.*?\]\((.*?)\)", README):
+        assert (ROOT / path).is_file(), path
