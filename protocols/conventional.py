@@ -71,7 +71,7 @@ def batches(job: Job, workers: int) -> Iterator[Batch]:
         shuffle=True,
         drop_last=True,
         num_workers=workers,
-        persistent_workers=True,
+        persistent_workers=workers > 0,
         pin_memory=device.type == "cuda",
     )
     while True:

@@ -27,7 +27,7 @@ def test_a_method_in_one_file_outside_of_the_repository_runs_beside_the_others(t
     subprocess.run([*BENCH, *words], cwd=tmp_path, check=True, capture_output=True)
     records = [json.loads(path.read_text()) for path in tmp_path.glob("runs/*/record.json")]
     spectral, random = sorted(records, key=lambda record: record["run"]["method"]["name"], reverse=True)
-    assert (spectral["run"]["method"]["label"], random["run"]["method"]["label"]) == ("spectral[radius=2.0]", "random")
+    assert (spectral["run"]["method"]["label"], random["run"]["method"]["label"]) == ("spectral[radius=2]", "random")
     losses = [line["loss"] for line in spectral["history"]]
     assert losses[-1] < losses[0]
 
