@@ -5,7 +5,7 @@ A file has these tables; ``--set`` changes any value of them::
     name, version, track, summary
     [grid]            what a plain ``bench run --protocol NAME`` compares
     [pretrain]        budget, batch, optimiser
-    [recipes.NAME]    how a view is made
+    [recipes.NAME]    how a view is made; [recipes.NAME2] how the second of that name is, if otherwise
     [evaluations.NAME]  options of an evaluation
     [methods.NAME]    options of a method; under ``pretrain`` what it changes of [pretrain]
     [[when]]          the same tables, for one dataset, backbone or method only
@@ -35,10 +35,14 @@ class Pretrain:
         epochs: budget in passes over the pretraining split; this or ``views``.
         views: budget in augmented images seen, whatever number of them a method takes of an image.
         batch: images a step; the last batch of an epoch may be smaller.
-        optimizer: ``lars`` leaves biases and norms out of adaptation and weight decay.
+        optimizer: ``lars`` leaves biases and norms out of adaptation and weight decay, ``adamw`` out of weight decay.
         lr: peak learning rate.
         momentum: of ``sgd`` and ``lars``.
         weight_decay: L2 penalty; decoupled for ``adamw``.
+        final_weight_decay: what it becomes in the end, along half a cosine; by default it stays.
+        trust: of ``lars``; the step of a layer, as a fraction of its weights' norm, at a learning rate of 1.
+        clip_trust: whether that fraction is kept from exceeding the learning rate itself.
+        clip: largest norm of the gradient of one parameter tensor; none leaves gradients as they are.
         schedule: of the learning rate, after the warm-up: ``step`` multiplies by 0.1 at each of ``milestones``.
         milestones: fractions of the budget.
         warmup: fraction of the budget over which the learning rate rises from 0.
@@ -52,6 +56,10 @@ class Pretrain:
     lr: float = 1e-3
     momentum: float = 0.9
     weight_decay: float = 0.0
+    final_weight_decay: float | None = None
+    trust: float = 0.001
+    clip_trust: bool = False
+    clip: float | None = None
     schedule: Literal["constant", "cosine", "step"] = "constant"
     milestones: tuple[float, ...] = (0.5, 0.75)
     warmup: float = 0.0
@@ -60,7 +68,7 @@ class Pretrain:
     def __post_init__(self) -> None:
         if (self.epochs is None) == (self.views is None):
             raise ValueError("give a budget in epochs or in views, and not both")
-        for name in ("epochs", "views", "batch", "lr"):
+        for name in ("epochs", "views", "batch", "lr", "trust", "clip"):
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise ValueError(f"{name} must be above 0, not {value}")

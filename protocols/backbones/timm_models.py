@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
+from torch.nn import functional as F
 
 from methods.base import Backbone
 from protocols.backbones import register
@@ -19,6 +20,8 @@ SMALL = "@small"
 class Timm(Backbone):
     """A timm model without its classifier.
 
+    A model that takes images of one size only, as most transformers do, gets those of another size resized to it.
+
     Args:
         model: made with ``num_classes=0``.
     """
@@ -28,6 +31,8 @@ class Timm(Backbone):
         self.model = model
         self.dim = int(model.num_features)  # type: ignore[arg-type]
         self.stem = self._stem()
+        settings: dict[str, Any] = model.pretrained_cfg  # type: ignore[assignment]
+        self.side: int | None = settings["input_size"][-1] if settings.get("fixed_input_size") else None
 
     def _stem(self) -> nn.Module:
         for name in ("act1", "stem", "patch_embed"):
@@ -37,6 +42,8 @@ class Timm(Backbone):
 
     def forward(self, images: Tensor) -> Tensor:
         """(n, 3, side, side) to (n, dim)."""
+        if self.side is not None and images.shape[-1] != self.side:
+            images = F.interpolate(images, size=self.side, mode="bicubic", antialias=True)
         features: Tensor = self.model(images)
         return features
 

@@ -62,3 +62,13 @@ def test_unknown_timm_model_gets_a_suggestion():
 def test_small_stem_is_refused_where_none_is_known():
     with pytest.raises(RequestError, match="no small stem"):
         registry.get("timm")("timm:vit_tiny_patch16_224@small")
+
+
+def test_a_model_of_one_size_takes_images_of_any():
+    vit = registry.get("timm")("timm:test_vit").eval()
+    images = torch.rand(2, 3, vit.side, vit.side)
+    assert torch.equal(vit(images), vit.model(images))
+    small = torch.nn.functional.interpolate(images, size=32, mode="area")
+    larger = torch.nn.functional.interpolate(small, size=vit.side, mode="bicubic", antialias=True)
+    torch.testing.assert_close(vit(small), vit.model(larger))
+    assert registry.get("timm")("timm:resnet18@small").side is None
