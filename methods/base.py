@@ -53,11 +53,13 @@ class Batch:
         views: (k·b, 3, side, side), normalised; view v of image i is row v·b + i.
         index: (b,) positions of the images in the pretraining split, int64.
         labels: (b,) classes, int64; None unless the method declares ``uses_labels``.
+        crops: the views of other sizes than the first's, likewise; one tensor a size, in the order of the views.
     """
 
     views: Tensor
     index: Tensor
     labels: Tensor | None = None
+    crops: tuple[Tensor, ...] = ()
 
 
 class Method(nn.Module):
@@ -66,6 +68,7 @@ class Method(nn.Module):
     A subclass lists its options with the paper's defaults in a nested frozen dataclass ``Options`` (literals only;
     raise ``ValueError`` in ``__post_init__`` for what cannot work), builds its heads in ``__init__`` and returns its
     loss from ``forward``. What it must remember lies in parameters and buffers: a checkpoint is its ``state_dict``.
+    ``forward`` writes to no buffer of its own; what a step leaves behind is written in ``after_step``.
 
     Attributes:
         backbone: the encoder; shared weights at the start for every method of a trial.
@@ -90,6 +93,23 @@ class Method(nn.Module):
         """The views it wants of every image, by the names of the protocol's recipes; none means no pretraining."""
         return ("standard", "standard")
 
+    @property
+    def encoder(self) -> Backbone:
+        """The encoder whose weights are kept and evaluated in the end."""
+        return self.backbone
+
+    def sources(self, index: Tensor, views: int) -> Tensor:
+        """Which images the views of a batch show, by default those of the batch; asked before every step.
+
+        Args:
+            index: (b,) positions of the batch's images in the pretraining split, on the device.
+            views: of every image.
+
+        Returns:
+            (views, b) positions; row v is the images behind view v.
+        """
+        return index.expand(views, -1)
+
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """The loss of one batch under ``"loss"``, and any scalars worth logging beside it."""
         raise NotImplementedError
@@ -99,3 +119,7 @@ class Method(nn.Module):
 
     def before_epoch(self, epoch: int) -> None:
         """Called before every epoch, counted from 0."""
+
+    def keepsakes(self) -> dict[str, Tensor]:
+        """What is worth keeping of a finished pretraining beside the encoder; stored in the run's folder."""
+        return {}

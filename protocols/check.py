@@ -12,7 +12,7 @@ from protocols.budget import Budget, budget_for
 from protocols.datasets.load import load_dataset, require
 from protocols.evaluate import registry as evaluations
 from protocols.parse import convert
-from protocols.pretrained import method_options
+from protocols.pretrained import method_options, views_of
 from protocols.run import digest_of
 
 if TYPE_CHECKING:
@@ -55,10 +55,10 @@ def budget_of(run: Run, data: Path) -> Budget:
     """How long a run's pretraining is.
 
     Raises:
-        RequestError: its method refuses an option, or a batch is larger than the data set.
+        RequestError: its method refuses an option or wants views of no recipe, or a batch is larger than the data set.
     """
     kind = methods.get(run.method.name)
-    views = kind.views(method_options(kind, run))
+    views = views_of(kind, method_options(kind, run), run)
     dataset = load_dataset(run.dataset.name, data)
     split = dataset.train if kind.uses_labels else dataset.pretrain
     return budget_for(run.pretrain, images=len(split), views=len(views))

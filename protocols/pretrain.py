@@ -17,7 +17,7 @@ from protocols import randomness
 from protocols.augment.draw import COLUMNS
 from protocols.checkpoint import Pace, Progress, load
 from protocols.hardware import PeakMemory
-from protocols.optimise import learning_rate, optimizer_for
+from protocols.optimise import clip_gradients, follow_schedules, learning_rate, optimizer_for
 from results.errors import Diverged
 
 if TYPE_CHECKING:
@@ -97,16 +97,17 @@ def pretrain(job: Job, watch: Watch) -> Progress:
 
 def take_step(job: Job, optimizer: torch.optim.Optimizer, progress: Progress, index: Tensor, epoch: int) -> None:
     """One batch: views, loss, gradients, update."""
-    batch = make_batch(job, index, epoch)
     torch.manual_seed(randomness.key(job.seed, "step", progress.step))
+    batch = make_batch(job, index, epoch)
+    views = len(index) * len(job.views)
     with FlopCounterMode(display=False) if progress.flops is None else contextlib.nullcontext() as counter:
         scalars = forward(job, batch)
         scalars["loss"].backward()
     if counter:
-        progress.flops = counter.get_total_flops() / len(batch.views)
+        progress.flops = counter.get_total_flops() / views
     update(job, optimizer, progress.step)
     progress.step += 1
-    progress.views += len(batch.views)
+    progress.views += views
     progress.images += len(index)
     for name, value in scalars.items():
         progress.sums[name] = progress.sums.get(name, 0.0) + value.detach() * len(index)
@@ -121,26 +122,35 @@ def forward(job: Job, batch: Batch) -> dict[str, Tensor]:
 
 def update(job: Job, optimizer: torch.optim.Optimizer, step: int) -> None:
     """Move the weights by their gradients, ``step`` steps after the start, and then what follows them."""
-    rate = learning_rate(job.pretrain, step / job.budget.steps)
-    for group in optimizer.param_groups:
-        group["lr"] = rate
+    follow_schedules(optimizer, job.pretrain, step / job.budget.steps)
+    if job.pretrain.clip is not None:
+        clip_gradients(optimizer, job.pretrain.clip)
     optimizer.step()
     optimizer.zero_grad()
     job.method.after_step((step + 1) / job.budget.steps)
 
 
 def make_batch(job: Job, index: Tensor, epoch: int) -> Batch:
-    """All views of the images at ``index``, (b,) on the CPU; what a view looks like depends on no method."""
+    """All views of the images at ``index``, (b,) on the CPU; how a view is drawn depends on no method."""
     key = randomness.key(job.seed, "views", epoch)
+    on_device = index.to(job.images.device, non_blocking=True)
+    sources = job.method.sources(on_device, len(job.views))
     made: dict[int, Tensor] = {}
     for recipe in dict.fromkeys(job.views):
         numbers = [number for number, name in enumerate(job.views) if name == recipe]
         rows = np.concatenate([index.numpy() + number * 2**40 for number in numbers])
-        views = job.augmenters[recipe](job.images, index.repeat(len(numbers)), randomness.uniforms(key, rows, COLUMNS))
+        shown = torch.cat([sources[number] for number in numbers])
+        views = job.augmenters[recipe](job.images, shown, randomness.uniforms(key, rows, COLUMNS))
         made.update(zip(numbers, views.split(len(index)), strict=True))
-    on_device = index.to(job.images.device, non_blocking=True)
     labels = None if job.labels is None else job.labels.index_select(0, on_device)
-    return Batch(torch.cat([made[number] for number in range(len(job.views))]), on_device, labels)
+    full, *crops = by_size([made[number] for number in range(len(job.views))])
+    return Batch(full, on_device, labels, tuple(crops))
+
+
+def by_size(views: list[Tensor]) -> list[Tensor]:
+    """Views of one size in one tensor, sizes in the order of their first view."""
+    sizes = dict.fromkeys(view.shape[-1] for view in views)
+    return [torch.cat([view for view in views if view.shape[-1] == size]) for size in sizes]
 
 
 def end_epoch(progress: Progress, epoch: int, rate: float) -> None:

@@ -18,7 +18,8 @@ from protocols.hardware import choose_precision
 from protocols.parse import build
 from protocols.plain import make_plain
 from protocols.pretrain import Job, pretrain
-from results.store import BACKBONE, CHECKPOINT
+from results.errors import RequestError
+from results.store import BACKBONE, CHECKPOINT, KEEPSAKES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,7 +46,9 @@ def pretrained(
     if saved is None:
         job = prepare(run, folder, dataset, device, plain=plain)
         progress = pretrain(job, watch)
-        saved = {"backbone": job.method.backbone.state_dict(), "progress": vars(progress)}
+        if kept := job.method.keepsakes():
+            checkpoint.save(folder / KEEPSAKES, kept)
+        saved = {"backbone": job.method.encoder.state_dict(), "progress": vars(progress)}
         checkpoint.save(folder / BACKBONE, saved)
         (folder / CHECKPOINT).unlink(missing_ok=True)
     backbone = placed(new_backbone(run), device)
@@ -57,7 +60,7 @@ def prepare(run: Run, folder: Path, dataset: Dataset, device: torch.device, *, p
     """Everything a run's pretraining needs, on its device; ``plain`` turns the quicker ways off."""
     kind = methods.get(run.method.name)
     options = method_options(kind, run)
-    views = kind.views(options)
+    views = views_of(kind, options, run)
     split = dataset.train if kind.uses_labels else dataset.pretrain
     budget = budget_for(run.pretrain, images=len(split), views=len(views))
     setting = Setting(
@@ -98,6 +101,23 @@ def method_options(kind: type[Method], run: Run) -> Any:
         RequestError: it refuses a value.
     """
     return build(kind.Options, run.method.options, run.method.name)
+
+
+def views_of(kind: type[Method], options: Any, run: Run) -> tuple[str, ...]:
+    """The recipe of every view that a method wants: of its second ``standard`` view it is ``standard2``, if there is.
+
+    Raises:
+        RequestError: the protocol has no such recipe.
+    """
+    wanted = kind.views(options)
+    for name in wanted:
+        if name not in run.recipes:
+            raise RequestError(
+                f"{run.method.name} wants views of recipe {name!r}, which {run.protocol} does not have",
+                hint=f"its recipes: {', '.join(run.recipes)}",
+            )
+    numbered = [f"{name}{wanted[:place].count(name) + 1}" for place, name in enumerate(wanted)]
+    return tuple(own if own in run.recipes else name for own, name in zip(numbered, wanted, strict=True))
 
 
 def new_backbone(run: Run) -> Backbone:

@@ -8,6 +8,7 @@ A run's folder::
     heartbeat.json      how far it is
     checkpoint.pt       what pretraining needs to carry on; gone once the run is done
     backbone.pt         the pretrained weights
+    keepsakes.pt        what else the method keeps of its pretraining, if anything
     evaluations/*.json  one file a finished evaluation
     record.json         everything measured; written last: a run with a record is done
     failure.json        why the last attempt failed; gone once the run is done
@@ -39,6 +40,7 @@ CLAIM = "claim.json"
 HEARTBEAT = "heartbeat.json"
 CHECKPOINT = "checkpoint.pt"
 BACKBONE = "backbone.pt"
+KEEPSAKES = "keepsakes.pt"
 EVALUATIONS = "evaluations"
 RECORD = "record.json"
 FAILURE = "failure.json"
@@ -247,5 +249,5 @@ def discard(folder: Path) -> None:
     if folder.exists():
         with claimed(folder):
             shutil.rmtree(folder / EVALUATIONS, ignore_errors=True)
-            for name in (RECORD, BACKBONE, CHECKPOINT, FAILURE, HEARTBEAT, ATTEMPTS):
+            for name in (RECORD, BACKBONE, KEEPSAKES, CHECKPOINT, FAILURE, HEARTBEAT, ATTEMPTS):
                 (folder / name).unlink(missing_ok=True)

@@ -42,7 +42,7 @@ class Augmenter:
 
         Args:
             images: (m, side, 3, side) uint8.
-            index: (n,) which of them, on the CPU; an image may come several times.
+            index: (n,) which of them; an image may come several times.
             u: (n, ``COLUMNS``) uniform numbers in [0, 1) that decide everything.
 
         Returns:
