@@ -10,7 +10,7 @@ from torch import nn
 from methods.base import Backbone, Batch, Method, Setting
 from methods.heads import mlp
 from methods.losses import negative_cosine
-from methods.momentum import MomentumCopy, cosine_to_one
+from methods.momentum import MomentumCopy, cosine_between
 from methods.registry import register
 
 if TYPE_CHECKING:
@@ -57,4 +57,4 @@ class BYOL(Method):
 
     def after_step(self, progress: float) -> None:
         """Let the target follow."""
-        self.target.follow(self.online, cosine_to_one(self.options.momentum, progress))
+        self.target.follow(self.online, cosine_between(self.options.momentum, 1.0, progress))

@@ -54,6 +54,35 @@ def nt_xent(z: Tensor, *, temperature: float, log_of_mean: bool = False) -> Tens
 
 
 @full_precision
+def info_nce_with_queue(queries: Tensor, keys: Tensor, queue: Tensor, *, temperature: float) -> Tensor:
+    """Cross-entropy of telling each query's key from the keys of a queue (He et al. 2020, equation 1).
+
+    Args:
+        queries: (n, d), need not be normalised.
+        keys: (n, d), likewise; constants.
+        queue: (m, d) normalised keys of the past, negatives of every query.
+        temperature: divides the cosine similarities; > 0.
+    """
+    queries, keys = F.normalize(queries), F.normalize(keys.detach())
+    positive = (queries * keys).sum(1, keepdim=True)
+    logits = torch.cat([positive, queries @ queue.T], dim=1) / temperature
+    return (logits.logsumexp(1) - logits[:, 0]).mean()
+
+
+@full_precision
+def info_nce_in_batch(anchors: Tensor, candidates: Tensor, *, temperature: float) -> Tensor:
+    """Cross-entropy of telling each anchor's own candidate from those of the batch's other images.
+
+    Args:
+        anchors: (n, d), need not be normalised.
+        candidates: (n, d), likewise; row i is the positive of anchor i and a negative of the others.
+        temperature: divides the cosine similarities; > 0.
+    """
+    logits = F.normalize(anchors) @ F.normalize(candidates).T / temperature
+    return (logits.logsumexp(1) - logits.diagonal()).mean()
+
+
+@full_precision
 def negative_cosine(prediction: Tensor, target: Tensor) -> Tensor:
     """Mean of 2 - 2 cos between rows (Grill et al. 2020, equation 2); (n, d) and (n, d) to a scalar.
 
@@ -78,3 +107,74 @@ def focal_with_logits(logits: Tensor, targets: Tensor, *, gamma: float, alpha: f
     cross_entropy = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
     balance = alpha * targets + (1.0 - alpha) * (1.0 - targets)
     return (balance * (1.0 - (-cross_entropy).exp()) ** gamma * cross_entropy).mean()
+
+
+@full_precision
+def cross_correlation(first: Tensor, second: Tensor, *, redundancy: float) -> Tensor:
+    """Distance of the views' cross-correlation matrix from the identity (Zbontar et al. 2021, equation 1).
+
+    Args:
+        first: (n, d) embeddings of one view; standardised here over the batch.
+        second: (n, d) of the other, likewise.
+        redundancy: weight of the entries off the diagonal.
+    """
+    first, second = (F.batch_norm(z, None, None, training=True) for z in (first, second))
+    correlation = first.T @ second / len(first)
+    invariance = (1.0 - correlation.diagonal()).square().sum()
+    return invariance + redundancy * off_diagonal(correlation).square().sum()
+
+
+@full_precision
+def variance_invariance_covariance(
+    first: Tensor, second: Tensor, *, invariance: float, variance: float, covariance: float
+) -> Tensor:
+    """The three terms of VICReg (Bardes, Ponce & LeCun 2022, equation 6), the variances of both views averaged.
+
+    Args:
+        first: (n, d) embeddings of one view; n ≥ 2.
+        second: (n, d) of the other.
+        invariance: weight of the mean squared difference.
+        variance: weight of the hinge on each dimension's standard deviation.
+        covariance: weight of the squared covariances between dimensions.
+    """
+    spread = (hinge_on_deviation(first) + hinge_on_deviation(second)) / 2.0
+    mixing = covariance_between_dimensions(first) + covariance_between_dimensions(second)
+    return invariance * F.mse_loss(first, second) + variance * spread + covariance * mixing
+
+
+def hinge_on_deviation(z: Tensor) -> Tensor:
+    """By how much the standard deviation of a dimension falls short of 1, on average; (n, d) to a scalar."""
+    return (1.0 - (z.var(0) + 1e-4).sqrt()).relu().mean()
+
+
+def covariance_between_dimensions(z: Tensor) -> Tensor:
+    """Sum of squared covariances between different dimensions, divided by d; (n, d) to a scalar."""
+    centred = z - z.mean(0)
+    return off_diagonal(centred.T @ centred / (len(z) - 1)).square().sum() / z.shape[1]
+
+
+def off_diagonal(square: Tensor) -> Tensor:
+    """A square matrix with zeros on its diagonal."""
+    return square - square.diagonal().diag()
+
+
+@full_precision
+def self_distillation(
+    student: Tensor, teacher: Tensor, centre: Tensor, *, student_temperature: float, teacher_temperature: float
+) -> Tensor:
+    """Cross-entropy of the student's views under the teacher's other views (Caron et al. 2021, equation 3).
+
+    Args:
+        student: (s, b, k) logits of all views.
+        teacher: (t, b, k) logits of the first t of them; constants.
+        centre: (k,) subtracted from the teacher's.
+        student_temperature: of the student's softmax; > 0.
+        teacher_temperature: of the teacher's; > 0.
+
+    Returns:
+        A scalar: the mean over images and over pairs of different views.
+    """
+    targets = ((teacher.detach() - centre) / teacher_temperature).softmax(-1)
+    log_p = (student / student_temperature).log_softmax(-1)
+    pairs = -torch.einsum("tbk,sbk->ts", targets, log_p) / student.shape[1]
+    return (pairs.sum() - pairs.diagonal().sum()) / (pairs.numel() - len(teacher))

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 class MomentumCopy(nn.Module):
     """An exponential moving average of a module's parameters; receives no gradient.
 
-    Only parameters are averaged. Like the online network it normalises by the statistics of its own batch, so its
-    running statistics play no part.
+    Only parameters are averaged. Like the online network it normalises by the statistics of its own batches, and its
+    running statistics are those.
 
     Args:
         online: the module to follow; the copy starts equal to it.
@@ -38,6 +38,6 @@ class MomentumCopy(nn.Module):
         torch._foreach_lerp_(list(self.module.parameters()), list(online.parameters()), 1.0 - momentum)
 
 
-def cosine_to_one(start: float, progress: float) -> float:
-    """A momentum that rises from ``start`` to 1 along half a cosine (BYOL, section 3.2)."""
-    return 1.0 - (1.0 - start) * (math.cos(math.pi * progress) + 1.0) / 2.0
+def cosine_between(start: float, end: float, progress: float) -> float:
+    """A momentum that moves from ``start`` to ``end`` along half a cosine (BYOL, section 3.2)."""
+    return end - (end - start) * (math.cos(math.pi * progress) + 1.0) / 2.0

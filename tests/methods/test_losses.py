@@ -4,7 +4,16 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from methods.losses import focal_with_logits, negative_cosine, nt_xent
+from methods.losses import (
+    cross_correlation,
+    focal_with_logits,
+    info_nce_in_batch,
+    info_nce_with_queue,
+    negative_cosine,
+    nt_xent,
+    self_distillation,
+    variance_invariance_covariance,
+)
 
 
 def embeddings(n: int, d: int = 7, seed: int = 0) -> torch.Tensor:
@@ -107,3 +116,132 @@ def test_losses_leave_autocast():
     with torch.autocast("cpu", torch.bfloat16):
         inside = nt_xent(z.bfloat16(), temperature=0.1)
     torch.testing.assert_close(inside, nt_xent(z.bfloat16().float(), temperature=0.1))
+
+
+def cosine(a: torch.Tensor, b: torch.Tensor) -> float:
+    return float(F.cosine_similarity(a, b, dim=0))
+
+
+def test_info_nce_with_queue_is_the_definition():
+    q, k, queue = embeddings(5), embeddings(5, seed=1), F.normalize(embeddings(9, seed=2))
+    expected = 0.0
+    for i in range(5):
+        positive = math.exp(cosine(q[i], k[i]) / 0.2)
+        expected -= math.log(positive / (positive + sum(math.exp(cosine(q[i], n) / 0.2) for n in queue)))
+    assert info_nce_with_queue(q, k, queue, temperature=0.2).item() == pytest.approx(expected / 5, abs=1e-5)
+
+
+def test_info_nce_with_queue_is_lightlys_and_spares_the_keys():
+    lightly = pytest.importorskip("lightly.loss")
+    q, k, queue = embeddings(5).requires_grad_(), embeddings(5, seed=1).requires_grad_(), embeddings(9, seed=2)
+    theirs = lightly.NTXentLoss(temperature=0.1, memory_bank_size=(9, 7))
+    theirs.memory_bank.bank = F.normalize(queue)
+    loss = info_nce_with_queue(q, k, F.normalize(queue), temperature=0.1)
+    torch.testing.assert_close(loss, theirs(q, k.detach()), atol=1e-5, rtol=0)
+    loss.backward()
+    assert k.grad is None
+
+
+def test_info_nce_in_batch_is_the_definition():
+    a, b = embeddings(6), embeddings(6, seed=1)
+    expected = 0.0
+    for i in range(6):
+        weights = [math.exp(cosine(a[i], b[j]) / 0.1) for j in range(6)]
+        expected -= math.log(weights[i] / sum(weights))
+    assert info_nce_in_batch(a, b, temperature=0.1).item() == pytest.approx(expected / 6, abs=1e-5)
+
+
+def test_info_nce_in_batch_is_lightlys_with_the_other_candidates_as_queue():
+    lightly = pytest.importorskip("lightly.loss")
+    a, b = embeddings(6), embeddings(6, seed=1)
+    rows = []
+    for i in range(6):
+        theirs = lightly.NTXentLoss(temperature=0.1, memory_bank_size=(5, 7))
+        theirs.memory_bank.bank = F.normalize(torch.cat([b[:i], b[i + 1 :]]))
+        rows.append(theirs(a[i : i + 1], b[i : i + 1]))
+    torch.testing.assert_close(info_nce_in_batch(a, b, temperature=0.1), torch.stack(rows).mean(), atol=1e-5, rtol=0)
+
+
+def slow_standardised(z: torch.Tensor) -> list[list[float]]:
+    columns = []
+    for column in z.T.tolist():
+        mean = sum(column) / len(column)
+        deviation = math.sqrt(sum((x - mean) ** 2 for x in column) / len(column) + 1e-5)
+        columns.append([(x - mean) / deviation for x in column])
+    return columns
+
+
+def test_cross_correlation_is_the_definition():
+    first, second = embeddings(8, 4), embeddings(8, 4, seed=1)
+    expected = 0.0
+    for i, x in enumerate(slow_standardised(first)):
+        for j, y in enumerate(slow_standardised(second)):
+            c = sum(p * q for p, q in zip(x, y, strict=True)) / 8
+            expected += (1 - c) ** 2 if i == j else 0.3 * c**2
+    assert cross_correlation(first, second, redundancy=0.3).item() == pytest.approx(expected, abs=1e-5)
+
+
+def test_cross_correlation_is_lightlys():
+    lightly = pytest.importorskip("lightly.loss")
+    first, second = embeddings(16, 9), embeddings(16, 9, seed=1)
+    expected = lightly.BarlowTwinsLoss(lambda_param=0.0051)(first, second)
+    torch.testing.assert_close(cross_correlation(first, second, redundancy=0.0051), expected, atol=1e-5, rtol=0)
+
+
+def slow_vicreg(first: torch.Tensor, second: torch.Tensor, weights: tuple[float, float, float]) -> float:
+    n, d = first.shape
+    invariance = sum((x - y) ** 2 for x, y in zip(first.flatten(), second.flatten(), strict=True)) / (n * d)
+    variance = covariance = 0.0
+    for z in (first, second):
+        centred = [[x - sum(column) / n for x in column] for column in z.T.tolist()]
+        for i, x in enumerate(centred):
+            variance += max(0.0, 1 - math.sqrt(sum(v * v for v in x) / (n - 1) + 1e-4)) / d / 2
+            for j, y in enumerate(centred):
+                covariance += (i != j) * (sum(p * q for p, q in zip(x, y, strict=True)) / (n - 1)) ** 2 / d
+    return float(weights[0] * invariance + weights[1] * variance + weights[2] * covariance)
+
+
+def test_vicreg_is_the_definition():
+    first, second = embeddings(8, 4), 0.7 * embeddings(8, 4, seed=1)
+    loss = variance_invariance_covariance(first, second, invariance=2.0, variance=3.0, covariance=5.0)
+    assert loss.item() == pytest.approx(slow_vicreg(first, second, (2.0, 3.0, 5.0)), abs=1e-5)
+
+
+def test_vicreg_is_lightlys():
+    lightly = pytest.importorskip("lightly.loss")
+    first, second = embeddings(16, 9), 0.5 * embeddings(16, 9, seed=1)
+    loss = variance_invariance_covariance(first, second, invariance=25.0, variance=25.0, covariance=1.0)
+    torch.testing.assert_close(loss, lightly.VICRegLoss()(first, second), atol=1e-5, rtol=0)
+
+
+def logits(views: int, seed: int, images: int = 4, prototypes: int = 5) -> torch.Tensor:
+    return torch.randn(views, images, prototypes, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("crops", [0, 3])
+def test_self_distillation_is_the_definition(crops):
+    student, teacher, centre = logits(2 + crops, 0), logits(2, 1), torch.linspace(-1, 1, 5)
+    terms = []
+    for t in range(2):
+        for s in range(2 + crops):
+            for i in range(4):
+                if s != t:
+                    p = [math.exp((x - c) / 0.3) for x, c in zip(teacher[t, i].tolist(), centre.tolist(), strict=True)]
+                    q = [math.exp(x / 0.5) for x in student[s, i].tolist()]
+                    terms.append(-sum(a / sum(p) * math.log(b / sum(q)) for a, b in zip(p, q, strict=True)))
+    loss = self_distillation(student, teacher, centre, student_temperature=0.5, teacher_temperature=0.3)
+    assert loss.item() == pytest.approx(sum(terms) / len(terms), abs=1e-5)
+
+
+@pytest.mark.parametrize("crops", [0, 3])
+def test_self_distillation_is_lightlys_and_spares_the_teacher(crops):
+    lightly = pytest.importorskip("lightly.loss")
+    student, teacher = logits(2 + crops, 0).requires_grad_(), logits(2, 1).requires_grad_()
+    theirs = lightly.DINOLoss(5, teacher_temp=0.04, student_temp=0.1)
+    theirs.center.copy_(torch.linspace(-1, 1, 5))
+    loss = self_distillation(
+        student, teacher, torch.linspace(-1, 1, 5), student_temperature=0.1, teacher_temperature=0.04
+    )
+    torch.testing.assert_close(loss, theirs(list(teacher.detach()), list(student)), atol=1e-5, rtol=0)
+    loss.backward()
+    assert teacher.grad is None

@@ -1,0 +1,74 @@
+"""NNCLR: contrast the nearest neighbour of one view with the other view."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from methods.base import Backbone, Batch, Method, Setting
+from methods.heads import mlp
+from methods.losses import info_nce_in_batch
+from methods.memory import Queue
+from methods.registry import register
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@register("nnclr")
+class NNCLR(Method):
+    """NNCLR (Dwibedi et al., ICCV 2021, arXiv 2104.14548).
+
+    The loss is the paper's: a neighbour is contrasted with the predictions of the other view alone. (lightly gives the
+    pair to NT-Xent, for which the neighbours are negatives of one another and of the predictions too.) The queue holds
+    as many as solo-learn's and lightly's. Deviation: both views share BatchNorm statistics.
+    """
+
+    @dataclass(frozen=True)
+    class Options:
+        """Options.
+
+        Attributes:
+            temperature: of the softmax over similarities; > 0.
+            queue: projections of the first view kept as possible neighbours.
+            hidden: width of the projector's hidden layers.
+            output: width of the embedding.
+            bottleneck: width of the predictor's hidden layer.
+        """
+
+        temperature: float = 0.1
+        queue: int = 65_536
+        hidden: int = 2048
+        output: int = 256
+        bottleneck: int = 4096
+
+        def __post_init__(self) -> None:
+            if self.temperature <= 0:
+                raise ValueError(f"temperature must be above 0, not {self.temperature}")
+            if self.queue < 1:
+                raise ValueError(f"queue must be 1 or more, not {self.queue}")
+
+    def __init__(self, backbone: Backbone, options: Options, setting: Setting) -> None:
+        super().__init__(backbone, options, setting)
+        self.projector = nn.Sequential(
+            mlp(backbone.dim, options.hidden, options.hidden, options.output), nn.BatchNorm1d(options.output)
+        )
+        self.predictor = mlp(options.output, options.bottleneck, options.output)
+        self.queue = Queue(options.queue, options.output)
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Mean over both directions of the neighbour's InfoNCE."""
+        z = self.projector(self.backbone(batch.views))
+        self._projections = z.detach()
+        neighbours = self.queue.nearest(self._projections).chunk(2)
+        losses = [
+            info_nce_in_batch(neighbour, prediction, temperature=self.options.temperature)
+            for neighbour, prediction in zip(neighbours, reversed(self.predictor(z).chunk(2)), strict=True)
+        ]
+        return {"loss": (losses[0] + losses[1]) / 2.0}
+
+    def after_step(self, progress: float) -> None:  # noqa: ARG002
+        """Queue the projections of the first view."""
+        self.queue.push(self._projections.chunk(2)[0])

@@ -1,0 +1,53 @@
+"""SimSiam: predict the other view, through a stop-gradient and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from methods.base import Backbone, Batch, Method, Setting
+from methods.heads import mlp
+from methods.losses import negative_cosine
+from methods.registry import register
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@register("simsiam")
+class SimSiam(Method):
+    """SimSiam (Chen & He, CVPR 2021, arXiv 2011.10566).
+
+    Deviations: both views go through the network in one pass, so that they share BatchNorm statistics; the predictor's
+    learning rate follows the schedule (the paper's table 1, not its default, which keeps it constant).
+    """
+
+    @dataclass(frozen=True)
+    class Options:
+        """Options.
+
+        Attributes:
+            hidden: width of the projector's hidden layers.
+            output: width of the projection.
+            bottleneck: width of the predictor's hidden layer.
+        """
+
+        hidden: int = 2048
+        output: int = 2048
+        bottleneck: int = 512
+
+    def __init__(self, backbone: Backbone, options: Options, setting: Setting) -> None:
+        super().__init__(backbone, options, setting)
+        self.projector = nn.Sequential(
+            mlp(backbone.dim, options.hidden, options.hidden, options.output),
+            nn.BatchNorm1d(options.output, affine=False),
+        )
+        self.predictor = mlp(options.output, options.bottleneck, options.output)
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Mean over both directions of -cos between prediction and the other view's projection; in [-1, 1]."""
+        z = self.projector(self.backbone(batch.views))
+        swapped = z.roll(len(batch.index), dims=0)
+        return {"loss": negative_cosine(self.predictor(z), swapped) / 2.0 - 1.0}
