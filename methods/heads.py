@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 from torch import nn
+from torch.nn import functional as F
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def mlp(*sizes: int, norm: bool = True, activation: type[nn.Module] = nn.ReLU) -> nn.Sequential:
@@ -24,3 +29,29 @@ def mlp(*sizes: int, norm: bool = True, activation: type[nn.Module] = nn.ReLU) -
             layers += [nn.BatchNorm1d(width_in)] * norm + [activation()]
         layers.append(nn.Linear(width_in, width_out))
     return nn.Sequential(*layers)
+
+
+class PrototypeHead(nn.Module):
+    """DINO's head: an MLP without norms, and the cosine of its outcome with each of many prototypes.
+
+    This is the released code's weight-normalised last layer with its gains fixed to 1.
+
+    Args:
+        dim: of a representation.
+        hidden: width of the MLP's two hidden layers.
+        bottleneck: what it leads to.
+        prototypes: number of outputs.
+    """
+
+    def __init__(self, dim: int, hidden: int, bottleneck: int, prototypes: int) -> None:
+        super().__init__()
+        self.mlp = mlp(dim, hidden, hidden, bottleneck, norm=False, activation=nn.GELU)
+        for layer in self.mlp:
+            if isinstance(layer, nn.Linear):
+                nn.init.trunc_normal_(layer.weight, std=0.02)
+                nn.init.zeros_(layer.bias)
+        self.prototypes = nn.Linear(bottleneck, prototypes, bias=False).weight
+
+    def forward(self, representations: Tensor) -> Tensor:
+        """(n, dim) to logits (n, prototypes)."""
+        return F.linear(F.normalize(self.mlp(representations)), F.normalize(self.prototypes))

@@ -19,7 +19,16 @@ from protocols.watch import Watch
 from results import store
 from results.errors import Busy, RunFailed
 
-SETTINGS = ["pretrain.views=4000", "pretrain.precision=float32", "relational.hidden=32", "byol.hidden=32"]
+SETTINGS = [
+    "pretrain.views=4000",
+    "pretrain.precision=float32",
+    "relational.hidden=32",
+    "byol.hidden=32",
+    "mocov2.queue=100",
+    "graph_nnclr.window=1",
+    "graph_nnclr.sampling_temperature=1.0",
+    "graph_nnclr.prototypes=32",
+]
 
 
 def run_of(method: str, *settings: str, seed: int = 0):
@@ -38,6 +47,8 @@ def outcome(run, runs):
     record = store.read_run(runs / run.folder()).record
     weights = torch.load(runs / run.folder() / store.BACKBONE, weights_only=True)["backbone"]
     history = [{k: v for k, v in line.items() if k != "seconds"} for line in record["history"]]
+    if (kept := runs / run.folder() / store.KEEPSAKES).exists():
+        weights |= torch.load(kept, weights_only=True)
     return {"metrics": record["metrics"], "health": record["health"], "history": history}, weights
 
 
@@ -72,7 +83,7 @@ def whole(tmp_path_factory):
     return get
 
 
-@pytest.mark.parametrize("method", ["relational", "byol", "supervised"])
+@pytest.mark.parametrize("method", ["relational", "byol", "supervised", "mocov2", "graph_nnclr"])
 @pytest.mark.parametrize("steps", [1, 9])
 def test_an_interrupted_run_ends_as_if_it_had_not_been(tmp_path, whole, method, steps):
     """Bit for bit on a CPU, in the middle of an epoch too."""
@@ -220,6 +231,54 @@ def test_methods_of_a_trial_begin_from_the_same_weights_and_meet_the_same_views(
     index = randomness.permutation(1297, 0, "order", 0)[:10]
     of_relational, of_byol = (make_batch(job, index, epoch=0).views for job in jobs)
     assert torch.equal(of_relational[:20], of_byol)
+
+
+def small_job(tmp_path, method, *settings):
+    from protocols.datasets.load import load_dataset
+    from protocols.pretrained import prepare
+
+    run = run_of(method, "pretrain.batch=8")
+    recipes = {**run.recipes, "small": dataclasses.replace(run.recipes["standard"], size=4)}
+    recipes |= {"standard2": dataclasses.replace(run.recipes["standard"], solarize=1.0)} if settings else {}
+    digits = load_dataset("digits", tmp_path)
+    return prepare(dataclasses.replace(run, recipes=recipes), tmp_path, digits, torch.device("cpu"))
+
+
+def test_views_of_a_further_size_come_as_crops(tmp_path):
+    from protocols.pretrain import make_batch
+
+    job = dataclasses.replace(small_job(tmp_path, "byol"), views=("standard", "small", "standard", "small"))
+    batch = make_batch(job, torch.arange(5), epoch=0)
+    assert batch.views.shape == (10, 3, 16, 16)
+    assert [crops.shape for crops in batch.crops] == [(10, 3, 4, 4)]
+    alone = make_batch(dataclasses.replace(job, views=("standard",)), torch.arange(5), epoch=0)
+    assert torch.equal(batch.views[:5], alone.views)
+    assert alone.crops == ()
+
+
+def test_a_second_view_may_have_a_recipe_of_its_own(tmp_path):
+    job = small_job(tmp_path, "byol", "with standard2")
+    assert job.views == ("standard", "standard2")
+    assert small_job(tmp_path, "byol").views == ("standard", "standard")
+
+
+def test_a_view_may_show_another_image_drawn_like_the_images_own(tmp_path):
+    from protocols.pretrain import make_batch
+
+    job = small_job(tmp_path, "graph_nnclr")
+    job = dataclasses.replace(job, images=job.images.clone())
+    own = make_batch(job, torch.arange(5), epoch=0).views
+    job.method.sources = lambda index, views: torch.stack([index, index.flip(0)])
+    swapped = make_batch(job, torch.arange(5), epoch=0).views
+    same = [torch.equal(one, other) for one, other in zip(own, swapped, strict=True)]
+    assert same == [True] * 5 + [False, False, True, False, False]
+    job.images[0] = job.images[4]
+    assert torch.equal(make_batch(job, torch.arange(5), epoch=0).views[9], own[9])
+
+
+def test_a_recipe_that_the_protocol_lacks_is_refused(tmp_path):
+    with pytest.raises(RunFailed, match="dino wants views of recipe 'small', which quick does not have"):
+        execute(run_of("dino", "dino.crops=2"), place(tmp_path), Watch())
 
 
 def test_pace_saves_often_but_not_too_often(tmp_path, monkeypatch):
