@@ -66,6 +66,42 @@ def test_conditions_of_a_protocol_hold_where_they_apply():
     assert run_of(dataset="tiny_imagenet", **words).method.options["views"] == 32
 
 
+def test_solo2022_is_solo_learns():
+    dino, vicreg = (run_of(method=name, protocol="solo2022") for name in ("dino", "vicreg"))
+    assert (dino.pretrain.epochs, dino.pretrain.batch, dino.pretrain.trust, dino.pretrain.clip_trust) == (
+        1000,
+        256,
+        0.02,
+        True,
+    )
+    assert (dino.pretrain.lr, dino.pretrain.weight_decay) == (0.3, 1e-6)
+    assert [dino.recipes[name].solarize for name in ("standard", "standard2")] == [0, 0.2]
+    assert [vicreg.recipes[name].solarize for name in ("standard", "standard2")] == [0.1, 0.1]
+    assert vicreg.recipes["standard2"].crop == (0.2, 1)
+    for name, hue in (("simclr", 0.2), ("mocov2", 0.1), ("simsiam", 0.1)):
+        run = run_of(method=name, protocol="solo2022")
+        assert run.recipes["standard"] == run.recipes["standard2"]
+        assert (run.recipes["standard"].hue, run.recipes["standard"].blur) == (hue, 0.5)
+    assert run_of(method="mocov2", protocol="solo2022").pretrain.optimizer == "sgd"
+
+
+@pytest.mark.parametrize(
+    ("dataset", "patch", "batch", "graph"),
+    [
+        ("cifar10", 16, 10, (10, 5, 3, 10_000)),
+        ("shapes", 8, 6, (3, 15, 1, 65_536)),
+        ("shapes", 16, 2, (3, 10, 1, 10_000)),
+    ],
+)
+def test_graphnnclr2025_is_the_codes(dataset, patch, batch, graph):
+    backbone = f"timm:vit_base_patch{patch}_224"
+    run = run_of(method="graph_nnclr", dataset=dataset, backbone=backbone, protocol="graphnnclr2025")
+    assert (run.pretrain.batch, run.pretrain.lr) == (batch, 5e-4 * batch / 256)
+    options = run.method.options
+    assert (options["topk"], options["window"], options["edges"], options["prototypes"]) == graph
+    assert (run.recipes["standard"].blur, run.recipes["standard2"].blur) == (1.0, 0.1)
+
+
 def test_the_command_line_wins_over_protocol_and_method():
     run = run_of("pretrain.batch=32", "relational.views=6", method="relational")
     assert (run.pretrain.batch, run.method.options["views"]) == (32, 6)
