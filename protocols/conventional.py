@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms as T
@@ -12,6 +11,7 @@ from torchvision.transforms import InterpolationMode
 
 from methods.base import Batch
 from protocols.augment.resample import blur_radius
+from protocols.pretrain import by_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,4 +78,5 @@ def batches(job: Job, workers: int) -> Iterator[Batch]:
         for views, index in loader:
             here = index.to(device, non_blocking=True)
             labels = None if job.labels is None else job.labels[here]
-            yield Batch(torch.cat([view.to(device, non_blocking=True) for view in views]), here, labels)
+            full, *crops = by_size([view.to(device, non_blocking=True) for view in views])
+            yield Batch(full, here, labels, tuple(crops))

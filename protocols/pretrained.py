@@ -63,9 +63,8 @@ def prepare(run: Run, folder: Path, dataset: Dataset, device: torch.device, *, p
     views = views_of(kind, options, run)
     split = dataset.train if kind.uses_labels else dataset.pretrain
     budget = budget_for(run.pretrain, images=len(split), views=len(views))
-    setting = Setting(
-        classes=len(dataset.classes), images=len(split), side=dataset.side, steps=budget.steps, seed=run.seed
-    )
+    side = (run.recipes[views[0]].size if views else None) or dataset.side
+    setting = Setting(classes=len(dataset.classes), images=len(split), side=side, steps=budget.steps, seed=run.seed)
     method = new_method(kind, options, run, setting)
     if plain:
         make_plain(method)
