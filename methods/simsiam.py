@@ -21,7 +21,7 @@ class SimSiam(Method):
     """SimSiam (Chen & He, CVPR 2021, arXiv 2011.10566).
 
     Deviations: both views go through the network in one pass, so that they share BatchNorm statistics; the predictor's
-    learning rate follows the schedule (the paper's table 1, not its default, which keeps it constant).
+    learning rate follows the schedule, where the released code keeps it constant.
     """
 
     @dataclass(frozen=True)

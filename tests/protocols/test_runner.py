@@ -96,6 +96,12 @@ def test_an_interrupted_run_ends_as_if_it_had_not_been(tmp_path, whole, method, 
     assert_same(outcome(run, tmp_path), whole(method))
 
 
+def test_what_a_method_keeps_lies_beside_its_encoder(whole):
+    _, kept = whole("graph_nnclr")
+    assert kept["teacher_neighbours"].shape == kept["student_neighbours"].shape == (1297, 3)
+    assert not torch.equal(kept["stem.0.weight"], kept["student.stem.0.weight"])
+
+
 KILLED = """
 import os, signal, sys
 from pathlib import Path
