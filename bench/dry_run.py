@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from bench.words import duration
+from results.store import BACKBONE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -16,14 +17,23 @@ if TYPE_CHECKING:
     from protocols.run import Run
 
 
-def plan_lines(planned: Plan, todo: Sequence[Run], budgets: Sequence[Budget]) -> Iterator[str]:
+def plan_lines(planned: Plan, todo: Sequence[Run], budgets: Sequence[Budget], place: Place) -> Iterator[str]:
     """What is done and what would be carried out, a line for runs that differ in their seed alone."""
     yield f"{len(planned.done)} runs done, {len(todo)} to carry out"
-    lines = Counter(
-        f"  {run.dataset.label} {run.backbone.label} {run.method.label} under {run.label}: {length(budget)}"
-        for run, budget in zip(todo, budgets, strict=True)
-    )
+    lines = Counter(line(run, budget, place) for run, budget in zip(todo, budgets, strict=True))
     yield from (f"{line} × {n} seeds" for line, n in lines.items())
+
+
+def line(run: Run, budget: Budget, place: Place) -> str:
+    """A run, what is left of its pretraining, and what is measured of it."""
+    training = "pretrained already" if is_pretrained(run, place) else length(budget)
+    measured = ", ".join(map(run.name_of, run.evaluations))
+    return f"  {run.dataset.label} {run.backbone.label} {run.method.label} under {run.label}: {training}; {measured}"
+
+
+def is_pretrained(run: Run, place: Place) -> bool:
+    """Whether a run's backbone is stored."""
+    return (place.runs / run.folder() / BACKBONE).exists()
 
 
 def length(budget: Budget) -> str:
@@ -36,12 +46,14 @@ def length(budget: Budget) -> str:
 
 
 def estimate_lines(todo: Sequence[Run], budgets: Sequence[Budget], place: Place) -> Iterator[str]:
-    """How long the runs would take, from a few steps of each kind."""
+    """How long the pretraining that is left would take, from a few steps of each kind."""
     from protocols.estimate import seconds_for
 
     known: dict[tuple[str, str, str, str], float] = {}
     total = 0.0
     for run, budget in zip(todo, budgets, strict=True):
+        if is_pretrained(run, place):
+            continue
         kind = (run.method.label, run.dataset.label, run.backbone.label, run.label)
         if kind not in known:
             known[kind] = seconds_for(run, budget, place)

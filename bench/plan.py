@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING
 from methods.registry import registry as methods
 from protocols import protocol as protocols
 from protocols.resolve import parse_changes, resolve
-from protocols.run import Part, Run
+from protocols.run import evaluations_of
 from results.errors import RequestError
 from results.store import read_run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from protocols.protocol import Table
+    from protocols.run import Evaluation, Run
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Request:
         seeds: trials.
         protocol: name, or path of a TOML file.
         evaluations: names.
+        evaluate_on: names of data sets to measure on.
         epochs: budget in epochs.
         views: budget in views.
         settings: the ``TARGET.KEY=VALUE`` of ``--set``.
@@ -44,6 +46,7 @@ class Request:
     seeds: Sequence[int] = ()
     protocol: str = "quick"
     evaluations: Sequence[str] = ()
+    evaluate_on: Sequence[str] = ()
     epochs: float | None = None
     views: int | None = None
     settings: Sequence[str] = ()
@@ -54,7 +57,7 @@ class Plan:
     """The runs of a grid.
 
     Attributes:
-        todo: to be begun, carried on with, or given the evaluations they lack.
+        todo: to be begun, carried on with, or given the evaluations they lack, which are all that they name then.
         done: finished before.
     """
 
@@ -107,6 +110,7 @@ def expand(request: Request, data: Path) -> list[Run]:
             changes=changes,
             data=data,
             chosen=request.evaluations,
+            evaluate_on=request.evaluate_on or grid.evaluate_on,
             plugins=plugins,
         )
         for seed, dataset, backbone, method in itertools.product(
@@ -153,21 +157,17 @@ def plan(runs: Sequence[Run], folder: Path, *, force: bool = False) -> Plan:
     todo: list[Run] = []
     done: list[Run] = []
     for run in runs:
-        stored = read_run(folder / run.folder())
-        known = () if force or not stored.config else stored.config["evaluations"]
-        complete = {**{p.label: p for p in parts(known)}, **{p.label: p for p in run.evaluations}}
-        wanted = dataclasses.replace(run, evaluations=tuple(complete.values()))
-        finished = stored.record and is_complete(wanted, stored.record["run"]["evaluations"])
-        (done if finished and not force else todo).append(wanted)
+        record = None if force else read_run(folder / run.folder()).record
+        if record is None:
+            todo.append(run)
+        elif lacking := lacking_of(run, record):
+            todo.append(dataclasses.replace(run, evaluations=lacking))
+        else:
+            done.append(run)
     return Plan(tuple(todo), tuple(done))
 
 
-def parts(stored: Sequence[Table]) -> Iterator[Part]:
-    """Evaluations as a stored configuration lists them."""
-    return (Part(**part) for part in stored)
-
-
-def is_complete(run: Run, stored: Sequence[Table]) -> bool:
-    """Whether every evaluation of the run is among the stored ones."""
-    made = [part.identity() for part in parts(stored)]
-    return all(part.identity() in made for part in run.evaluations)
+def lacking_of(run: Run, record: Table) -> tuple[Evaluation, ...]:
+    """The evaluations of a run that its record does not hold, under their labels."""
+    made = [(part.label, part.identity()) for part in evaluations_of(record["run"])]
+    return tuple(part for part in run.evaluations if (part.label, part.identity()) not in made)

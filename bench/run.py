@@ -23,6 +23,8 @@ Examples:
       the protocol's own grid: five methods, three seeds
   bench run --methods relational,simclr --datasets cifar10,stl10
   bench run --methods simclr --seeds 0-4 --set simclr.temperature=0.2
+  bench run --methods simclr --datasets cifar10 --evaluate-on cifar10,cifar100
+      pretrained once, measured on both; what is pretrained already is only measured
   bench run --methods ./mine.py,simclr,random,supervised
       your own method beside the known ones
   bench run --protocol relational2020 --datasets cifar10 --epochs 10 --dry-run
@@ -37,6 +39,9 @@ def run(
     protocol: Annotated[str, typer.Option(help="Name, or a TOML file.")] = "quick",
     seeds: Annotated[str, typer.Option(help="Trials: 0,1,2 or 0-9.")] = "",
     evaluations: Annotated[str, typer.Option(help="Names, by commas.")] = "",
+    evaluate_on: Annotated[
+        str, typer.Option(help="Data sets to measure on, by commas; by default the one that is pretrained on.")
+    ] = "",
     epochs: Annotated[float | None, typer.Option(help="Budget in passes over the data set.")] = None,
     views: Annotated[int | None, typer.Option(help="Budget in augmented images.")] = None,
     settings: Settings = [],  # noqa: B006 - typer copies it
@@ -66,6 +71,7 @@ def run(
         seeds=parse_seeds(seeds),
         protocol=protocol,
         evaluations=words(evaluations),
+        evaluate_on=words(evaluate_on),
         epochs=epochs,
         views=views,
         settings=settings,
@@ -118,7 +124,7 @@ def show_plan(planned: Plan, todo: Sequence[Run], place: Place) -> None:
     from bench.dry_run import estimate_lines, plan_lines
 
     budgets = prepare(todo, place)
-    for line in plan_lines(planned, todo, budgets):
+    for line in plan_lines(planned, todo, budgets, place):
         typer.echo(line)
     for line in estimate_lines(todo, budgets, place):
         typer.echo(line)

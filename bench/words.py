@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from protocols.run import Run
+    from results.record import Metric
     from slurm.launch import Outcome
 
 
@@ -25,9 +26,15 @@ def title(run: Run) -> str:
     return f"{run.dataset.label} {run.backbone.label} {run.method.label} seed {run.seed}"
 
 
+def scored(metric: Metric, run: Run) -> str:
+    """The evaluation of a metric, and its data set where that is not the run's own."""
+    return metric.label if metric.dataset == run.dataset.name else f"{metric.label} on {metric.dataset}"
+
+
 def ending(outcome: Outcome, seconds: float) -> str:
     """How a run ended."""
     if outcome.record is None:
         return f"✗ {title(outcome.run)}: {outcome.reason}"
-    scores = ", ".join(f"{m.label} {m.value:.1f}" for m in outcome.record.metrics if m.metric == "top1")
+    run, metrics = outcome.run, outcome.record.metrics
+    scores = ", ".join(f"{scored(m, run)} {m.value:.1f}" for m in metrics if m.metric == "top1")
     return f"✓ {title(outcome.run)}: {scores} ({duration(seconds)})"

@@ -35,7 +35,7 @@ def check(runs: Sequence[Run], data: Path) -> list[Budget]:
     Raises:
         RequestError: a plugin does not load, an option or a batch cannot work, a data set is missing.
     """
-    require({run.dataset.name for run in runs}, data)
+    require({part.name for run in runs for part in datasets_of(run)}, data)
     for name in {run.backbone.name for run in runs}:
         with torch.device("meta"):
             backbones.get(name)(name)
@@ -44,6 +44,11 @@ def check(runs: Sequence[Run], data: Path) -> list[Budget]:
     families = [kin(run) for run in runs]
     budgets = {family: budget_of(run, data) for family, run in dict(zip(families, runs, strict=True)).items()}
     return [budgets[family] for family in families]
+
+
+def datasets_of(run: Run) -> list[Part]:
+    """What a run is pretrained and measured on."""
+    return [run.dataset, *(evaluation.dataset for evaluation in run.evaluations)]
 
 
 def kin(run: Run) -> str:

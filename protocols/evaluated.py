@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
-from functools import cached_property
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from protocols import randomness
 from protocols.augment.draw import COLUMNS
+from protocols.datasets.load import load_dataset
 from protocols.evaluate import registry as evaluations
-from protocols.evaluate.features import Features, extract, represent
+from protocols.evaluate.features import represent
 from protocols.evaluate.health import diagnose
+from protocols.evaluate.subject import Subject
+from protocols.pretrained import augmenters
 from protocols.run import digest_of
-from results.errors import Diverged
 from results.record import Health, Metric
 from results.store import EVALUATIONS, read_json, write_json
 
@@ -24,9 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from methods.base import Backbone
-    from protocols.augment import Augmenter
-    from protocols.datasets.base import Dataset
-    from protocols.run import Part, Run
+    from protocols.run import Evaluation, Run
     from protocols.watch import Watch
 
     Table = dict[str, Any]
@@ -38,6 +37,21 @@ PAIRS = 2_000
 """Of those, images of which two views are compared."""
 
 
+@dataclass(frozen=True)
+class Measured:
+    """Everything that was measured of a backbone.
+
+    Attributes:
+        health: of its representation of what it was pretrained on.
+        metrics: of all evaluations.
+        seconds: that each took.
+    """
+
+    health: Health
+    metrics: tuple[Metric, ...]
+    seconds: dict[str, float]
+
+
 class Evaluator:
     """Measures one backbone.
 
@@ -45,88 +59,100 @@ class Evaluator:
         run: whose it is.
         folder: of the run.
         backbone: with its trained weights, on its device.
-        dataset: what it is evaluated on.
-        augmenter: makes the views by which alignment is judged.
+        data: folder of the data sets.
+        watch: hears how far it is.
     """
 
-    def __init__(self, run: Run, folder: Path, backbone: Backbone, dataset: Dataset, augmenter: Augmenter) -> None:
+    def __init__(self, run: Run, folder: Path, backbone: Backbone, data: Path, watch: Watch) -> None:
         self.run = run
-        self.folder = folder / EVALUATIONS
+        self.folder = folder
         self.backbone = backbone
-        self.dataset = dataset
-        self.augmenter = augmenter
-        self.device = next(backbone.parameters()).device
+        self.data = data
+        self.watch = watch
+        self._subject: Subject | None = None
 
-    @cached_property
-    def features(self) -> Features:
-        """Frozen features of the data set, computed when first needed.
+    def subject(self, dataset: str) -> Subject:
+        """The backbone beside a data set; the last one stays in memory, with its features."""
+        if self._subject is None or self._subject.dataset.name != dataset:
+            loaded = load_dataset(dataset, self.data)
+            views = augmenters(self.run, loaded)
+            self._subject = Subject(self.backbone, loaded, views, self.run.seed, self.watch)
+        return self._subject
+
+    def measure(self) -> Measured:
+        """Everything the run asks for; what is stored already is not measured again.
 
         Raises:
-            Diverged: they are not numbers.
+            Diverged: the representation is not a number.
+            KeyboardInterrupt: the watch asked to stop; what is measured is kept.
         """
-        features = extract(self.backbone, self.dataset, self.device, self.run.seed)
-        if not (features.train.isfinite().all() and features.test.isfinite().all()):
-            raise Diverged("the representation is not a number", hint="try a lower learning rate")
-        return features
+        (self.folder / EVALUATIONS).mkdir(exist_ok=True)
+        wanted = self.run.evaluations
+        self.watch.stage("evaluate", 1 + len(wanted))
+        health = self._health()
+        seconds, metrics = {"health": health["seconds"]}, []
+        for done, evaluation in enumerate(wanted, start=1):
+            if self.watch.stopping():
+                raise KeyboardInterrupt
+            name = self.run.name_of(evaluation)
+            self.watch.progress(done, name)
+            stored = self._evaluate(evaluation)
+            seconds[name] = stored["seconds"]
+            metrics += [Metric(**{**metric, "label": evaluation.label}) for metric in stored["metrics"]]
+        self.watch.progress(1 + len(wanted))
+        return Measured(Health(**health["health"]), tuple(metrics), seconds)
 
-    def measure(self, watch: Watch) -> tuple[Health, list[Metric], dict[str, float]]:
-        """Health, metrics, and the seconds that each took; what is stored already is not measured again."""
-        self.folder.mkdir(exist_ok=True)
-        parts = self.run.evaluations
-        watch.stage("evaluate", 1 + len(parts))
-        health, seconds = self._health(), {}
-        seconds["health"] = health["seconds"]
-        metrics = []
-        for done, part in enumerate(parts, start=1):
-            watch.progress(done, part.label)
-            stored = self._evaluate(part)
-            seconds[part.label] = stored["seconds"]
-            metrics += [Metric(**metric) for metric in stored["metrics"]]
-        watch.progress(1 + len(parts))
-        return Health(**health["health"]), metrics, seconds
-
-    def _kept(self, name: str, identity: Table, measure: Callable[[], Table]) -> Table:
-        path = self.folder / f"{name}-{digest_of(identity)[:8]}.json"
-        kept: Table | None = read_json(path)
-        if kept is None:
-            start = time.perf_counter()
-            kept = measure()
-            kept["seconds"] = time.perf_counter() - start
-            write_json(path, kept)
-        return kept
-
-    def _evaluate(self, part: Part) -> Table:
-        return self._kept(
-            f"{part.name}-{self.dataset.name.replace(':', '_').replace('/', '_')}",
-            {**part.identity(), "dataset": self.dataset.name},
-            lambda: {"metrics": [asdict(metric) for metric in self._metrics(part)]},
+    def _evaluate(self, evaluation: Evaluation) -> Table:
+        return kept(
+            path_of(self.folder, evaluation),
+            lambda: {"metrics": [asdict(metric) for metric in self._metrics(evaluation)]},
         )
 
-    def _metrics(self, part: Part) -> list[Metric]:
-        values = evaluations.get(part.name)(self.features, **part.options)
+    def _metrics(self, evaluation: Evaluation) -> list[Metric]:
+        subject = self.subject(evaluation.dataset.name)
+        values = evaluations.get(evaluation.name)(subject.features, **evaluation.options)
         return [
             Metric(
-                evaluation=part.name,
-                label=part.label,
-                dataset=self.dataset.name,
+                evaluation=evaluation.name,
+                label=evaluation.label,
+                dataset=evaluation.dataset.name,
                 split="test",
                 metric=name,
                 value=value,
-                n=len(self.features.test),
+                n=len(subject.dataset.test),
             )
             for name, value in values.items()
         ]
 
     def _health(self) -> Table:
-        return self._kept("health", {"version": 1}, lambda: {"health": asdict(self._diagnose())})
+        path = self.folder / EVALUATIONS / f"health-{digest_of({'version': 1})[:8]}.json"
+        return kept(path, lambda: {"health": asdict(self._diagnose())})
 
     def _diagnose(self) -> Health:
-        images = torch.from_numpy(self.dataset.pretrain.images[:PAIRS])
+        subject = self.subject(self.run.dataset.name)
+        images = torch.from_numpy(subject.dataset.pretrain.images[:PAIRS])
         index = torch.arange(len(images))
         views = []
         for number in range(2):
             rows = index.numpy() + number * 2**40
             u = randomness.uniforms(randomness.key(self.run.seed, "health"), rows, COLUMNS)
-            made = self.augmenter(images.to(self.device), index, u)
-            views.append(represent(self.backbone, made, lambda some: some, self.device))
-        return diagnose(self.features.train[:HEALTH_IMAGES], *views)
+            made = subject.augmenters["standard"](images.to(subject.device), index, u)
+            views.append(represent(self.backbone, made, lambda some: some, subject.device))
+        return diagnose(subject.features.train[:HEALTH_IMAGES], *views)
+
+
+def path_of(folder: Path, evaluation: Evaluation) -> Path:
+    """Where a run's folder keeps an evaluation."""
+    dataset = evaluation.dataset.name.replace(":", "_").replace("/", "_")
+    return folder / EVALUATIONS / f"{evaluation.name}-{dataset}-{digest_of(evaluation.identity())[:8]}.json"
+
+
+def kept(path: Path, measure: Callable[[], Table]) -> Table:
+    """What a file holds; if there is none, what is measured now, and how many ``seconds`` that took."""
+    stored: Table | None = read_json(path)
+    if stored is None:
+        start = time.perf_counter()
+        stored = measure()
+        stored["seconds"] = time.perf_counter() - start
+        write_json(path, stored)
+    return stored

@@ -130,12 +130,21 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Grid:
-    """What is compared when the command line does not say."""
+    """What is compared when the command line does not say.
+
+    Attributes:
+        methods: names.
+        datasets: to pretrain on.
+        backbones: names.
+        seeds: trials.
+        evaluate_on: data sets that every run is measured on; by default the one it is pretrained on.
+    """
 
     methods: tuple[str, ...] = ()
     datasets: tuple[str, ...] = ()
     backbones: tuple[str, ...] = ("conv4",)
     seeds: tuple[int, ...] = (0, 1, 2)
+    evaluate_on: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from protocols.datasets.load import source_of
 from protocols.evaluate import registry as evaluations
 from protocols.parse import build, convert
 from protocols.protocol import Pretrain, Recipe, Table, merge
-from protocols.run import Part, Run
+from protocols.run import Evaluation, Part, Run
 from results.errors import RequestError, UnknownName, nearest
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ def resolve(
     changes: Table,
     data: Path,
     chosen: Sequence[str] = (),
+    evaluate_on: Sequence[str] = (),
     plugins: Sequence[str] = (),
 ) -> Run:
     """Lay the protocol and the command line's changes over the plugins' defaults.
@@ -82,6 +83,7 @@ def resolve(
         changes: what :func:`parse_changes` returned.
         data: folder of the data sets; looked into only for those that a name alone does not identify.
         chosen: names of the evaluations to make; by default all of the protocol's.
+        evaluate_on: names of the data sets to make them on; by default the one that is pretrained on.
         plugins: Python files that register parts of it.
 
     Raises:
@@ -91,13 +93,17 @@ def resolve(
     own, change = tables["methods"].get(method, {}), changes.get(method, {})
     shared = {key: changes.get(key, {}) for key in SHARED}
     pretrain = overlay_budget(tables["pretrain"], own.get("pretrain", {}), shared["pretrain"])
+    measured = [
+        part(evaluations.describe(name), name, tables["evaluations"].get(name, {}), changes.get(name, {}))
+        for name in chosen or tables["evaluations"]
+    ]
     return Run(
         protocol=protocol.name,
         version=protocol.version,
         track=protocol.track,
         label=label(protocol.name, tables, shared),
         method=part(methods.describe(method), method, {**own, "pretrain": pretrain}, change),
-        dataset=replace(part(datasets.describe(dataset), dataset), digest=digest_of_data(dataset, data)),
+        dataset=dataset_part(dataset, data),
         backbone=part(backbones.describe(backbone), backbone),
         seed=seed,
         pretrain=build(Pretrain, overlay_budget(pretrain, change.get("pretrain", {})), "pretrain"),
@@ -106,16 +112,17 @@ def resolve(
             for name, recipe in overlay(tables["recipes"], shared["recipes"]).items()
         },
         evaluations=tuple(
-            part(
-                evaluations.describe(name),
-                name,
-                tables["evaluations"].get(name, {}),
-                changes.get(name, {}),
-            )
-            for name in chosen or tables["evaluations"]
+            Evaluation(**vars(evaluation), dataset=dataset_part(target, data))
+            for target in dict.fromkeys(evaluate_on or [dataset])
+            for evaluation in measured
         ),
         plugins=tuple(plugins),
     )
+
+
+def dataset_part(name: str, data: Path) -> Part:
+    """A data set, with what identifies its content where its name does not."""
+    return replace(part(datasets.describe(name), name), digest=digest_of_data(name, data))
 
 
 @lru_cache

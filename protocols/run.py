@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from protocols.parse import build
 from protocols.protocol import Pretrain, Recipe, Table  # noqa: TC001 - `build` reads them
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,21 @@ class Part:
 
 
 @dataclass(frozen=True)
+class Evaluation(Part):
+    """What is measured of a representation, and on which data set.
+
+    Attributes:
+        dataset: its training split is learnt from, its test split measured on, with its own normalisation.
+    """
+
+    dataset: Part = field(kw_only=True)
+
+    def identity(self) -> Table:
+        """What of it can change a number, given the pretrained weights."""
+        return {**super().identity(), "dataset": self.dataset.identity()}
+
+
+@dataclass(frozen=True)
 class Run:
     """Everything that decides a run's numbers, and some words about it.
 
@@ -49,7 +64,7 @@ class Run:
         track: its track.
         label: the protocol's name and what the command line changed of it for every method.
         method: the objective.
-        dataset: what it is pretrained, and by default evaluated, on.
+        dataset: what it is pretrained on, and by default measured on.
         backbone: the encoder.
         seed: the trial.
         pretrain: how it is trained.
@@ -68,14 +83,14 @@ class Run:
     seed: int
     pretrain: Pretrain
     recipes: dict[str, Recipe]
-    evaluations: tuple[Part, ...]
+    evaluations: tuple[Evaluation, ...]
     plugins: tuple[str, ...] = ()
 
     def fingerprint(self) -> str:
         """SHA-256 of all that decides the pretrained weights, in hexadecimal.
 
         Labels, tracks and the paths of plugins can change no number and are left out. So are the evaluations: each is
-        known by its own ``Part``, and one pretraining serves them all.
+        known by its own identity, and one pretraining serves them all.
         """
         return digest_of(
             {
@@ -94,6 +109,16 @@ class Run:
         parts = [self.dataset.name, self.backbone.name, self.method.name, f"s{self.seed}"]
         return "-".join([re.sub(r"[^\w.@+]+", "_", p) for p in parts] + [self.fingerprint()[:8]])
 
+    def name_of(self, evaluation: Evaluation) -> str:
+        """An evaluation in words: its label, and its data set where that is not the run's own."""
+        name = evaluation.dataset.name
+        return evaluation.label if name == self.dataset.name else f"{evaluation.label} on {name}"
+
+    def together_with(self, stored: Iterable[Evaluation]) -> Run:
+        """The run with further evaluations before its own; of two of one name, its own stays."""
+        evaluations = {self.name_of(evaluation): evaluation for evaluation in (*stored, *self.evaluations)}
+        return replace(self, evaluations=tuple(evaluations.values()))
+
     def config(self) -> Table:
         """The run as plain values, for JSON; :meth:`from_config` reads them back."""
         return {**asdict(self), "fingerprint": self.fingerprint()}
@@ -107,6 +132,15 @@ class Run:
         """
         values = {key: value for key, value in config.items() if key != "fingerprint"}
         return build(Run, values, "config")
+
+
+def evaluations_of(config: Mapping[str, Any]) -> tuple[Evaluation, ...]:
+    """The evaluations of a stored configuration.
+
+    Raises:
+        RequestError: it was written by a version that knew other keys.
+    """
+    return tuple(build(Evaluation, {"dataset": config["dataset"], **part}, "config") for part in config["evaluations"])
 
 
 def digest_of(value: object) -> str:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import torch
 
 from protocols.datasets.load import load_dataset
-from protocols.evaluated import Evaluator
+from protocols.evaluated import Evaluator, path_of
 from protocols.hardware import choose_device, device_name
 from protocols.heartbeat import Heartbeat
-from protocols.pretrained import augmenters, pretrained
+from protocols.pretrained import pretrained
 from protocols.provenance import provenance
+from protocols.run import evaluations_of
 from results import store
 from results.errors import BenchError, RunFailed
 from results.record import Cost, Record
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from protocols.place import Place
-    from protocols.run import Run
+    from protocols.run import Evaluation, Run
     from protocols.watch import Watch
 
 
@@ -42,7 +43,8 @@ def execute(run: Run, place: Place, watch: Watch) -> Record:
 
 
 def execute_claimed(run: Run, folder: Path, place: Place, watch: Watch) -> Record:
-    """:func:`execute` by the only writer of the folder."""
+    """:func:`execute` by the only writer of the folder; what was measured before stays in the record."""
+    run = run.together_with(kept_evaluations(folder))
     store.write_json(folder / store.CONFIG, run.config())
     note_attempt(folder)
     try:
@@ -61,18 +63,17 @@ def carry_out(run: Run, folder: Path, place: Place, watch: Watch) -> Record:
     device = choose_device(place.device)
     dataset = load_dataset(run.dataset.name, place.data)
     backbone, progress = pretrained(run, folder, dataset, device, watch, plain=place.plain)
-    evaluator = Evaluator(run, folder, backbone, dataset, augmenters(run, dataset)["standard"])
-    health, metrics, seconds = evaluator.measure(watch)
+    measured = Evaluator(run, folder, backbone, place.data, watch).measure()
     trained = progress.views > 0
     return Record(
         run=run.config(),
-        metrics=tuple(metrics),
+        metrics=measured.metrics,
         history=tuple(progress.history),
-        health=health,
+        health=measured.health,
         cost=Cost(
             views=progress.views,
             steps=progress.step,
-            seconds={"pretrain": progress.seconds, **seconds},
+            seconds={"pretrain": progress.seconds, **measured.seconds},
             views_per_second=progress.views / progress.seconds if trained else None,
             flops=progress.views * (progress.flops or 0.0) if trained else None,
             peak_memory=progress.peak_memory,
@@ -82,6 +83,13 @@ def carry_out(run: Run, folder: Path, place: Place, watch: Watch) -> Record:
         ),
         provenance=provenance(device),
     )
+
+
+def kept_evaluations(folder: Path) -> list[Evaluation]:
+    """The evaluations of a run's record whose measurements are still there."""
+    record = store.read_run(folder).record
+    made = evaluations_of(record["run"]) if record else ()
+    return [evaluation for evaluation in made if path_of(folder, evaluation).exists()]
 
 
 def note_attempt(folder: Path) -> None:

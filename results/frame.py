@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Table = dict[str, Any]
 
-VERSION = 1
+VERSION = 2
 """Of what :func:`summarize` returns; bumped by hand when it changes."""
 
 IDENTITY = ["dataset", "backbone", "protocol", "version", "track", "method", "method_name", "seed", "budget"]
@@ -164,11 +164,11 @@ def metrics_of(record: Table) -> list[list[Any]]:
     pretrained, setups = digest(pretraining(record["run"])), {}
     rows = []
     for metric in record["metrics"]:
-        label = metric["label"]
-        if label not in setups:
-            setups[label] = digest([pretrained, evaluation_of(record["run"], label)])
-        where = [metric["dataset"], metric["split"], label, metric["evaluation"], metric["metric"]]
-        rows.append([*where, float(metric["value"]), metric["n"], setups[label]])
+        place = metric["label"], metric["dataset"]
+        if place not in setups:
+            setups[place] = digest([pretrained, evaluation_of(record["run"], *place)])
+        where = [metric["dataset"], metric["split"], metric["label"], metric["evaluation"], metric["metric"]]
+        rows.append([*where, float(metric["value"]), metric["n"], setups[place]])
     return rows
 
 

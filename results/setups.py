@@ -26,17 +26,18 @@ WORDS = ("seed", "fingerprint", "label", "track", "plugins", "evaluations")
 PARTS = ("method", "dataset", "backbone")
 
 
-def setup(config: Table, evaluation: str) -> Table:
+def setup(config: Table, evaluation: str, dataset: str) -> Table:
     """Everything that decides a number but the seed.
 
     Args:
         config: a resolved run.
         evaluation: label of the evaluation the number comes from.
+        dataset: name of what it was measured on.
 
     Raises:
         KeyError, TypeError, AttributeError: it is not a resolved run.
     """
-    return {**pretraining(config), "evaluation": evaluation_of(config, evaluation)}
+    return {**pretraining(config), "evaluation": evaluation_of(config, evaluation, dataset)}
 
 
 def pretraining(config: Table) -> Table:
@@ -45,9 +46,10 @@ def pretraining(config: Table) -> Table:
     return {**shared, **{key: without_label(config[key]) for key in PARTS}}
 
 
-def evaluation_of(config: Table, label: str) -> Table:
-    """The evaluation with that label; empty if the run names none."""
-    found = [without_label(part) for part in config["evaluations"] if part["label"] == label]
+def evaluation_of(config: Table, label: str, dataset: str) -> Table:
+    """The evaluation with that label, on that data set; empty if the run names none."""
+    parts = ({"dataset": config["dataset"], **part} for part in config["evaluations"])
+    found = [without_label(part) for part in parts if (part["label"], part["dataset"]["name"]) == (label, dataset)]
     return found[0] if found else {}
 
 
@@ -76,8 +78,8 @@ def separate(results: pd.DataFrame, read_config: Callable[[str], Table]) -> pd.D
     many = results.groupby(CELL, sort=False)["setup"].transform("nunique") > 1
     for _, cell in results[many].groupby(CELL, sort=False):
         examples = cell.drop_duplicates("setup").set_index("setup")["run"]
-        evaluation = cell["evaluation"].iloc[0]
-        names = distinctions({str(key): setup(read_config(run), evaluation) for key, run in examples.items()})
+        place = cell[["evaluation", "evaluated_on"]].iloc[0]
+        names = distinctions({str(key): setup(read_config(run), *place) for key, run in examples.items()})
         results.loc[cell.index, "method"] += cell["setup"].map(lambda key, names=names: f"{{{names[key]}}}")
     return results
 

@@ -72,6 +72,8 @@ WRONG = {
     "two budgets": (["--epochs", "1", "--views", "10"], "--epochs and --views exclude each other"),
     "not a number": (["--epochs", "ten"], "Invalid value for '--epochs'"),
     "missing data": (["--datasets", "cifar10"], "bench data cifar10 --data data"),
+    "missing data to evaluate on": (["--evaluate-on", "digits,cifar10"], "bench data cifar10 --data data"),
+    "misspelt data set to evaluate on": (["--evaluate-on", "digit"], "unknown dataset 'digit'; did you mean digits?"),
     "missing folder": (["--datasets", "folder:nowhere"], "nowhere"),
     "missing file": (["--methods", "./mine.py"], "no such file: mine.py"),
     "device": (["--device", "tpu9"], "no device 'tpu9' here"),

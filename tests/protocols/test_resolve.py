@@ -10,7 +10,7 @@ import pytest
 from protocols import protocol as protocols
 from protocols.protocol import Pretrain
 from protocols.resolve import parse_changes, resolve
-from protocols.run import Run
+from protocols.run import Run, digest_of
 from results.errors import RequestError
 
 
@@ -179,6 +179,7 @@ def test_the_fingerprint_ignores_what_cannot():
     assert run_of("byol.momentum=0.5").fingerprint() == base
     assert run_of("knn.k=5").fingerprint() == base
     assert run_of(chosen=["knn"]).fingerprint() == base
+    assert run_of(evaluate_on=["cifar100"]).fingerprint() == base
     assert run_of(plugins=["somewhere/mine.py"]).fingerprint() == base
 
 
@@ -187,6 +188,12 @@ def test_a_run_survives_json():
     again = Run.from_config(json.loads(json.dumps(run.config())))
     assert again == run
     assert again.folder() == run.folder()
+
+
+def test_evaluations_are_made_on_every_target():
+    run = run_of(dataset="cifar100", evaluate_on=["cifar100", "cifar10", "cifar100-20", "cifar10"], chosen=["knn"])
+    assert [run.name_of(part) for part in run.evaluations] == ["knn", "knn on cifar10", "knn on cifar100-20"]
+    assert len({digest_of(part.identity()) for part in run.evaluations}) == 3
 
 
 @pytest.fixture

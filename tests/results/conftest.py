@@ -35,6 +35,7 @@ def config_of(
     epochs: float | None = None,
     views: int | None = 160_000,
     evaluations: tuple[str, ...] = ("linear", "knn"),
+    evaluate_on: tuple[str, ...] = (),
     **method_changes: Any,
 ) -> Table:
     """A resolved run, as ``protocols.run.Run.config`` writes it."""
@@ -49,7 +50,11 @@ def config_of(
         "seed": seed,
         "pretrain": {"epochs": epochs, "views": None if epochs else views, "batch": 128, "lr": 1e-3},
         "recipes": {"standard": {"crop": [0.2, 1.0], "flip": 0.5}},
-        "evaluations": [part(label.partition("[")[0], label) for label in evaluations],
+        "evaluations": [
+            part(label.partition("[")[0], label, dataset=part(target))
+            for target in evaluate_on or [dataset]
+            for label in evaluations
+        ],
         "plugins": [],
     }
     text = json.dumps(config, sort_keys=True)
@@ -70,7 +75,8 @@ def record_of(
 
     Args:
         config: the resolved run.
-        values: top-1 accuracy in percent by label of the evaluation; ``linear/top5`` for another metric.
+        values: top-1 accuracy in percent by label of the evaluation; ``linear/top5`` for another metric,
+            ``linear@cifar100`` for another data set than ``evaluated_on``.
         evaluated_on: data set; by default the run's.
         warning: of its health.
         seconds: of pretraining.
@@ -81,8 +87,9 @@ def record_of(
     views = (config["pretrain"]["views"] or 160_000) if trained else 0
     metrics = []
     for key, value in values.items():
-        label, _, metric = key.partition("/")
-        where = evaluated_on or config["dataset"]["name"]
+        name, _, where = key.partition("@")
+        label, _, metric = name.partition("/")
+        where = where or evaluated_on or config["dataset"]["name"]
         metrics.append(Metric(label.partition("[")[0], label, where, "test", metric or "top1", value, 2000))
     history = [
         {

@@ -25,6 +25,14 @@ def test_a_row_per_run_and_metric(store, runs):
     assert (row["views_per_second"], row["device"], row["budget"]) == (8000.0, "Some CPU", "160,000 views")
 
 
+def test_one_run_measured_on_several_data_sets(store, runs):
+    folder = store({"linear": 60.0, "linear@cifar100": 30.0}, dataset="cifar10", evaluate_on=("cifar10", "cifar100"))
+    results = read(runs).results
+    assert results["evaluated_on"].to_list() == ["cifar10", "cifar100"]
+    assert results["setup"].nunique() == 2
+    assert set(results["run"]) == {folder.name}
+
+
 def test_what_was_not_trained_has_no_speed(store, runs):
     store({"linear": 40.0}, method="random")
     row = read(runs).results.iloc[0]

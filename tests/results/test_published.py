@@ -128,6 +128,28 @@ def test_coarse_labels_share_images_with_fine_ones(store, runs):
     assert found == {52.44: "within interval"}
 
 
+def test_a_transfer_is_compared_with_the_papers_transfer(store, runs):
+    values = {"linear": 75.0, "linear@cifar100": 41.5}
+    options = {"method": "relational", "backbone": "resnet32", "evaluate_on": ("cifar10", "cifar100"), **PAPER}
+    store(values, seed=1, **options)
+    comparison = compare(summarize(read(runs).results), load())
+    measured = comparison[comparison["mean"].notna()]
+    assert dict(zip(measured["published"], measured["mean"], strict=True)) == {41.50: 41.5, 74.99: 75.0}
+    assert "cifar10 → cifar100 resnet32" in {line[1] for line in lines_of(measured)}
+
+
+def test_coarse_labels_are_a_target_of_fine_ones(store, runs):
+    options = {"method": "simclr", "backbone": "resnet32", "evaluate_on": ("cifar100", "cifar100-20")}
+    store({"linear": 42.0, "linear@cifar100-20": 51.9}, seed=1, **{**PAPER, **options, "dataset": "cifar100"})
+    comparison = compare(summarize(read(runs).results), load())
+    measured = comparison[comparison["mean"].notna()]
+    assert set(zip(measured["published"], measured["mean"], strict=True)) == {
+        (42.13, 42.0),
+        (42.19, 42.0),
+        (51.88, 51.9),
+    }
+
+
 def test_differences_and_what_nobody_measured(store, runs):
     verdicts(store, runs, [62.0, 63.0])
     comparison = compare(summarize(read(runs).results), load())

@@ -17,7 +17,7 @@ def test_seeds_labels_and_paths_are_no_part_of_a_setup(store):
     )
     second["plugins"] = ["mine.py"]
     second["track"] = "recipe"
-    assert setup(first, "linear") == setup(second, "linear")
+    assert setup(first, "linear", "shapes") == setup(second, "linear", "shapes")
 
 
 @pytest.mark.parametrize(
@@ -41,6 +41,21 @@ def test_what_decides_a_number_separates_methods_of_one_label(store, runs, chang
     assert all(method.startswith("simclr{" + word) for method in summary["method"])
     assert "ffffffffff" not in "".join(summary["method"])
     assert set(summary["method_name"]) == {"simclr"}
+
+
+def test_another_version_of_the_target_separates_its_column_only(store, runs):
+    measured = {"linear": 60.0, "linear@cifar100": 30.0}
+    options = {"dataset": "cifar10", "evaluations": ("linear",), "evaluate_on": ("cifar10", "cifar100")}
+    store(measured, seed=0, **options)
+    folder = store(measured, seed=1, **options)
+    record = json.loads((folder / RECORD).read_text())
+    record["run"]["evaluations"][1]["dataset"]["version"] = 2
+    write_json(folder / RECORD, record)
+    methods = read(runs).results.groupby("evaluated_on")["method"].agg(set).to_dict()
+    assert methods == {
+        "cifar10": {"simclr"},
+        "cifar100": {"simclr{evaluation.dataset.version=1}", "simclr{evaluation.dataset.version=2}"},
+    }
 
 
 def test_trials_of_one_setup_stay_together(store, runs):

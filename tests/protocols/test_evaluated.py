@@ -1,0 +1,119 @@
+"""What is measured of a backbone: on which data sets, from which labels, and never twice."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from protocols.backbones.small import Conv4
+from protocols.datasets.load import load_dataset
+from protocols.evaluate.features import Features
+from protocols.evaluate.knn import knn
+from protocols.place import Place
+from protocols.protocol import load
+from protocols.resolve import parse_changes, resolve
+from protocols.runner import execute
+from protocols.watch import Watch
+from results import store
+from results.record import Record
+
+
+@pytest.fixture(scope="module")
+def colours(tmp_path_factory):
+    """A folder of images in three classes, told apart by colour through much noise, of statistics unlike digits'."""
+    folder, g = tmp_path_factory.mktemp("data") / "colours", np.random.default_rng(0)
+    for split, count in (("train", 20), ("test", 10)):
+        for label, name in enumerate("rgb"):
+            (folder / split / name).mkdir(parents=True)
+            for number in range(count):
+                pixels = g.normal(60, 40, (16, 16, 3)) + 30 * np.eye(3)[label]
+                Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / split / name / f"{number:02}.png")
+    return f"folder:{folder}"
+
+
+def run_of(*settings, method="random", **words):
+    return resolve(
+        load("quick"),
+        method=method,
+        dataset="digits",
+        backbone="conv4",
+        seed=0,
+        changes=parse_changes(settings),
+        data=Path("data"),
+        **words,
+    )
+
+
+def carry_out(run, runs, watch=None):
+    return execute(run, Place(runs, runs / "data", "cpu"), watch or Watch())
+
+
+class NoTraining(Watch):
+    """Hears of no pretraining."""
+
+    def stage(self, name, total):
+        assert name != "pretrain"
+
+
+def values(record, metric="top1"):
+    return {(m.label, m.dataset): m.value for m in record.metrics if m.metric == metric}
+
+
+def test_a_target_is_measured_with_its_own_normalisation(tmp_path, colours):
+    run = run_of(chosen=["knn"], evaluate_on=[colours])
+    record = carry_out(run, tmp_path)
+    backbone = Conv4().eval()
+    backbone.load_state_dict(torch.load(tmp_path / run.folder() / store.BACKBONE, weights_only=True)["backbone"])
+    target = load_dataset(colours, tmp_path)
+
+    def features_of(split):
+        pixels = torch.from_numpy(split.images).permute(0, 2, 1, 3) / 255
+        with torch.no_grad():
+            return backbone(
+                (pixels - torch.tensor(target.mean)[:, None, None]) / torch.tensor(target.std)[:, None, None]
+            )
+
+    labels = [torch.from_numpy(split.labels) for split in (target.train, target.test)]
+    expected = knn(Features(features_of(target.train), labels[0], features_of(target.test), labels[1], 3, 0))
+    assert values(record) == {("knn", colours): pytest.approx(expected["top1"])}
+    assert record.metrics[0].n == 30
+
+
+def test_a_further_target_is_measured_alone(tmp_path, colours):
+    first = carry_out(run_of(), tmp_path)
+    folder = tmp_path / run_of().folder()
+    before = {path.name: path.stat().st_mtime_ns for path in (folder / store.EVALUATIONS).iterdir()}
+    second = carry_out(run_of(chosen=["linear"], evaluate_on=[colours]), tmp_path, NoTraining())
+    assert values(second) == {**values(first), ("linear", colours): values(second)["linear", colours]}
+    assert second.cost.seconds.keys() == {*first.cost.seconds, f"linear on {colours}"}
+    after = {path.name: path.stat().st_mtime_ns for path in (folder / store.EVALUATIONS).iterdir()}
+    assert before.items() < after.items()
+    assert Record.from_json(store.read_run(folder).record).metrics == second.metrics
+
+
+def test_what_was_measured_stays_when_its_data_are_gone(tmp_path, colours):
+    copy = Path(shutil.copytree(colours.partition(":")[2], tmp_path / "copy"))
+    carry_out(run_of(chosen=["knn"], evaluate_on=[f"folder:{copy}"]), tmp_path)
+    shutil.rmtree(copy)
+    record = carry_out(run_of(chosen=["linear"]), tmp_path, NoTraining())
+    assert [key for key, _ in values(record)] == ["knn", "linear"]
+
+
+def test_a_run_may_be_stopped_between_evaluations(tmp_path):
+    class StopBefore(Watch):
+        note = ""
+
+        def progress(self, done, note=""):
+            self.note = note
+
+        def stopping(self):
+            return self.note == "linear"
+
+    with pytest.raises(KeyboardInterrupt):
+        carry_out(run_of(), tmp_path, StopBefore())
+    kept = {path.name.partition("-")[0] for path in (tmp_path / run_of().folder() / store.EVALUATIONS).iterdir()}
+    assert kept == {"health", "linear"}
+    assert set(values(carry_out(run_of(), tmp_path))) == {("linear", "digits"), ("knn", "digits")}
