@@ -33,7 +33,7 @@ class Request:
         backbones: names.
         seeds: trials.
         protocol: name, or path of a TOML file.
-        evaluations: names.
+        evaluations: names, or labels of the protocol.
         evaluate_on: names of data sets to measure on.
         epochs: budget in epochs.
         views: budget in views.
@@ -99,7 +99,7 @@ def expand(request: Request, data: Path) -> list[Run]:
     protocol = protocols.load(request.protocol)
     grid, plugins = protocol.grid, [word for word in request.methods if word.endswith(".py")]
     names = [name for word in request.methods or grid.methods for name in method_names(word)]
-    changes = changes_of(request, names)
+    changes = changes_of(request, names, protocol.labels())
     return [
         resolve(
             protocol,
@@ -127,13 +127,18 @@ def method_names(word: str) -> list[str]:
     return methods.add_file(Path(word)) if word.endswith(".py") else [word]
 
 
-def changes_of(request: Request, names: Sequence[str]) -> Table:
+def changes_of(request: Request, names: Sequence[str], labels: Sequence[str]) -> Table:
     """What the command line changes of the protocol.
+
+    Args:
+        request: what is asked for.
+        names: of the methods that take part.
+        labels: of the protocol's evaluations.
 
     Raises:
         RequestError: it changes a method that takes no part, or names two budgets.
     """
-    changes = parse_changes(request.settings)
+    changes = parse_changes(request.settings, labels)
     for target in changes:
         if target in methods.names() and target not in names:
             raise RequestError(f"--set changes {target}, which takes no part", hint=f"add it: --methods {target},…")

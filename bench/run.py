@@ -38,7 +38,7 @@ def run(
     backbones: Annotated[str, typer.Option(help="Names, by commas; timm:NAME or timm:NAME@small.")] = "",
     protocol: Annotated[str, typer.Option(help="Name, or a TOML file.")] = "quick",
     seeds: Annotated[str, typer.Option(help="Trials: 0,1,2 or 0-9.")] = "",
-    evaluations: Annotated[str, typer.Option(help="Names, by commas.")] = "",
+    evaluations: Annotated[str, typer.Option(help="Names, or the protocol's labels, by commas.")] = "",
     evaluate_on: Annotated[
         str, typer.Option(help="Data sets to measure on, by commas; by default the one that is pretrained on.")
     ] = "",

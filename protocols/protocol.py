@@ -6,7 +6,7 @@ A file has these tables; ``--set`` changes any value of them::
     [grid]            what a plain ``bench run --protocol NAME`` compares
     [pretrain]        budget, batch, optimiser
     [recipes.NAME]    how a view is made; [recipes.NAME2] how the second of that name is, if otherwise
-    [evaluations.NAME]  options of an evaluation
+    [evaluations.LABEL]  options of an evaluation; which one it is says ``evaluation``, by default the label itself
     [methods.NAME]    options of a method; under ``pretrain`` what it changes of [pretrain]
     [[when]]          the same tables, for one dataset, backbone or method only
 """
@@ -168,6 +168,11 @@ class Protocol:
     tables: Table
     when: tuple[tuple[Table, Table], ...] = ()
     grid: Grid = field(default_factory=Grid)
+
+    def labels(self) -> list[str]:
+        """Of all evaluations that any run may get."""
+        tables = [self.tables, *(change for _, change in self.when)]
+        return list(dict.fromkeys(label for table in tables for label in table.get("evaluations", {})))
 
     def for_run(self, **run: str) -> Table:
         """The tables as they hold for one ``dataset``, ``backbone`` and ``method``."""

@@ -27,10 +27,14 @@ if TYPE_CHECKING:
 SHARED = ("pretrain", "recipes")
 
 
-def parse_changes(settings: Iterable[str]) -> Table:
+def parse_changes(settings: Iterable[str], labels: Iterable[str] = ()) -> Table:
     """Nest the ``TARGET.KEY=VALUE`` of ``--set``; values are read as TOML, what is not TOML as text.
 
     A target is ``pretrain``, ``recipes``, a method or an evaluation.
+
+    Args:
+        settings: as typed.
+        labels: of the protocol's evaluations, beside their names.
 
     Raises:
         RequestError: one of them is not of that form, or its target does not exist.
@@ -41,7 +45,7 @@ def parse_changes(settings: Iterable[str]) -> Table:
         keys = path.strip().split(".")
         if not equals or len(keys) < 2 or not all(keys):
             raise RequestError(f"--set {text!r}", hint="write it like simclr.temperature=0.2")
-        known = [*SHARED, *methods.names(), *evaluations.names()]
+        known = [*SHARED, *methods.names(), *evaluations.names(), *labels]
         if keys[0] not in known:
             raise UnknownName("target of --set", keys[0], known)
         nested: Any = parse_value(value.strip())
@@ -82,7 +86,7 @@ def resolve(
         seed: the trial.
         changes: what :func:`parse_changes` returned.
         data: folder of the data sets; looked into only for those that a name alone does not identify.
-        chosen: names of the evaluations to make; by default all of the protocol's.
+        chosen: the evaluations to make, by name or by the protocol's labels; by default all of the protocol's.
         evaluate_on: names of the data sets to make them on; by default the one that is pretrained on.
         plugins: Python files that register parts of it.
 
@@ -94,8 +98,7 @@ def resolve(
     shared = {key: changes.get(key, {}) for key in SHARED}
     pretrain = overlay_budget(tables["pretrain"], own.get("pretrain", {}), shared["pretrain"])
     measured = [
-        part(evaluations.describe(name), name, tables["evaluations"].get(name, {}), changes.get(name, {}))
-        for name in chosen or tables["evaluations"]
+        evaluation_part(name, tables["evaluations"], changes.get(name, {})) for name in chosen or tables["evaluations"]
     ]
     return Run(
         protocol=protocol.name,
@@ -120,6 +123,27 @@ def resolve(
     )
 
 
+def evaluation_part(word: str, tables: Table, change: Table) -> Part:
+    """An evaluation under its label, which is its name unless the protocol says otherwise.
+
+    Args:
+        word: the label.
+        tables: the protocol's options of evaluations, by label; ``evaluation`` among them is the name.
+        change: the command line's change.
+
+    Raises:
+        RequestError: it does not exist, an option does not, or a value cannot be.
+    """
+    own = dict(tables.get(word, {}))
+    name = own.pop("evaluation", word)
+    if name not in evaluations.names():
+        raise UnknownName("evaluation", name, {*evaluations.names(), *tables})
+    made = part(evaluations.describe(name), name, own, change, word)
+    if not 0 < made.options.get("fraction", 1.0) <= 1:
+        raise RequestError(f"{word}.fraction is {made.options['fraction']}", hint="it lies above 0, and is 1 at most")
+    return made
+
+
 def dataset_part(name: str, data: Path) -> Part:
     """A data set, with what identifies its content where its name does not."""
     return replace(part(datasets.describe(name), name), digest=digest_of_data(name, data))
@@ -135,19 +159,22 @@ def digest_of_data(name: str, data: Path) -> str:
     return source_of(name, data).digest() if ":" in name else ""
 
 
-def part(entry: Entry, name: str, own: Table | None = None, change: Table | None = None) -> Part:
-    """A plugin with the protocol's own options and the command line's change laid over its defaults."""
-    own, change = own or {}, change or {}
+def part(entry: Entry, name: str, own: Table | None = None, change: Table | None = None, word: str = "") -> Part:
+    """A plugin with the protocol's own options and the command line's change laid over its defaults.
+
+    Its label begins with ``word``, by default its name.
+    """
+    own, change, word = own or {}, change or {}, word or name
     given = {k: v for k, v in overlay(own, change).items() if k != "pretrain"}
     for key in given:
         if key not in entry.options:
-            raise RequestError(f"{name} has no option {key!r}", hint=nearest(key, entry.options))
+            raise RequestError(f"{word} has no option {key!r}", hint=nearest(key, entry.options))
     options = dict(entry.options)
     for key, value in given.items():
         default = options[key]
-        options[key] = value if default is None else convert(value, type(default), f"{name}.{key}")
+        options[key] = value if default is None else convert(value, type(default), f"{word}.{key}")
     base = overlay(entry.options, own)
-    return Part(name, entry.version, options, label(name, base, change), entry.digest)
+    return Part(name, entry.version, options, label(word, base, change), entry.digest)
 
 
 def overlay(*tables: Any) -> Table:

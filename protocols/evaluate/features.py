@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
 
+from protocols import randomness
 from protocols.augment import normalise
 
 if TYPE_CHECKING:
@@ -56,6 +57,31 @@ def extract(backbone: Backbone, dataset: Dataset, device: torch.device, seed: in
         classes=len(dataset.classes),
         seed=seed,
     )
+
+
+def labelled(features: Features, fraction: float) -> Features:
+    """Features of which the labels of a fraction of the training split are known, and the others left out."""
+    index = stratified(features.train_labels, fraction, features.seed)
+    return replace(features, train=features.train[index], train_labels=features.train_labels[index])
+
+
+def stratified(labels: Tensor, fraction: float, seed: int) -> Tensor:
+    """Places of a fraction of every class, drawn by the seed; a smaller fraction's lie among a larger one's.
+
+    Args:
+        labels: (n,) int64.
+        fraction: in (0, 1]; of every class at least one image is taken.
+        seed: the trial.
+
+    Returns:
+        (m,) int64, rising, on the device of the labels.
+    """
+    order = randomness.permutation(len(labels), seed, "labels").to(labels.device)
+    by_class = order[labels[order].argsort(stable=True)]
+    counts = labels.bincount()
+    place_in_class = torch.arange(len(labels), device=labels.device) - (counts.cumsum(0) - counts)[labels[by_class]]
+    quota = (counts * fraction).round().clamp(min=1)
+    return by_class[place_in_class < quota[labels[by_class]]].sort().values
 
 
 def represent(backbone: Backbone, images: Tensor, prepare: Callable[[Tensor], Tensor], device: torch.device) -> Tensor:

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from protocols import randomness
 from protocols.evaluate import register
+from protocols.evaluate.features import labelled
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,6 +29,7 @@ def linear(
     epochs: int = 100,
     lr: float = 1e-3,
     batch: int = 128,
+    fraction: float = 1.0,
 ) -> dict[str, float]:
     """Linear classifier on frozen features, trained on the training split, scored once on the test split.
 
@@ -42,12 +44,15 @@ def linear(
         epochs: of ``adam``.
         lr: of ``adam``.
         batch: of ``adam``.
+        fraction: of every class's training images whose labels are known, in (0, 1]; drawn by the seed. The scale of
+            features is still that of all.
 
     Returns:
         ``top1``, and with more than ten classes ``top5``, in percent.
     """
     if standardize:
         features = standardized(features)
+    features = labelled(features, fraction)
     classifier = new_classifier(features)
     if solver == "lbfgs":
         fit_to_convergence(classifier, features, l2)

@@ -8,12 +8,12 @@ import pytest
 import torch
 from PIL import Image
 
+from protocols import protocol as protocols
 from protocols.backbones.small import Conv4
 from protocols.datasets.load import load_dataset
 from protocols.evaluate.features import Features
 from protocols.evaluate.knn import knn
 from protocols.place import Place
-from protocols.protocol import load
 from protocols.resolve import parse_changes, resolve
 from protocols.runner import execute
 from protocols.watch import Watch
@@ -34,9 +34,9 @@ def colours(tmp_path_factory):
     return f"folder:{folder}"
 
 
-def run_of(*settings, method="random", **words):
+def run_of(*settings, method="random", protocol="quick", **words):
     return resolve(
-        load("quick"),
+        protocols.load(protocol),
         method=method,
         dataset="digits",
         backbone="conv4",
@@ -100,6 +100,19 @@ def test_what_was_measured_stays_when_its_data_are_gone(tmp_path, colours):
     shutil.rmtree(copy)
     record = carry_out(run_of(chosen=["linear"]), tmp_path, NoTraining())
     assert [key for key, _ in values(record)] == ["knn", "linear"]
+
+
+def test_variants_of_one_evaluation_are_measured_each_under_its_label(tmp_path):
+    """What was measured under another label is not measured again."""
+    carry_out(run_of("linear.fraction=0.1", chosen=["linear"]), tmp_path)
+    path = tmp_path / "mine.toml"
+    quick = (protocols.PRESETS / "quick.toml").read_text(encoding="utf-8")
+    path.write_text(quick + '[evaluations.linear-10]\nevaluation = "linear"\nfraction = 0.1\n', encoding="utf-8")
+    record = carry_out(run_of(protocol=str(path), chosen=["linear", "linear-10"]), tmp_path, NoTraining())
+    by_label = {label: value for (label, _), value in values(record).items()}
+    assert set(by_label) == {"linear", "linear-10", "linear[fraction=0.1]"}
+    assert by_label["linear-10"] == by_label["linear[fraction=0.1]"] < by_label["linear"]
+    assert len(list((tmp_path / run_of().folder() / store.EVALUATIONS).glob("linear-*"))) == 2
 
 
 def test_a_run_may_be_stopped_between_evaluations(tmp_path):

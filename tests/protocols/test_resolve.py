@@ -196,6 +196,68 @@ def test_evaluations_are_made_on_every_target():
     assert len({digest_of(part.identity()) for part in run.evaluations}) == 3
 
 
+def write_protocol(folder, text):
+    path = folder / "mine.toml"
+    path.write_text(MINIMAL + text, encoding="utf-8")
+    return str(path)
+
+
+VARIANTS = """
+[evaluations.linear]
+[evaluations.linear-10]
+evaluation = "linear"
+fraction = 0.1
+"""
+
+
+def measured(run):
+    return {part.label: (part.name, part.options.get("fraction")) for part in run.evaluations}
+
+
+def test_a_protocol_may_hold_variants_of_an_evaluation(tmp_path):
+    protocol = write_protocol(tmp_path, VARIANTS)
+    both = {"linear": ("linear", 1.0), "linear-10": ("linear", 0.1)}
+    assert measured(run_of(protocol=protocol)) == both
+    assert measured(run_of(protocol=protocol, chosen=["linear-10", "knn"])) == {
+        "linear-10": ("linear", 0.1),
+        "knn": ("knn", None),
+    }
+
+
+def test_a_variant_is_changed_by_its_label(tmp_path):
+    protocol = protocols.load(write_protocol(tmp_path, VARIANTS))
+    changes = parse_changes(["linear-10.fraction=0.2", "linear.epochs=3"], protocol.labels())
+    words = {"method": "random", "dataset": "digits", "backbone": "conv4", "seed": 0, "data": Path("data")}
+    run = resolve(protocol, changes=changes, **words)
+    assert measured(run) == {"linear[epochs=3]": ("linear", 1.0), "linear-10[fraction=0.2]": ("linear", 0.2)}
+    with pytest.raises(RequestError, match=r"unknown target of --set 'linear-1'; did you mean linear-10"):
+        parse_changes(["linear-1.fraction=0.2"], protocol.labels())
+
+
+def test_a_variant_is_the_evaluation_with_its_options(tmp_path):
+    variant = run_of(protocol=write_protocol(tmp_path, VARIANTS), chosen=["linear-10"]).evaluations[0]
+    plain = run_of("linear.fraction=0.1", chosen=["linear"]).evaluations[0]
+    assert variant.identity() == plain.identity()
+    assert plain.label == "linear[fraction=0.1]"
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ('[evaluations.linear-10]\nevaluation = "liner"', "unknown evaluation 'liner'; did you mean linear"),
+        ("[evaluations.linear-10]\nfraction = 0.1", "unknown evaluation 'linear-10'; did you mean linear"),
+        ('[evaluations.half]\nevaluation = "knn"\nfraction = 0.5', "half has no option 'fraction'"),
+        ("[evaluations.linear]\nfraction = 0.0", "linear.fraction is 0.0; it lies above 0"),
+        ("[evaluations.linear]\nfraction = 10", "linear.fraction is 10.0; it lies above 0, and is 1 at most"),
+        ('[evaluations.linear]\nfraction = "half"', "linear.fraction is 'half'; it must be a number"),
+    ],
+)
+def test_a_wrong_variant_is_refused_in_words(tmp_path, text, complaint):
+    with pytest.raises(RequestError) as caught:
+        run_of(protocol=write_protocol(tmp_path, text))
+    assert complaint in str(caught.value)
+
+
 @pytest.fixture
 def pictures(tmp_path):
     for place in ("train/a", "train/b", "test/a"):
