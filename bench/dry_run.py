@@ -9,7 +9,7 @@ from bench.words import duration
 from results.store import BACKBONE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from bench.plan import Plan
     from protocols.budget import Budget
@@ -19,16 +19,44 @@ if TYPE_CHECKING:
 
 def plan_lines(planned: Plan, todo: Sequence[Run], budgets: Sequence[Budget], place: Place) -> Iterator[str]:
     """What is done and what would be carried out, a line for runs that differ in their seed alone."""
+    yield from extensions([*planned.done, *planned.todo])
     yield f"{len(planned.done)} runs done, {len(todo)} to carry out"
-    lines = Counter(line(run, budget, place) for run, budget in zip(todo, budgets, strict=True))
+    lines = Counter(line(run, training(run, budget, place)) for run, budget in zip(todo, budgets, strict=True))
     yield from (f"{line} × {n} seeds" for line, n in lines.items())
 
 
-def line(run: Run, budget: Budget, place: Place) -> str:
-    """A run, what is left of its pretraining, and what is measured of it."""
-    training = "pretrained already" if is_pretrained(run, place) else length(budget)
+def absent_lines(runs: Sequence[Run], missing: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """The runs whose data are not here, and how to get them.
+
+    Args:
+        runs: to carry out.
+        missing: names of the data sets that each lacks, by its folder.
+    """
+    waiting = [run for run in runs if missing[run.folder()]]
+    if not waiting:
+        return
+    yield f"{len(waiting)} to carry out once their data are here"
+    lines = Counter(line(run, f"{', '.join(missing[run.folder()])} not here") for run in waiting)
+    yield from (f"{line} × {n} seeds" for line, n in lines.items())
+    yield from (f"  bench data {name}" for name in sorted({name for names in missing.values() for name in names}))
+
+
+def extensions(runs: Sequence[Run]) -> Iterator[str]:
+    """Under which protocol the runs were asked for, where that extends another."""
+    for preset, protocol in dict.fromkeys((run.preset, run.protocol) for run in runs):
+        if preset != protocol:
+            yield f"{preset}, which extends {protocol}"
+
+
+def line(run: Run, before: str) -> str:
+    """A run, what comes before its evaluation, and what is measured of it."""
     measured = ", ".join(map(run.name_of, run.evaluations))
-    return f"  {run.dataset.label} {run.backbone.label} {run.method.label} under {run.label}: {training}; {measured}"
+    return f"  {run.dataset.label} {run.backbone.label} {run.method.label} under {run.label}: {before}; {measured}"
+
+
+def training(run: Run, budget: Budget, place: Place) -> str:
+    """What is left of a run's pretraining."""
+    return "pretrained already" if is_pretrained(run, place) else length(budget)
 
 
 def is_pretrained(run: Run, place: Place) -> bool:

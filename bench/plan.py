@@ -7,19 +7,20 @@ import itertools
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from methods.registry import registry as methods
 from protocols import protocol as protocols
+from protocols.labels import parse_label, words
 from protocols.resolve import parse_changes, resolve
 from protocols.run import evaluations_of
 from results.errors import RequestError
 from results.store import read_run
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Container, Iterator, Mapping, Sequence
 
-    from protocols.protocol import Table
+    from protocols.protocol import Grid, Protocol, Table
     from protocols.run import Evaluation, Run
 
 
@@ -28,12 +29,12 @@ class Request:
     """What the command line asks for; empty where it leaves the choice to the protocol.
 
     Attributes:
-        methods: names, or paths of Python files that register some.
+        methods: labels, or paths of Python files that register some.
         datasets: names.
         backbones: names.
         seeds: trials.
         protocol: name, or path of a TOML file.
-        evaluations: names, or labels of the protocol.
+        evaluations: labels.
         evaluate_on: names of data sets to measure on.
         epochs: budget in epochs.
         views: budget in views.
@@ -65,11 +66,6 @@ class Plan:
     done: tuple[Run, ...]
 
 
-def words(text: str) -> list[str]:
-    """The parts of a comma-separated option."""
-    return [word.strip() for word in text.split(",") if word.strip()]
-
-
 def parse_seeds(text: str) -> list[int]:
     """``0,1,2`` or ``0-9``, or a mixture, as whole numbers without repetition.
 
@@ -87,7 +83,7 @@ def parse_seeds(text: str) -> list[int]:
 
 
 def expand(request: Request, data: Path) -> list[Run]:
-    """The grid: every seed first with all methods, so that a part of it already makes a table.
+    """The grid: every seed first with all methods, so that a part of it already makes a table; no run twice.
 
     Args:
         request: what is asked for.
@@ -97,37 +93,83 @@ def expand(request: Request, data: Path) -> list[Run]:
         RequestError: a name, a key or a value is wrong.
     """
     protocol = protocols.load(request.protocol)
-    grid, plugins = protocol.grid, [word for word in request.methods if word.endswith(".py")]
-    names = [name for word in request.methods or grid.methods for name in method_names(word)]
+    files = [word.partition("[")[0] for word in request.methods]
+    plugins = list(dict.fromkeys(file for file in files if file.endswith(".py")))
+    grids = grids_for(request, protocol)
+    names = {parse_label(word)[0] for grid in grids for word in grid.methods}
     changes = changes_of(request, names, protocol.labels())
-    return [
-        resolve(
-            protocol,
-            method=method,
-            dataset=dataset,
-            backbone=backbone,
-            seed=seed,
-            changes=changes,
-            data=data,
-            chosen=request.evaluations,
-            evaluate_on=request.evaluate_on or grid.evaluate_on,
-            plugins=plugins,
+    runs: dict[str, Run] = {}
+    seeds = dict.fromkeys(seed for grid in grids for seed in grid.seeds)
+    for seed, grid in itertools.product(seeds, grids):
+        for run in runs_of(grid, seed, protocol, changes=changes, data=data, plugins=plugins):
+            known = runs.get(run.folder())
+            runs[run.folder()] = run.together_with(known.evaluations) if known else run
+    return list(runs.values())
+
+
+def grids_for(request: Request, protocol: Protocol) -> list[Grid]:
+    """The protocol's grids, with what the request asks for instead.
+
+    Where there are several, the data sets and backbones asked for choose among them.
+
+    Raises:
+        RequestError: they choose none.
+    """
+    given = {
+        "methods": [label for word in request.methods for label in method_labels(word)],
+        **{key: getattr(request, key) for key in ("seeds", "evaluations", "evaluate_on")},
+    }
+    places = {key: getattr(request, key) for key in ("datasets", "backbones")}
+    if len(protocol.grids) == 1:
+        return [replaced(protocol.grids[0], {**given, **places})]
+    grids = [narrowed(grid, places) for grid in protocol.grids]
+    left = [replaced(grid, given) for grid in grids if grid.datasets and grid.backbones]
+    if not left:
+        pairs = dict.fromkeys(
+            f"{' or '.join(grid.datasets)} with {' or '.join(grid.backbones)}" for grid in protocol.grids
         )
-        for seed, dataset, backbone, method in itertools.product(
-            request.seeds or grid.seeds,
-            request.datasets or grid.datasets,
-            request.backbones or grid.backbones,
-            dict.fromkeys(names),
-        )
-    ]
+        raise RequestError(f"{protocol.name} has no such runs", hint=f"it has {'; '.join(pairs)}")
+    return left
 
 
-def method_names(word: str) -> list[str]:
-    """The name itself, or the names that a Python file registers."""
-    return methods.add_file(Path(word)) if word.endswith(".py") else [word]
+def replaced(grid: Grid, given: Mapping[str, Sequence[Any]]) -> Grid:
+    """A grid with what is given instead of its own."""
+    return dataclasses.replace(grid, **{key: tuple(values) for key, values in given.items() if values})
 
 
-def changes_of(request: Request, names: Sequence[str], labels: Sequence[str]) -> Table:
+def narrowed(grid: Grid, places: Mapping[str, Sequence[str]]) -> Grid:
+    """What is left of a grid where only some data sets or backbones are asked for."""
+    own = {key: tuple(name for name in getattr(grid, key) if name in names) for key, names in places.items() if names}
+    return dataclasses.replace(grid, **own)
+
+
+def method_labels(word: str) -> list[str]:
+    """The label itself, or those that a Python file registers, with the changes that follow it in brackets."""
+    name, bracket, changes = word.partition("[")
+    return [label + bracket + changes for label in methods.add_file(Path(name))] if name.endswith(".py") else [word]
+
+
+def runs_of(
+    grid: Grid, seed: int, protocol: Protocol, *, changes: Table, data: Path, plugins: Sequence[str]
+) -> Iterator[Run]:
+    """The runs of one seed of a grid; none if it has not that seed."""
+    for dataset, backbone, method in itertools.product(grid.datasets, grid.backbones, dict.fromkeys(grid.methods)):
+        if seed in grid.seeds:
+            yield resolve(
+                protocol,
+                method=method,
+                dataset=dataset,
+                backbone=backbone,
+                seed=seed,
+                changes=changes,
+                data=data,
+                chosen=grid.evaluations,
+                evaluate_on=grid.evaluate_on,
+                plugins=plugins,
+            )
+
+
+def changes_of(request: Request, names: Container[str], labels: Sequence[str]) -> Table:
     """What the command line changes of the protocol.
 
     Args:

@@ -23,6 +23,8 @@ Examples:
       the protocol's own grid: five methods, three seeds
   bench run --methods relational,simclr --datasets cifar10,stl10
   bench run --methods simclr --seeds 0-4 --set simclr.temperature=0.2
+  bench run --methods 'relational[views=4],relational[views=8],simclr'
+      several settings of one method, by the labels that tables print
   bench run --methods simclr --datasets cifar10 --evaluate-on cifar10,cifar100
       pretrained once, measured on both; what is pretrained already is only measured
   bench run --methods ./mine.py,simclr,random,supervised
@@ -33,12 +35,12 @@ Examples:
 
 def run(
     *,
-    methods: Annotated[str, typer.Option(help="Names, or Python files, by commas.")] = "",
+    methods: Annotated[str, typer.Option(help="Names, labels or Python files, by commas.")] = "",
     datasets: Annotated[str, typer.Option(help="Names, by commas.")] = "",
     backbones: Annotated[str, typer.Option(help="Names, by commas; timm:NAME or timm:NAME@small.")] = "",
     protocol: Annotated[str, typer.Option(help="Name, or a TOML file.")] = "quick",
     seeds: Annotated[str, typer.Option(help="Trials: 0,1,2 or 0-9.")] = "",
-    evaluations: Annotated[str, typer.Option(help="Names, or the protocol's labels, by commas.")] = "",
+    evaluations: Annotated[str, typer.Option(help="Names or labels, by commas.")] = "",
     evaluate_on: Annotated[
         str, typer.Option(help="Data sets to measure on, by commas; by default the one that is pretrained on.")
     ] = "",
@@ -61,7 +63,8 @@ def run(
 
     What is not given is the protocol's choice. The same command again carries on where it stopped, if it did.
     """
-    from bench.plan import Request, expand, parse_seeds, plan, words
+    from bench.plan import Request, expand, parse_seeds, plan
+    from protocols.labels import words
     from protocols.place import Place
 
     request = Request(
@@ -120,13 +123,18 @@ def carry_out(todo: Sequence[Run], place: Place, jobs: int | None, *, force: boo
 
 
 def show_plan(planned: Plan, todo: Sequence[Run], place: Place) -> None:
-    """Print what would be carried out, and how long it would take."""
-    from bench.dry_run import estimate_lines, plan_lines
+    """Print what would be carried out, and how long it would take; of what has no data here, that it has none."""
+    from bench.dry_run import absent_lines, estimate_lines, plan_lines
+    from protocols.check import absent
 
-    budgets = prepare(todo, place)
-    for line in plan_lines(planned, todo, budgets, place):
+    missing = {run.folder(): absent(run, place.data) for run in todo}
+    ready = [run for run in todo if not missing[run.folder()]]
+    budgets = prepare(ready, place)
+    for line in plan_lines(planned, ready, budgets, place):
         typer.echo(line)
-    for line in estimate_lines(todo, budgets, place):
+    for line in absent_lines(todo, missing):
+        typer.echo(line)
+    for line in estimate_lines(ready, budgets, place):
         typer.echo(line)
 
 

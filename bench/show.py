@@ -71,7 +71,9 @@ def lines(stored: Stored) -> Iterator[str]:
 
 def config_lines(config: dict[str, Any]) -> Iterator[str]:
     """What the run is."""
-    yield f"  protocol   {config['label']} (version {config['version']}, {config['track']})"
+    preset = config.get("preset") or config["protocol"]
+    asked = f"; asked for by {preset}" if preset != config["protocol"] else ""
+    yield f"  protocol   {config['label']} (version {config['version']}, {config['track']}){asked}"
     for part in ("method", "dataset", "backbone"):
         options = ", ".join(f"{key}={value}" for key, value in config[part]["options"].items())
         yield f"  {part:10} {config[part]['label']}{f' ({options})' if options else ''}"

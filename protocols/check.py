@@ -9,7 +9,7 @@ import torch
 from methods.registry import registry as methods
 from protocols.backbones import registry as backbones
 from protocols.budget import Budget, budget_for
-from protocols.datasets.load import load_dataset, require
+from protocols.datasets.load import load_dataset, require, source_of
 from protocols.evaluate import registry as evaluations
 from protocols.parse import convert
 from protocols.pretrained import method_options, views_of
@@ -35,7 +35,7 @@ def check(runs: Sequence[Run], data: Path) -> list[Budget]:
     Raises:
         RequestError: a plugin does not load, an option or a batch cannot work, a data set is missing.
     """
-    require({part.name for run in runs for part in datasets_of(run)}, data)
+    require({name for run in runs for name in datasets_of(run)}, data)
     for name in {run.backbone.name for run in runs}:
         with torch.device("meta"):
             backbones.get(name)(name)
@@ -46,9 +46,14 @@ def check(runs: Sequence[Run], data: Path) -> list[Budget]:
     return [budgets[family] for family in families]
 
 
-def datasets_of(run: Run) -> list[Part]:
-    """What a run is pretrained and measured on."""
-    return [run.dataset, *(evaluation.dataset for evaluation in run.evaluations)]
+def datasets_of(run: Run) -> list[str]:
+    """What a run is pretrained and measured on, by name."""
+    return list(dict.fromkeys([run.dataset.name, *(evaluation.dataset.name for evaluation in run.evaluations)]))
+
+
+def absent(run: Run, data: Path) -> list[str]:
+    """Those of a run's data sets that are not here."""
+    return [name for name in datasets_of(run) if source_of(name, data).missing()]
 
 
 def kin(run: Run) -> str:

@@ -3,19 +3,23 @@
 A file has these tables; ``--set`` changes any value of them::
 
     name, version, track, summary
-    [grid]            what a plain ``bench run --protocol NAME`` compares
+    [grid]            what a plain ``bench run --protocol NAME`` compares; [[grid]] for several
     [pretrain]        budget, batch, optimiser
     [recipes.NAME]    how a view is made; [recipes.NAME2] how the second of that name is, if otherwise
     [evaluations.LABEL]  options of an evaluation; which one it is says ``evaluation``, by default the label itself
     [methods.NAME]    options of a method; under ``pretrain`` what it changes of [pretrain]
     [[when]]          the same tables, for one dataset, backbone or method only
+
+A file that says ``extends`` instead of ``version`` and ``track`` is another protocol with changes, as ``--set`` would
+make them: what it changes is part of a run's labels and identity, its own name is not. So runs are shared between all
+protocols that extend one and train alike.
 """
 
 from __future__ import annotations
 
 import copy
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -133,10 +137,11 @@ class Grid:
     """What is compared when the command line does not say.
 
     Attributes:
-        methods: names.
+        methods: labels.
         datasets: to pretrain on.
         backbones: names.
         seeds: trials.
+        evaluations: labels; by default all of the protocol.
         evaluate_on: data sets that every run is measured on; by default the one it is pretrained on.
     """
 
@@ -144,6 +149,7 @@ class Grid:
     datasets: tuple[str, ...] = ()
     backbones: tuple[str, ...] = ("conv4",)
     seeds: tuple[int, ...] = (0, 1, 2)
+    evaluations: tuple[str, ...] = ()
     evaluate_on: tuple[str, ...] = ()
 
 
@@ -158,7 +164,8 @@ class Protocol:
         summary: one line.
         tables: ``pretrain``, ``recipes``, ``evaluations`` and ``methods``, as in the file.
         when: conditions and the tables they change.
-        grid: defaults of the command line.
+        grids: defaults of the command line; what is compared is all that any of them says.
+        base: the protocol it extends.
     """
 
     name: str
@@ -167,30 +174,55 @@ class Protocol:
     summary: str
     tables: Table
     when: tuple[tuple[Table, Table], ...] = ()
-    grid: Grid = field(default_factory=Grid)
+    grids: tuple[Grid, ...] = (Grid(),)
+    base: Protocol | None = None
+
+    @property
+    def root(self) -> Protocol:
+        """Itself, or what it extends in the end."""
+        return self if self.base is None else self.base.root
 
     def labels(self) -> list[str]:
         """Of all evaluations that any run may get."""
         tables = [self.tables, *(change for _, change in self.when)]
-        return list(dict.fromkeys(label for table in tables for label in table.get("evaluations", {})))
+        own = (label for table in tables for label in table.get("evaluations", {}))
+        return list(dict.fromkeys([*(self.base.labels() if self.base else ()), *own]))
 
-    def for_run(self, **run: str) -> Table:
-        """The tables as they hold for one ``dataset``, ``backbone`` and ``method``."""
-        tables = copy.deepcopy(self.tables)
+    def for_run(self, **run: str) -> tuple[Table, Table]:
+        """What holds for one ``dataset``, ``backbone`` and ``method``.
+
+        Returns:
+            The tables of the root, and what the protocols that extend it change of them, nested like ``--set``. An
+            evaluation that the root has not is no change, and is among the tables.
+        """
+        own = copy.deepcopy(self.tables)
         for condition, change in self.when:
             if all(run[key] == value for key, value in condition.items()):
-                merge(tables, change)
-        return tables
+                merge(own, change)
+        if self.base is None:
+            return own, {}
+        tables, changes = self.base.for_run(**run)
+        known, evaluations, methods = tables["evaluations"], own.pop("evaluations"), own.pop("methods")
+        new = {label: options for label, options in evaluations.items() if label not in known}
+        changed = {label: options for label, options in evaluations.items() if label in known}
+        merge(changes, {**own, **methods, **changed})
+        return {**tables, "evaluations": {**known, **new}}, changes
 
 
 CONDITIONS = ("dataset", "backbone", "method")
 SECTIONS = ("pretrain", "recipes", "evaluations", "methods")
 
 
+BUDGETS = ("epochs", "views")
+
+
 def merge(into: Table, change: Table) -> None:
-    """Lay ``change`` over ``into``, table by table, in place."""
+    """Lay ``change`` over ``into``, table by table, in place; of ``pretrain``, either budget replaces the other."""
     for key, value in change.items():
         if isinstance(value, dict) and isinstance(into.get(key), dict):
+            if key == "pretrain" and not value.keys().isdisjoint(BUDGETS):
+                for budget in BUDGETS:
+                    into[key].pop(budget, None)
             merge(into[key], value)
         else:
             into[key] = copy.deepcopy(value)
@@ -201,25 +233,38 @@ def names() -> list[str]:
     return sorted(path.stem for path in PRESETS.glob("*.toml"))
 
 
-def load(name: str) -> Protocol:
+def load(name: str, *, extending: tuple[Path, ...] = ()) -> Protocol:
     """Read a protocol by name, or by the path of a TOML file.
+
+    Args:
+        name: or path.
+        extending: files that extend it, the nearest last.
 
     Raises:
         UnknownName: neither a known name nor a file.
         RequestError: the file is not TOML, or says something a protocol does not have.
     """
-    path = Path(name) if name.endswith(".toml") else PRESETS / f"{name}.toml"
+    beside = extending[-1].parent if extending else Path()
+    path = beside / name if name.endswith(".toml") else PRESETS / f"{name}.toml"
     if not path.is_file():
         raise UnknownName("protocol", name, names())
+    if path.resolve() in extending:
+        raise RequestError(f"{path.name} extends itself", hint="name another protocol after extends")
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RequestError(f"{path}: {error}") from error
-    return from_tables(values, where=path.name)
+    base = values.pop("extends", "")
+    return from_tables(values, path.name, load(str(base), extending=(*extending, path.resolve())) if base else None)
 
 
-def from_tables(values: Table, where: str) -> Protocol:
+def from_tables(values: Table, where: str, base: Protocol | None = None) -> Protocol:
     """Make a protocol of a parsed file.
+
+    Args:
+        values: what it says, save ``extends``.
+        where: names the file in messages.
+        base: what it extends.
 
     Raises:
         RequestError: a key is unknown, missing or of the wrong type.
@@ -228,12 +273,22 @@ def from_tables(values: Table, where: str) -> Protocol:
     for key in values:
         if key not in known:
             raise RequestError(f"{where} has no table {key!r}", hint=nearest(key, known))
+        if base and key in ("version", "track"):
+            raise RequestError(f"{where} extends {base.name}, and so has its {key}", hint="leave it out")
     tables = {section: values.pop(section, {}) for section in SECTIONS}
     when = tuple(split_condition(item, where) for item in values.pop("when", []))
-    protocol = build(Protocol, {**values, "tables": tables, "when": when}, where)
-    build(Pretrain, tables["pretrain"], f"{where}: pretrain")
-    for name, recipe in tables["recipes"].items():
-        build(Recipe, recipe, f"{where}: recipes.{name}")
+    given = {**values, "tables": tables, "when": when}
+    if base:
+        given |= {"version": base.version, "track": base.track, "base": base, "grids": base.grids}
+    if grid := given.pop("grid", None):
+        given["grids"] = [
+            build(Grid, table, f"{where}: grid") for table in (grid if isinstance(grid, list) else [grid])
+        ]
+    protocol = build(Protocol, given, where)
+    if base is None:
+        build(Pretrain, tables["pretrain"], f"{where}: pretrain")
+        for name, recipe in tables["recipes"].items():
+            build(Recipe, recipe, f"{where}: recipes.{name}")
     return protocol
 
 

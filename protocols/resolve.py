@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import tomllib
+import dataclasses
 from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -12,19 +12,18 @@ from protocols.backbones import registry as backbones
 from protocols.datasets import registry as datasets
 from protocols.datasets.load import source_of
 from protocols.evaluate import registry as evaluations
+from protocols.labels import SHARED, label, nested, parse_label
 from protocols.parse import build, convert
 from protocols.protocol import Pretrain, Recipe, Table, merge
 from protocols.run import Evaluation, Part, Run
 from results.errors import RequestError, UnknownName, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from methods.source import Entry
     from protocols.protocol import Protocol
-
-SHARED = ("pretrain", "recipes")
 
 
 def parse_changes(settings: Iterable[str], labels: Iterable[str] = ()) -> Table:
@@ -48,19 +47,8 @@ def parse_changes(settings: Iterable[str], labels: Iterable[str] = ()) -> Table:
         known = [*SHARED, *methods.names(), *evaluations.names(), *labels]
         if keys[0] not in known:
             raise UnknownName("target of --set", keys[0], known)
-        nested: Any = parse_value(value.strip())
-        for key in reversed(keys):
-            nested = {key: nested}
-        merge(changes, nested)
+        merge(changes, nested(keys, value))
     return changes
-
-
-def parse_value(text: str) -> Any:
-    """A TOML value, or the text itself."""
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
 
 
 def resolve(
@@ -80,36 +68,37 @@ def resolve(
 
     Args:
         protocol: what is held fixed.
-        method: name of the method.
+        method: name of the method, or its label: a name and its own changes in brackets.
         dataset: name of the data set.
         backbone: name of the backbone.
         seed: the trial.
         changes: what :func:`parse_changes` returned.
         data: folder of the data sets; looked into only for those that a name alone does not identify.
-        chosen: the evaluations to make, by name or by the protocol's labels; by default all of the protocol's.
+        chosen: the evaluations to make, by name or by label; by default all of the protocol's.
         evaluate_on: names of the data sets to make them on; by default the one that is pretrained on.
         plugins: Python files that register parts of it.
 
     Raises:
         RequestError: a name or an option is unknown, or a value is of the wrong type.
     """
-    tables = protocol.for_run(dataset=dataset, backbone=backbone, method=method)
-    own, change = tables["methods"].get(method, {}), changes.get(method, {})
+    name, inline = parse_label(method)
+    entry = methods.describe(name)
+    tables, extended = protocol.for_run(dataset=dataset, backbone=backbone, method=name)
+    changes = overlay(extended, changes)
+    own, change = tables["methods"].get(name, {}), overlay(changes.get(name, {}), sectioned(inline, entry))
     shared = {key: changes.get(key, {}) for key in SHARED}
-    pretrain = overlay_budget(tables["pretrain"], own.get("pretrain", {}), shared["pretrain"])
-    measured = [
-        evaluation_part(name, tables["evaluations"], changes.get(name, {})) for name in chosen or tables["evaluations"]
-    ]
+    pretrain = overlay_pretrain(tables["pretrain"], own.get("pretrain", {}), shared["pretrain"])
+    measured = [evaluation_part(word, tables["evaluations"], changes) for word in chosen or tables["evaluations"]]
     return Run(
-        protocol=protocol.name,
+        protocol=protocol.root.name,
         version=protocol.version,
         track=protocol.track,
-        label=label(protocol.name, tables, shared),
-        method=part(methods.describe(method), method, {**own, "pretrain": pretrain}, change),
+        label=label(protocol.root.name, tables, shared),
+        method=part(entry, name, {**own, "pretrain": pretrain}, change),
         dataset=dataset_part(dataset, data),
         backbone=part(backbones.describe(backbone), backbone),
         seed=seed,
-        pretrain=build(Pretrain, overlay_budget(pretrain, change.get("pretrain", {})), "pretrain"),
+        pretrain=build(Pretrain, overlay_pretrain(pretrain, change.get("pretrain", {})), "pretrain"),
         recipes={
             name: build(Recipe, recipe, f"recipes.{name}")
             for name, recipe in overlay(tables["recipes"], shared["recipes"]).items()
@@ -120,27 +109,36 @@ def resolve(
             for evaluation in measured
         ),
         plugins=tuple(plugins),
+        preset=protocol.name,
     )
 
 
-def evaluation_part(word: str, tables: Table, change: Table) -> Part:
+def sectioned(inline: Table, entry: Entry) -> Table:
+    """Changes of a label, with those under ``pretrain`` whose key is no option of the method, but one of [pretrain]."""
+    training = {field.name for field in dataclasses.fields(Pretrain)} - set(entry.options)
+    own = {key: value for key, value in inline.items() if key not in training}
+    return overlay(own, {"pretrain": {key: value for key, value in inline.items() if key in training}})
+
+
+def evaluation_part(word: str, tables: Table, changes: Table) -> Part:
     """An evaluation under its label, which is its name unless the protocol says otherwise.
 
     Args:
-        word: the label.
+        word: the label; in brackets its own changes.
         tables: the protocol's options of evaluations, by label; ``evaluation`` among them is the name.
-        change: the command line's change.
+        changes: the command line's, by label.
 
     Raises:
         RequestError: it does not exist, an option does not, or a value cannot be.
     """
-    own = dict(tables.get(word, {}))
-    name = own.pop("evaluation", word)
+    base, inline = parse_label(word)
+    own = dict(tables.get(base, {}))
+    name = own.pop("evaluation", base)
     if name not in evaluations.names():
         raise UnknownName("evaluation", name, {*evaluations.names(), *tables})
-    made = part(evaluations.describe(name), name, own, change, word)
+    made = part(evaluations.describe(name), name, own, overlay(changes.get(base, {}), inline), base)
     if not 0 < made.options.get("fraction", 1.0) <= 1:
-        raise RequestError(f"{word}.fraction is {made.options['fraction']}", hint="it lies above 0, and is 1 at most")
+        raise RequestError(f"{base}.fraction is {made.options['fraction']}", hint="it lies above 0, and is 1 at most")
     return made
 
 
@@ -181,32 +179,11 @@ def overlay(*tables: Any) -> Table:
     """A new table: each laid over the one before."""
     result: Table = {}
     for table in tables:
-        merge(result, dict(table))
+        merge(result, table)
     return result
 
 
-def overlay_budget(*layers: Table) -> Table:
-    """:func:`overlay` for [pretrain], where a budget in epochs replaces one in views and the other way round."""
-    result: Table = {}
-    for layer in layers:
-        if "epochs" in layer or "views" in layer:
-            result = {k: v for k, v in result.items() if k not in ("epochs", "views")}
-        merge(result, layer)
-    return result
-
-
-def label(name: str, base: Table, change: Table) -> str:
-    """The name, and in brackets what ``change`` really changes of ``base``: ``quick[lr=0.01]``."""
-    changed = [f"{key}={value}" for key, value in changed_leaves(base, change)]
-    return f"{name}[{','.join(changed)}]" if changed else name
-
-
-def changed_leaves(base: Any, change: Table) -> Iterator[tuple[str, Any]]:
-    """The leaves of ``change`` that differ from those of ``base``, by dotted key; sections need no name."""
-    for key, value in sorted(change.items()):
-        below = base.get(key) if isinstance(base, dict) else None
-        if isinstance(value, dict):
-            prefix = "" if key in SHARED else f"{key}."
-            yield from ((prefix + inner, leaf) for inner, leaf in changed_leaves(below, value))
-        elif value != below:
-            yield key, value
+def overlay_pretrain(*layers: Table) -> Table:
+    """:func:`overlay` for [pretrain], whose budgets replace each other."""
+    pretrain: Table = overlay(*({"pretrain": layer} for layer in layers))["pretrain"]
+    return pretrain

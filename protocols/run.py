@@ -59,7 +59,7 @@ class Run:
     """Everything that decides a run's numbers, and some words about it.
 
     Attributes:
-        protocol: name of the protocol.
+        protocol: name of the protocol; where that extends another, of the one at the root.
         version: its version.
         track: its track.
         label: the protocol's name and what the command line changed of it for every method.
@@ -71,6 +71,7 @@ class Run:
         recipes: how views are made, by name.
         evaluations: what is measured of its representation.
         plugins: Python files that register parts of it.
+        preset: name of the protocol it was asked for under, which may extend ``protocol``.
     """
 
     protocol: str
@@ -85,11 +86,13 @@ class Run:
     recipes: dict[str, Recipe]
     evaluations: tuple[Evaluation, ...]
     plugins: tuple[str, ...] = ()
+    preset: str = ""
 
     def fingerprint(self) -> str:
         """SHA-256 of all that decides the pretrained weights, in hexadecimal.
 
-        Labels, tracks and the paths of plugins can change no number and are left out. So are the evaluations: each is
+        Labels, tracks and the paths of plugins can change no number and are left out. So is the name of a protocol that
+        extends another: what it changes is seen in the rest. So are the evaluations: each is
         known by its own identity, and one pretraining serves them all.
         """
         return digest_of(

@@ -20,7 +20,7 @@ Table = dict[str, Any]
 CELL = ["protocol", "version", "track", "backbone", "dataset", "evaluated_on", "method", "evaluation", "metric"]
 """What the trials of one cell of a table share."""
 
-WORDS = ("seed", "fingerprint", "label", "track", "plugins", "evaluations")
+WORDS = ("seed", "fingerprint", "label", "track", "plugins", "preset", "evaluations")
 """Keys of a run's configuration that can change no number, or tell trials of one setup apart."""
 
 PARTS = ("method", "dataset", "backbone")

@@ -136,6 +136,25 @@ def test_more_seeds_only_add_runs(grid):
     assert records(folder) == before
 
 
+def test_a_protocol_that_extends_another_shares_its_runs(grid):
+    folder, _, _ = grid
+    text = 'name = "mine"\nextends = "quick"\nsummary = "mine"\n[grid]\nmethods = ["random", "simclr"]\n'
+    (folder / "mine.toml").write_text(text + 'datasets = ["digits", "stl10"]\nseeds = [0, 1]\n[evaluations.linear]\n')
+    words = ["run", "--protocol", "mine.toml", *QUICK[-2:]]
+    plan = bench(*words, "--dry-run", cwd=folder, check=0).stdout.splitlines()
+    assert plan[:2] == ["mine, which extends quick", "4 runs done, 0 to carry out"]
+    assert plan[2] == "4 to carry out once their data are here"
+    assert "  stl10 conv4 simclr under quick[views=2000]: stl10 not here; linear, knn × 2 seeds" in plan
+    assert "  bench data stl10" in plan
+    only = ["--datasets", "digits", "--methods", "random", "--seeds", "1", "--evaluations", "knn[k=3]"]
+    plan = bench(*words, *only, "--dry-run", cwd=folder, check=0).stdout
+    assert "digits conv4 random under quick[views=2000]: pretrained already; knn[k=3] × 1 seeds" in plan
+    bench(*words, *only, cwd=folder, check=0)
+    (name,) = (name for name, record in records(folder).items() if record["run"]["preset"] == "mine")
+    assert "quick[views=2000] (version 1, controlled); asked for by mine" in bench("show", name, cwd=folder).stdout
+    assert [metric["label"] for metric in records(folder)[name]["metrics"]] == ["linear", "knn", "knn[k=3]"]
+
+
 def test_force_begins_again_and_gets_the_same(grid):
     folder, words, _ = grid
     before = records(folder)

@@ -31,8 +31,9 @@ def run_of(*settings: str, method="simclr", dataset="cifar10", backbone="conv4",
 def test_every_preset_resolves_its_own_grid(name):
     protocol = protocols.load(name)
     assert protocol.name == name
-    for method in protocol.grid.methods:
-        run_of(method=method, protocol=name, dataset=protocol.grid.datasets[0])
+    for grid in protocol.grids:
+        for method in grid.methods:
+            run_of(method=method, protocol=name, dataset=grid.datasets[0], chosen=grid.evaluations)
 
 
 def test_relational2020_is_the_papers():
@@ -194,6 +195,150 @@ def test_evaluations_are_made_on_every_target():
     run = run_of(dataset="cifar100", evaluate_on=["cifar100", "cifar10", "cifar100-20", "cifar10"], chosen=["knn"])
     assert [run.name_of(part) for part in run.evaluations] == ["knn", "knn on cifar10", "knn on cifar100-20"]
     assert len({digest_of(part.identity()) for part in run.evaluations}) == 3
+
+
+@pytest.mark.parametrize(
+    ("method", "settings"),
+    [
+        ("relational", ["relational.views=8", "relational.aggregation=max"]),
+        ("simclr", ["simclr.pretrain.lr=0.1", "simclr.pretrain.epochs=12.5", "simclr.temperature=1"]),
+        ("byol", ["byol.pretrain.momentum=0.5", "byol.momentum=0.9"]),
+        ("relational", ["relational.pretrain.views=100000", "relational.views=2"]),
+    ],
+)
+def test_a_printed_label_may_be_typed_again(method, settings):
+    run = run_of(*settings, method=method)
+    again = run_of(method=run.method.label)
+    assert run.method.label != method
+    assert (again.method, again.fingerprint()) == (run.method, run.fingerprint())
+
+
+def test_labels_of_evaluations_may_be_typed_again():
+    run = run_of("linear.solver=adam", "linear.standardize=false", "knn.k=5")
+    again = run_of(chosen=[part.label for part in run.evaluations])
+    assert again.evaluations == run.evaluations
+    assert again.evaluations[0].label == "linear[solver=adam,standardize=false]"
+
+
+def test_brackets_win_over_settings():
+    run = run_of("relational.views=8", "relational.hidden=16", method="relational[views=2]")
+    assert (run.method.options["views"], run.method.options["hidden"]) == (2, 16)
+
+
+def test_brackets_that_change_nothing_are_not_shown():
+    assert run_of(method="relational[views=4]").method.label == "relational"
+    assert run_of(method="relational[views=4]").fingerprint() == run_of(method="relational").fingerprint()
+
+
+@pytest.mark.parametrize(
+    ("method", "complaint"),
+    [
+        ("relational[vews=4]", "relational has no option 'vews'; did you mean views?"),
+        ("relational[views=four]", "relational.views is 'four'; it must be a whole number"),
+        ("relational[views]", "'views' changes nothing; write it like relational[views=4]"),
+        ("relationl[views=4]", "unknown method 'relationl'; did you mean relational?"),
+    ],
+)
+def test_a_wrong_label_is_refused_in_words(method, complaint):
+    with pytest.raises(RequestError) as caught:
+        run_of(method=method)
+    assert complaint in str(caught.value)
+
+
+EXTENDING = 'name = "table"\nextends = "relational2020"\nsummary = "a table"\n'
+
+
+def extension(folder, text, name="table"):
+    path = folder / f"{name}.toml"
+    path.write_text(EXTENDING.replace("table", name, 1) + text, encoding="utf-8")
+    return str(path)
+
+
+def test_what_a_protocol_adds_to_another_shares_its_runs(tmp_path):
+    added = """
+    [grid]
+    methods = ["simclr"]
+    datasets = ["cifar100"]
+    evaluations = ["linear-10"]
+    [evaluations.linear-10]
+    evaluation = "linear"
+    fraction = 0.1
+    """
+    base, run = (run_of(protocol=name) for name in ("relational2020", extension(tmp_path, added)))
+    assert run.fingerprint() == base.fingerprint()
+    assert (run.protocol, run.version, run.track, run.label) == ("relational2020", 1, "recipe", "relational2020")
+    assert (run.preset, base.preset) == ("table", "relational2020")
+    assert [part.label for part in run.evaluations] == ["linear", "linear-10"]
+    assert run.evaluations[0] == base.evaluations[0]
+
+
+def test_what_a_protocol_changes_of_another_is_a_setting(tmp_path):
+    changed = """
+    [pretrain]
+    views = 20_000_000
+    [methods.simclr]
+    temperature = 0.1
+    pretrain.batch = 256
+    [evaluations.linear]
+    epochs = 10
+    [[when]]
+    dataset = "cifar10"
+    pretrain.lr = 0.01
+    """
+    words = ["pretrain.views=20000000", "simclr.temperature=0.1", "simclr.pretrain.batch=256", "linear.epochs=10"]
+    run = run_of(protocol=extension(tmp_path, changed))
+    same = run_of(*words, "pretrain.lr=0.01", protocol="relational2020")
+    assert (run.fingerprint(), run.label, run.method, run.evaluations) == (
+        *(same.fingerprint(), same.label, same.method, same.evaluations),
+    )
+    assert run.label == "relational2020[lr=0.01,views=20000000]"
+    assert run.method.label == "simclr[batch=256,temperature=0.1]"
+    elsewhere = run_of(protocol=extension(tmp_path, changed), dataset="cifar100")
+    assert elsewhere.pretrain.lr == 1e-3
+
+
+def test_the_command_line_wins_over_an_extension(tmp_path):
+    protocol = extension(tmp_path, "pretrain.views = 1000\nmethods.simclr.temperature = 0.1")
+    run = run_of("pretrain.epochs=3", "simclr.temperature=0.5", protocol=protocol)
+    assert (run.pretrain.epochs, run.pretrain.views, run.method.label) == (3.0, None, "simclr")
+    assert run.label == "relational2020[epochs=3]"
+
+
+def test_extensions_may_be_extended(tmp_path):
+    extension(tmp_path, "pretrain.epochs = 10\nmethods.simclr.temperature = 0.1\n[grid]\nseeds = [7]", name="first")
+    path = tmp_path / "second.toml"
+    path.write_text('name = "second"\nextends = "first.toml"\nsummary = ""\nmethods.simclr.temperature = 0.2\n')
+    run = run_of(protocol=str(path))
+    assert (run.label, run.method.label) == ("relational2020[epochs=10]", "simclr[temperature=0.2]")
+    assert protocols.load(str(path)).grids == protocols.load(str(tmp_path / "first.toml")).grids
+    assert protocols.load(str(path)).grids[0].seeds == (7,)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("version = 2", "table.toml extends relational2020, and so has its version; leave it out"),
+        ("pretrain.epoch = 2", "pretrain has no option 'epoch'; did you mean epochs?"),
+        ("methods.simclr.temprature = 2", "simclr has no option 'temprature'"),
+        ('evaluations.linear.evaluation = "knn"', "linear has no option 'evaluation'"),
+        ("[grid]\nmethod = 3", "grid has no option 'method'; did you mean methods?"),
+        ("[[grid]]\nseeds = 3", "grid.seeds is 3; it must be a list of values"),
+    ],
+)
+def test_a_wrong_extension_is_refused_in_words(tmp_path, text, complaint):
+    with pytest.raises(RequestError) as caught:
+        run_of(protocol=extension(tmp_path, text))
+    assert complaint in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("extends", "complaint"), [("relational202", "did you mean relational2020"), ("a.toml", "extends itself")]
+)
+def test_an_extension_of_nothing_is_refused(tmp_path, extends, complaint):
+    path = tmp_path / "a.toml"
+    path.write_text(f'name = "a"\nextends = "{extends}"\nsummary = ""', encoding="utf-8")
+    with pytest.raises(RequestError, match=complaint):
+        protocols.load(str(path))
 
 
 def write_protocol(folder, text):
