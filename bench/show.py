@@ -87,6 +87,8 @@ def record_lines(record: dict[str, Any]) -> Iterator[str]:
     yield "\nmeasured"
     for m in record["metrics"]:
         yield f"  {m['label']:20} {m['metric']} {m['value']:.2f} on {m['n']:,} {m['split']} images of {m['dataset']}"
+    pictures = record.get("pictures", ())
+    yield from (f"  {p['label']:20} shown on {p['dataset']} in {p['file']}" for p in pictures)
     health = record["health"]
     yield f"\nhealth     {health['warning'] or 'nothing wrong'}"
     yield "  " + ", ".join(f"{key} {health[key]:.3g}" for key in ("std", "rankme", "alignment", "uniformity"))

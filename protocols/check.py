@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, get_type_hints
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -10,6 +10,7 @@ from methods.registry import registry as methods
 from protocols.backbones import registry as backbones
 from protocols.budget import Budget, budget_for
 from protocols.datasets.load import load_dataset, require, source_of
+from protocols.evaluate import option_types
 from protocols.evaluate import registry as evaluations
 from protocols.parse import convert
 from protocols.pretrained import method_options, views_of
@@ -80,7 +81,6 @@ def check_evaluation(part: Part) -> None:
     Raises:
         RequestError: an option is of the wrong type, or not among the choices.
     """
-    function = evaluations.get(part.name)
-    hints = get_type_hints(function, localns={"Features": object})
+    types = option_types(evaluations.get(part.name))
     for name, value in part.options.items():
-        convert(value, hints[name], f"{part.name}.{name}")
+        convert(value, types[name], f"{part.name}.{name}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,16 +13,18 @@ from protocols import randomness
 from protocols.augment.draw import COLUMNS
 from protocols.datasets.load import load_dataset
 from protocols.evaluate import registry as evaluations
+from protocols.evaluate import takes_subject
 from protocols.evaluate.features import represent
 from protocols.evaluate.health import diagnose
+from protocols.evaluate.sheet import Shown, draw
 from protocols.evaluate.subject import Subject
 from protocols.pretrained import augmenters
 from protocols.run import digest_of
-from results.record import Health, Metric
-from results.store import EVALUATIONS, read_json, write_json
+from results.record import Health, Metric, Picture
+from results.store import EVALUATIONS, read_json, write_atomically, write_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from methods.base import Backbone
@@ -44,11 +47,13 @@ class Measured:
     Attributes:
         health: of its representation of what it was pretrained on.
         metrics: of all evaluations.
+        pictures: that some of them made.
         seconds: that each took.
     """
 
     health: Health
     metrics: tuple[Metric, ...]
+    pictures: tuple[Picture, ...]
     seconds: dict[str, float]
 
 
@@ -90,39 +95,34 @@ class Evaluator:
         wanted = self.run.evaluations
         self.watch.stage("evaluate", 1 + len(wanted))
         health = self._health()
-        seconds, metrics = {"health": health["seconds"]}, []
+        metrics, pictures, seconds = [], [], {"health": health["seconds"]}
         for done, evaluation in enumerate(wanted, start=1):
             if self.watch.stopping():
                 raise KeyboardInterrupt
-            name = self.run.name_of(evaluation)
+            name, place = self.run.name_of(evaluation), (evaluation.label, evaluation.dataset.name)
+            self.watch.stage("evaluate", 1 + len(wanted))  # some evaluations have stages of their own
             self.watch.progress(done, name)
-            stored = self._evaluate(evaluation)
+            stored = kept(path_of(self.folder, evaluation), partial(self._evaluate, evaluation))
             seconds[name] = stored["seconds"]
             metrics += [Metric(**{**metric, "label": evaluation.label}) for metric in stored["metrics"]]
+            pictures += [Picture(*place, file) for file in stored.get("pictures", ())]
         self.watch.progress(1 + len(wanted))
-        return Measured(Health(**health["health"]), tuple(metrics), seconds)
+        return Measured(Health(**health["health"]), tuple(metrics), tuple(pictures), seconds)
 
     def _evaluate(self, evaluation: Evaluation) -> Table:
-        return kept(
-            path_of(self.folder, evaluation),
-            lambda: {"metrics": [asdict(metric) for metric in self._metrics(evaluation)]},
-        )
+        subject, function = self.subject(evaluation.dataset.name), evaluations.get(evaluation.name)
+        found = function(subject if takes_subject(function) else subject.features, **evaluation.options)
+        metrics = found.metrics if isinstance(found, Shown) else found
+        return {
+            "metrics": [asdict(metric) for metric in metrics_of(evaluation, metrics, len(subject.dataset.test))],
+            "pictures": [self._draw(evaluation, found)] if isinstance(found, Shown) else [],
+        }
 
-    def _metrics(self, evaluation: Evaluation) -> list[Metric]:
-        subject = self.subject(evaluation.dataset.name)
-        values = evaluations.get(evaluation.name)(subject.features, **evaluation.options)
-        return [
-            Metric(
-                evaluation=evaluation.name,
-                label=evaluation.label,
-                dataset=evaluation.dataset.name,
-                split="test",
-                metric=name,
-                value=value,
-                n=len(subject.dataset.test),
-            )
-            for name, value in values.items()
-        ]
+    def _draw(self, evaluation: Evaluation, shown: Shown) -> str:
+        path = path_of(self.folder, evaluation).with_suffix(".png")
+        sheet = draw(self.subject(evaluation.dataset.name).dataset, shown.queries, shown.neighbours)
+        write_atomically(path, lambda temporary: sheet.save(temporary, format="PNG"))
+        return str(path.relative_to(self.folder))
 
     def _health(self) -> Table:
         path = self.folder / EVALUATIONS / f"health-{digest_of({'version': 1})[:8]}.json"
@@ -139,6 +139,22 @@ class Evaluator:
             made = subject.augmenters["standard"](images.to(subject.device), index, u)
             views.append(represent(self.backbone, made, lambda some: some, subject.device))
         return diagnose(subject.features.train[:HEALTH_IMAGES], *views)
+
+
+def metrics_of(evaluation: Evaluation, values: Mapping[str, float], n: int) -> list[Metric]:
+    """What an evaluation measured on the ``n`` images of a test split."""
+    return [
+        Metric(
+            evaluation=evaluation.name,
+            label=evaluation.label,
+            dataset=evaluation.dataset.name,
+            split="test",
+            metric=name,
+            value=value,
+            n=n,
+        )
+        for name, value in values.items()
+    ]
 
 
 def path_of(folder: Path, evaluation: Evaluation) -> Path:

@@ -68,6 +68,7 @@ def carry_out(run: Run, folder: Path, place: Place, watch: Watch) -> Record:
     return Record(
         run=run.config(),
         metrics=measured.metrics,
+        pictures=measured.pictures,
         history=tuple(progress.history),
         health=measured.health,
         cost=Cost(

@@ -35,6 +35,21 @@ class Metric:
 
 
 @dataclass(frozen=True)
+class Picture:
+    """One picture that an evaluation made.
+
+    Attributes:
+        label: of the evaluation.
+        dataset: what it shows.
+        file: where it lies in the run's folder.
+    """
+
+    label: str
+    dataset: str
+    file: str
+
+
+@dataclass(frozen=True)
 class Health:
     """Whether a representation has collapsed; taken on images of the training split.
 
@@ -95,6 +110,7 @@ class Record:
         health: of the representation.
         cost: of the run.
         provenance: commit, versions, hardware, image backend, command, times.
+        pictures: that evaluations made.
     """
 
     run: Table
@@ -103,6 +119,7 @@ class Record:
     health: Health
     cost: Cost
     provenance: Table
+    pictures: tuple[Picture, ...] = ()
 
     def to_json(self) -> Table:
         """As plain values."""
@@ -122,4 +139,5 @@ class Record:
             health=Health(**values["health"]),
             cost=Cost(**values["cost"]),
             provenance=values["provenance"],
+            pictures=tuple(Picture(**picture) for picture in values.get("pictures", ())),
         )

@@ -10,6 +10,7 @@ A run's folder::
     backbone.pt         the pretrained weights
     keepsakes.pt        what else the method keeps of its pretraining, if anything
     evaluations/*.json  one file a finished evaluation
+    evaluations/*.png   its contact sheet, if it has one
     record.json         everything measured; written last: a run with a record is done
     failure.json        why the last attempt failed; gone once the run is done
 """

@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+from bench import show
 from protocols import protocol as protocols
 from protocols.backbones.small import Conv4
 from protocols.datasets.load import load_dataset
@@ -113,6 +114,27 @@ def test_variants_of_one_evaluation_are_measured_each_under_its_label(tmp_path):
     assert set(by_label) == {"linear", "linear-10", "linear[fraction=0.1]"}
     assert by_label["linear-10"] == by_label["linear[fraction=0.1]"] < by_label["linear"]
     assert len(list((tmp_path / run_of().folder() / store.EVALUATIONS).glob("linear-*"))) == 2
+
+
+def test_finetuning_leaves_frozen_evaluations_alone(tmp_path, colours):
+    before = values(carry_out(run_of(chosen=["knn"], evaluate_on=[colours]), tmp_path / "before"))
+    both = run_of("finetune.epochs=1", chosen=["finetune", "knn"], evaluate_on=[colours])
+    after = values(carry_out(both, tmp_path / "after"))
+    assert list(after) == [("finetune[epochs=1]", colours), ("knn", colours)]
+    assert after["knn", colours] == before["knn", colours]
+
+
+def test_a_contact_sheet_lies_in_the_folder_and_is_named(tmp_path, colours):
+    run = run_of(chosen=["retrieval"], evaluate_on=[colours])
+    record = carry_out(run, tmp_path)
+    (picture,) = record.pictures
+    assert (picture.label, picture.dataset) == ("retrieval", colours)
+    with Image.open(tmp_path / run.folder() / picture.file) as sheet:
+        assert sheet.format == "PNG"
+    assert [m.metric for m in record.metrics] == ["precision@1", "precision@10", "map"]
+    folder = store.read_run(tmp_path / run.folder())
+    assert Record.from_json(folder.record).pictures == record.pictures
+    assert f"shown on {colours} in {picture.file}" in "\n".join(show.lines(folder))
 
 
 def test_a_run_may_be_stopped_between_evaluations(tmp_path):
