@@ -43,8 +43,9 @@ def speed(
     as_json: Annotated[bool, typer.Option("--json", help="Everything measured, and where.")] = False,
 ) -> None:
     """Measure how fast methods train here: every stage of a step, the share of the machine's peak, the memory."""
-    from bench.plan import Request, expand, words
+    from bench.plan import Request, expand
     from protocols.check import check
+    from protocols.labels import words
     from protocols.place import Place
     from protocols.speed import measure
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import copy
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,6 +29,11 @@ from results.errors import RequestError, UnknownName, nearest
 PRESETS = Path(__file__).parent / "presets"
 
 Table = dict[str, Any]
+
+
+def added(default: Any) -> Any:
+    """A field that runs already recorded did not have; at its default, which is what they did, it is not in a hash."""
+    return field(default=default, metadata={"added": True})
 
 
 @dataclass(frozen=True)
@@ -60,10 +65,10 @@ class Pretrain:
     lr: float = 1e-3
     momentum: float = 0.9
     weight_decay: float = 0.0
-    final_weight_decay: float | None = None
-    trust: float = 0.001
-    clip_trust: bool = False
-    clip: float | None = None
+    final_weight_decay: float | None = added(None)
+    trust: float = added(0.001)
+    clip_trust: bool = added(False)
+    clip: float | None = added(None)
     schedule: Literal["constant", "cosine", "step"] = "constant"
     milestones: tuple[float, ...] = (0.5, 0.75)
     warmup: float = 0.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from protocols.parse import build
@@ -92,8 +92,8 @@ class Run:
         """SHA-256 of all that decides the pretrained weights, in hexadecimal.
 
         Labels, tracks and the paths of plugins can change no number and are left out. So is the name of a protocol that
-        extends another: what it changes is seen in the rest. So are the evaluations: each is
-        known by its own identity, and one pretraining serves them all.
+        extends another: what it changes is seen in the rest. So are the evaluations: each is known by its own identity,
+        and one pretraining serves them all.
         """
         return digest_of(
             {
@@ -102,8 +102,8 @@ class Run:
                 "dataset": self.dataset.identity(),
                 "backbone": self.backbone.identity(),
                 "seed": self.seed,
-                "pretrain": asdict(self.pretrain),
-                "recipes": {name: asdict(recipe) for name, recipe in self.recipes.items()},
+                "pretrain": identifying(self.pretrain),
+                "recipes": {name: identifying(recipe) for name, recipe in self.recipes.items()},
             }
         )
 
@@ -144,6 +144,13 @@ def evaluations_of(config: Mapping[str, Any]) -> tuple[Evaluation, ...]:
         RequestError: it was written by a version that knew other keys.
     """
     return tuple(build(Evaluation, {"dataset": config["dataset"], **part}, "config") for part in config["evaluations"])
+
+
+def identifying(settings: Pretrain | Recipe) -> Table:
+    """The values that belong in a hash: all but those of added fields at their default."""
+    values = asdict(settings)
+    late = {item.name: item.default for item in fields(settings) if item.metadata.get("added")}
+    return {name: value for name, value in values.items() if name not in late or value != late[name]}
 
 
 def digest_of(value: object) -> str:

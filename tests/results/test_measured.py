@@ -1,0 +1,32 @@
+"""The committed results: what they say of themselves still holds."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from protocols.run import Run
+
+MEASURED = Path(__file__).parents[2] / "results" / "measured"
+RECORDS = sorted(MEASURED.glob("**/record.json"))
+
+
+def test_there_are_some():
+    assert RECORDS
+
+
+@pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.parent.name)
+def test_a_measured_run_is_known_by_the_same_name_today(path):
+    """Else the command that made it would not find it, and growing the code would have cost a retraining."""
+    record = json.loads(path.read_text(encoding="utf-8"))
+    run = Run.from_config(record["run"])
+    assert run.fingerprint() == record["run"]["fingerprint"]
+    assert run.folder() == path.parent.name
+
+
+@pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.parent.name)
+def test_a_measured_run_can_be_traced(path):
+    record = json.loads(path.read_text(encoding="utf-8"))
+    assert len(record["provenance"]["commit"]) == 40
+    assert not record["provenance"]["dirty"]
+    assert not any(f"{word}/" in json.dumps(record) for word in ("/tmp", "/home", "/root"))  # noqa: S108
