@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypedDict
 
 import pandas as pd
@@ -15,14 +17,17 @@ from results.svg import inline
 from results.tables import by_section
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Mapping, Sequence
+    from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
+
+    from matplotlib.figure import Figure
 
     from results.frame import Frames
     from results.looks import Look
+    from results.papers import Papers, PaperTable
     from results.tables import Table
 
-VERSION = 1
+VERSION = 3
 """Of how figures look; bumped by hand, so that those of an older report are drawn again."""
 
 DRAWN = ".drawn.json"
@@ -38,6 +43,8 @@ CAPTIONS = {
     "(1) and lowest (0) loss, named in its panel.",
     "cost": "Accuracy against the cost of pretraining: mean (marker), 95 % interval over seeds (bar) and single seeds "
     "(dots). The dotted line needs no training.",
+    "published": "Published points (open, with standard deviations where known) beside ours (filled, with 95 % "
+    "intervals over seeds); those of one line share a protocol.",
 }
 
 
@@ -48,15 +55,48 @@ class Drawn(TypedDict):
     files: list[str]
 
 
-def draw(frames: Frames, tables: Sequence[Table], runs: Path, folder: Path, *, every: bool) -> dict[str, list[Path]]:
-    """Draw the figures of the tables with the most runs, and remove those of tables that are no more.
+@dataclass(frozen=True)
+class Drawing:
+    """The figures of one table.
+
+    Attributes:
+        name: of the table.
+        digest: of everything they show.
+        make: draws them; by their kind.
+    """
+
+    name: str
+    digest: str
+    make: Callable[[], dict[str, Figure]]
+
+
+def drawings(
+    frames: Frames, tables: Sequence[Table], papers: Papers | None, runs: Path, *, every: bool
+) -> Iterator[Drawing]:
+    """The figures of the tables with the most runs, and of the published figures of which something was measured.
 
     Args:
         frames: all runs.
         tables: of the report.
+        papers: published beside measured, if that is shown.
         runs: the runs folder.
-        folder: where figures go.
         every: whether every table gets its figures, however long that takes.
+    """
+    results = by_section(frames.results)
+    filled = [table for table in tables if table.rows]
+    series = {} if papers is None else papers.series
+    methods = {name for points in series.values() for name in points["method"]}
+    styles = looks({*frames.results["method"], *methods})
+    for table in filled if every else largest(filled, results):
+        trials = results[table.section]
+        make = partial(figures_of, table, trials, runs, styles)
+        yield Drawing(table.name, digest_of(table, trials, styles), make)
+    for name, points in series.items():
+        yield Drawing(name, digest_of_points(points, styles), partial(published_figure, points, styles))
+
+
+def draw(wanted: Iterable[Drawing], folder: Path) -> dict[str, list[Path]]:
+    """Draw what is wanted and not there yet, and remove the figures of what is wanted no more.
 
     Returns:
         By name of a table, its files.
@@ -65,25 +105,31 @@ def draw(frames: Frames, tables: Sequence[Table], runs: Path, folder: Path, *, e
         OSError: the folder cannot be written.
     """
     folder.mkdir(exist_ok=True)
-    styles = looks(frames.results["method"].unique())
     known = drawn_before(folder / DRAWN)
     drawn: dict[str, Drawn] = {}
-    results = by_section(frames.results)
-    filled = [table for table in tables if table.rows]
-    for table in filled if every else largest(filled, results):
-        trials = results[table.section]
-        digest = digest_of(table, trials, styles)
-        before = known.get(table.name)
+    for drawing in wanted:
+        before = known.get(drawing.name)
         if (
             before is None
-            or before["digest"] != digest
+            or before["digest"] != drawing.digest
             or not all((folder / name).exists() for name in before["files"])
         ):
-            before = {"digest": digest, "files": draw_one(table, trials, runs, folder, styles)}
-        drawn[table.name] = before
+            before = {"digest": drawing.digest, "files": draw_one(drawing, folder)}
+        drawn[drawing.name] = before
     write_json(folder / DRAWN, drawn)
     remove_others(folder, {name for entry in drawn.values() for name in entry["files"]})
     return {table: [folder / name for name in entry["files"]] for table, entry in drawn.items()}
+
+
+def draw_one(drawing: Drawing, folder: Path) -> list[str]:
+    """Draw and save the figures of one table; returns the names of their files."""
+    # matplotlib and seaborn take seconds to import, and are seldom needed twice for the same runs.
+    from results.plots import save
+
+    made = drawing.make()
+    return [
+        path.name for kind in CAPTIONS if kind in made for path in save(made[kind], folder, f"{kind}-{drawing.name}")
+    ]
 
 
 def drawn_before(path: Path) -> dict[str, Drawn]:
@@ -113,9 +159,14 @@ def digest_of(table: Table, trials: pd.DataFrame, styles: Mapping[str, Look]) ->
     return hashlib.sha256(words.encode() + rows.to_numpy().tobytes()).hexdigest()
 
 
-def draw_one(table: Table, trials: pd.DataFrame, runs: Path, folder: Path, styles: Mapping[str, Look]) -> list[str]:
-    """Draw and save the figures of one table; returns the names of their files."""
-    # matplotlib takes a second to import, and is seldom needed twice for the same runs.
+def digest_of_points(points: pd.DataFrame, styles: Mapping[str, Look]) -> str:
+    """Of everything that a published figure shows."""
+    words = repr((VERSION, [styles[method] for method in points["method"]]))
+    return hashlib.sha256((words + points.to_csv()).encode()).hexdigest()
+
+
+def figures_of(table: Table, trials: pd.DataFrame, runs: Path, styles: Mapping[str, Look]) -> dict[str, Figure]:
+    """The figures of one table, by their kind."""
     from results import plots
 
     made = {"accuracy": plots.accuracy(table, trials, styles), "cost": plots.cost(table, trials, styles)}
@@ -123,12 +174,14 @@ def draw_one(table: Table, trials: pd.DataFrame, runs: Path, folder: Path, style
     if len(history):
         trained = [row.method for row in table.rows if row.method in set(history["method"])]
         made["curves"] = plots.curves(history, trained, styles)
-    return [
-        path.name
-        for kind in CAPTIONS
-        if kind in made
-        for path in plots.save(made[kind], folder, f"{kind}-{table.name}")
-    ]
+    return made
+
+
+def published_figure(points: pd.DataFrame, styles: Mapping[str, Look]) -> dict[str, Figure]:
+    """A published figure with our points in it."""
+    from results import plots
+
+    return {"published": plots.series(points, styles)}
 
 
 def histories(trials: pd.DataFrame, runs: Path) -> pd.DataFrame:
@@ -145,12 +198,12 @@ def remove_others(folder: Path, names: Container[str]) -> None:
                 path.unlink()
 
 
-def elements(table: Table, files: Sequence[Path]) -> list[str]:
+def elements(table: Table | PaperTable, files: Sequence[Path]) -> list[str]:
     """A table's figures, to stand in a page."""
     return [element(kind, table, path) for kind in CAPTIONS for path in files if path.match(f"{kind}-*.svg")]
 
 
-def element(kind: str, table: Table, path: Path) -> str:
+def element(kind: str, table: Table | PaperTable, path: Path) -> str:
     """One figure with its caption and text alternative."""
     title = f"{kind.capitalize()}: {table.title}"
     description = f"{CAPTIONS[kind]} Methods from the top: {', '.join(row.method for row in table.rows)}."

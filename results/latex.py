@@ -6,12 +6,14 @@ import unicodedata
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from results import papers as published
 from results.notes import PAIRED_CAPTION, shortened
 from results.tables import MISSING, fitting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from results.papers import Heading, PaperRow, Papers, PaperTable
     from results.tables import Cell, Column, Row, Table
 
 PREAMBLE = r"""% A whole document. To show its tables in a paper, load booktabs and docmute there and \input this file.
@@ -41,20 +43,24 @@ ESCAPED = {
 PAGE = 92
 """Characters that fit on a line of a table."""
 
+ROWS = 12
+"""Of a published table that fit on a page."""
 
-def document(tables: Sequence[Table]) -> str:
-    """Every table that has rows, as one document."""
+
+def document(tables: Sequence[Table], papers: Papers | None = None) -> str:
+    """Every table that has rows, and published tables beside what was measured, as one document."""
     floats = [text for table in tables if table.rows for text in table_floats(table)]
+    floats += [text for table in (papers.tables if papers else ()) for text in paper_floats(table)]
     return PREAMBLE + "\n".join(floats or ["No run has finished.\n"]) + "\\end{document}\n"
 
 
 def table_floats(table: Table) -> Iterator[str]:
     """The table, and its differences."""
-    label = "".join(c for c in table.name if c.isalnum() or c in "-.")
+    label = label_of(table)
     below = [*table.notes, *(f"{problem}." for problem in shortened(table.problems))]
-    yield table_float(table.columns, table.rows, table.caption, f"tab:{label}", below)
+    yield table_float(table.columns, table.rows, table.caption, label, below)
     if table.paired:
-        yield table_float(table.columns, table.paired, PAIRED_CAPTION, f"tab:{label}-differences", ())
+        yield table_float(table.columns, table.paired, PAIRED_CAPTION, f"{label}-differences", ())
 
 
 def table_float(columns: Sequence[Column], rows: Sequence[Row], caption: str, label: str, below: Sequence[str]) -> str:
@@ -63,11 +69,45 @@ def table_float(columns: Sequence[Column], rows: Sequence[Row], caption: str, la
     widths = [max(map(len, [*texts, column.measure])) for texts, column in zip(cells, columns, strict=True)]
     parts = fitting(widths, PAGE - max(len(row.method) for row in rows))
     grids = "\n\\medskip\n\n".join(grid(columns, rows, slice(part[0], part[-1] + 1)) for part in parts)
+    return floated(caption, label, grids, below)
+
+
+def floated(caption: str, label: str, grids: str, below: Sequence[str]) -> str:
+    """One float on a page of its own, with lines of small print at the end."""
     small_print = "".join(f"\\par {escape(text)}\n" for text in below)
     return (
         f"\\begin{{table}}[p]\n\\centering\\small\n\\caption{{{escape(caption)}}}\n\\label{{{label}}}\n\\par\\smallskip\n{grids}"
         f"\\par\\medskip\n\\raggedright\\footnotesize\n{small_print}\\end{{table}}\n\\clearpage\n"
     )
+
+
+def label_of(table: Table | PaperTable) -> str:
+    """By which the text refers to a table."""
+    return f"tab:{''.join(c for c in table.name if c.isascii() and (c.isalnum() or c in '-.'))}"
+
+
+def paper_floats(table: PaperTable) -> Iterator[str]:
+    """One published table, a float for as many of its columns and rows as fit on a page."""
+    parts = [
+        paper_grid(table.columns[places[0] : places[-1] + 1], table.rows[first : first + ROWS], places)
+        for places in fitting(table.widths, PAGE - 2 - table.names)
+        for first in range(0, len(table.rows), ROWS)
+    ]
+    for number, part in enumerate(parts, start=1):
+        which = f" ({number}/{len(parts)})" if len(parts) > 1 else ""
+        caption = f"{table.title}{which}. {published.CAPTION if number == 1 else ''}"
+        yield floated(caption.strip(), f"{label_of(table)}-{number}", part, table.notes)
+
+
+def paper_grid(columns: Sequence[Heading], rows: Sequence[PaperRow], places: Sequence[int]) -> str:
+    """Some columns and rows of a published table as a tabular."""
+    names = zip(*((column.name, column.data, column.measure) for column in columns), strict=True)
+    header = [line(["", "", *map(escape, words)]) for words in names if any(words)]
+    text = [f"\\begin{{tabular}}{{ll{'r' * len(columns)}}}", "\\toprule", *header]
+    for row in rows:
+        cells = [[name, of_row.kind, *(of_row.texts[place] for place in places)] for name, of_row in row.named]
+        text += ["\\midrule", *(line([*map(escape, texts)]) for texts in cells)]
+    return "\n".join([*text, "\\bottomrule", "\\end{tabular}", ""])
 
 
 def grid(columns: Sequence[Column], rows: Sequence[Row], part: slice) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from results import costs
 from results.notes import PAIRED_CAPTION, PROBLEMS_TITLE, UNPLACED_TITLE
-from results.published import CAPTION, HEADER, TITLE, lines_of
+from results.papers import CAPTION, TITLE
 from results.tables import MISSING, by_section
 
 if TYPE_CHECKING:
@@ -14,26 +14,26 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from results.papers import Papers, PaperTable
     from results.tables import Column, Row, Table
 
 
-def document(
-    tables: Sequence[Table], summary: pd.DataFrame, unplaced: Sequence[str], comparison: pd.DataFrame | None
-) -> str:
+def document(tables: Sequence[Table], summary: pd.DataFrame, unplaced: Sequence[str], papers: Papers | None) -> str:
     """The whole report.
 
     Args:
         tables: of the report.
         summary: what ``results.statistics.summarize`` made of the runs.
         unplaced: problems that belong to no table.
-        comparison: see ``results.published``; None leaves it out.
+        papers: published beside measured; None leaves them out.
     """
     cells = by_section(summary)
     blocks = [block for table in tables for block in blocks_of(table, cells.get(table.section))]
     if unplaced:
         blocks += [f"## {UNPLACED_TITLE}", bullets(unplaced)]
-    if comparison is not None:
-        blocks += [f"## {TITLE}", CAPTION, plain_grid(HEADER, lines_of(comparison), rule(3, 3, 2))]
+    if papers is not None:
+        blocks += [f"## {TITLE}", CAPTION, bullets(papers.notes)]
+        blocks += [block for table in papers.tables for block in paper_blocks(table)]
     return "\n\n".join(blocks) + "\n"
 
 
@@ -52,6 +52,14 @@ def blocks_of(table: Table, cells: pd.DataFrame | None) -> list[str]:
         lines = costs.lines_of(cells, [row.method for row in table.rows])
         blocks += [costs.CAPTION, plain_grid(costs.HEADER, lines, rule(2, 6, 1))]
     return blocks
+
+
+def paper_blocks(table: PaperTable) -> list[str]:
+    """One published table with its notes."""
+    header = [" ".join((f"**{c.name}**", c.data, c.measure)).strip() for c in table.columns]
+    lines = [[name, line.kind, *line.texts] for row in table.rows for name, line in row.named]
+    grid = plain_grid(["", "", *header], lines, rule(2, len(header)))
+    return [f"### {table.title}", grid, bullets(table.notes)]
 
 
 def grid(columns: Sequence[Column], rows: Sequence[Row]) -> str:

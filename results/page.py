@@ -6,9 +6,10 @@ from html import escape
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from results import costs, provenance, published
+from results import costs, provenance
 from results.frame import LEARNING, SEEDS, first_seeds
 from results.notes import PAIRED_CAPTION, PROBLEMS_TITLE, UNPLACED_TITLE
+from results.papers import CAPTION, TITLE
 from results.style import CSS
 from results.tables import MISSING, PLACE, by_section, column_of, records
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from results.frame import Frames
+    from results.papers import PaperRow, Papers, PaperTable
     from results.tables import Column, Row, Table
 
 
@@ -31,7 +33,7 @@ def document(
     summary: pd.DataFrame,
     tables: Sequence[Table],
     unplaced: Sequence[str],
-    comparison: pd.DataFrame | None,
+    papers: Papers | None,
     figures: Mapping[str, Sequence[str]],
 ) -> str:
     """The whole page.
@@ -41,7 +43,7 @@ def document(
         summary: what ``results.statistics.summarize`` made of them.
         tables: of the report.
         unplaced: problems that belong to no table.
-        comparison: see ``results.published``; None leaves it out.
+        papers: published beside measured; None leaves them out.
         figures: by the name of a table, its figures as elements ready to stand in a page.
     """
     cells, trials, runs = by_section(summary), by_section(frames.results), by_section(frames.runs)
@@ -51,9 +53,8 @@ def document(
     ]
     if unplaced:
         parts.append(section("unreadable", UNPLACED_TITLE, items(unplaced)))
-    if comparison is not None:
-        grid = lines_table(published.CAPTION, published.HEADER, published.lines_of(comparison), range(3, 6))
-        parts.append(section("published", published.TITLE, grid))
+    if papers is not None:
+        parts.append(section("published", TITLE, papers_part(papers, figures)))
     parts.append(section("provenance", PROVENANCE_TITLE, provenance_part(frames)))
     body = "\n".join(parts)
     return (
@@ -61,21 +62,21 @@ def document(
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n<meta name="color-scheme" '
         f'content="light dark">\n<title>bench report</title>\n<style>{CSS}</style>\n</head>\n<body>\n'
         '<a class="skip" href="#main">Skip to the tables</a>\n<header><h1>bench report</h1>\n'
-        f"<p>{escape(provenance.headline(frames))}</p>\n{contents(tables, comparison)}</header>\n"
+        f"<p>{escape(provenance.headline(frames))}</p>\n{contents(tables, papers)}</header>\n"
         f'<main id="main">\n{body}\n</main>\n</body>\n</html>\n'
     )
 
 
-def contents(tables: Sequence[Table], comparison: pd.DataFrame | None) -> str:
+def contents(tables: Sequence[Table], papers: Papers | None) -> str:
     """Links to the sections."""
     links = [(anchor_of(table), table.title) for table in tables]
-    links += [("published", published.TITLE)] * (comparison is not None)
+    links += [("published", TITLE)] * (papers is not None)
     links.append(("provenance", PROVENANCE_TITLE))
     inner = "".join(f'<li><a href="#{name}">{escape(title)}</a></li>' for name, title in links)
     return f'<nav aria-label="Contents"><ul>{inner}</ul></nav>\n'
 
 
-def anchor_of(table: Table) -> str:
+def anchor_of(table: Table | PaperTable) -> str:
     """An identifier for a table's section."""
     return f"table-{table.name}"
 
@@ -111,6 +112,34 @@ def table_section(
         parts.append(details("Single seeds", seeds_table(table, trials)))
         parts.append(details("Learning", learning_table(runs)))
     return section(anchor_of(table), table.title, "\n".join(part for part in parts if part))
+
+
+def papers_part(papers: Papers, figures: Mapping[str, Sequence[str]]) -> str:
+    """Published beside measured: a table each, with its figure if it has one."""
+    parts = [paragraph(CAPTION), items(papers.notes, "notes")]
+    for table in papers.tables:
+        parts += [paper_grid(table), items(table.notes, "notes"), *figures.get(table.name, ())]
+    return "\n".join(parts)
+
+
+def paper_grid(table: PaperTable) -> str:
+    """One published table, a body for each of its rows."""
+    names = "".join(f'<th scope="col" class="number">{escape(column.name)}</th>' for column in table.columns)
+    places = "".join(
+        f'<td class="number place">{escape(column.data)}<br>{escape(column.measure)}</td>' for column in table.columns
+    )
+    head = f'<tr><th scope="col" colspan="2">as published</th>{names}</tr>\n<tr><td colspan="2"></td>{places}</tr>'
+    return framed(table.title, head, "\n".join(map(paper_body, table.rows)))
+
+
+def paper_body(row: PaperRow) -> str:
+    """One row of a published table."""
+    lines = [
+        f'<th scope="row">{line.kind}</th>' + "".join(f'<td class="number">{escape(t)}</td>' for t in line.texts)
+        for line in row.lines
+    ]
+    name = f'<th scope="rowgroup" rowspan="{len(lines)}">{escape(row.method)}</th>'
+    return "<tbody>\n" + "".join(f"<tr>{text}</tr>\n" for text in [name + lines[0], *lines[1:]]) + "</tbody>"
 
 
 def grid(caption: str, columns: Sequence[Column], rows: Sequence[Row]) -> str:

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 import numpy as np
+import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullLocator
 
 from results.frame import DOTS
 from results.store import write_atomically
-from results.tables import PLACE, column_of, records
+from results.tables import PLACE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -37,22 +38,21 @@ ENTRIES = 3
 """Of a legend, side by side."""
 
 STYLE: dict[Any, Any] = {
-    "font.size": 7.0,
-    "axes.titlesize": 7.0,
-    "axes.labelsize": 7.0,
+    **sns.plotting_context("paper", font_scale=0.73),
+    **sns.axes_style("ticks"),
+    "font.sans-serif": ["DejaVu Sans"],
+    "axes.edgecolor": "#000000",
+    "axes.grid": True,
     "axes.linewidth": 0.6,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
     "grid.color": "#dddddd",
     "grid.linewidth": 0.5,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "xtick.major.size": 2.5,
-    "ytick.major.size": 2.5,
+    **dict.fromkeys(("xtick.major.size", "ytick.major.size"), 2.5),
+    **dict.fromkeys(("xtick.major.width", "ytick.major.width"), 0.6),
     "lines.linewidth": 1.0,
     "lines.markersize": 3.2,
+    "lines.markeredgewidth": 0.6,
     "legend.frameon": False,
     "savefig.dpi": 250,
     "svg.hashsalt": "bench",
@@ -69,6 +69,9 @@ UNDATED: dict[str, dict[str, Any]] = {
 
 LINES = ("-", "--", "-.", ":")
 """Of data sets."""
+
+OURS, PUBLISHED = LINES[:3], "published"
+"""Lines of our points, and whose points the last line is kept for."""
 
 
 def save(figure: Figure, folder: Path, name: str) -> list[Path]:
@@ -117,18 +120,16 @@ def accuracy(table: Table, trials: pd.DataFrame, styles: Mapping[str, Look]) -> 
         styles: of its methods.
     """
     figure, panels = panels_of(len(table.columns), 2, 0.45 + 0.19 * len(table.rows), "accuracy (%)", sharey=True)
-    values = values_of(trials)
+    levels = {row.method: level for level, row in enumerate(table.rows)}
+    palette = {method: styles[method].colour for method in levels}
     for place, (axes, column) in enumerate(zip(panels, table.columns, strict=True)):
-        filled = [(level, row.method, row.cells[place]) for level, row in enumerate(table.rows)]
-        cells = [(level, styles[method], cell) for level, method, cell in filled if cell is not None]
-        draw_intervals(axes, cells)
-        dots = [
-            (value, level, styles[method].colour)
-            for level, method, _ in filled
-            for value in values.get((method, column), ())
-        ]
-        x, levels, colours = zip(*dots, strict=True)
-        axes.scatter(x, [level + 0.33 for level in levels], s=2.5, c=colours, linewidths=0, alpha=0.7)
+        cells = [(level, styles[row.method], row.cells[place]) for level, row in enumerate(table.rows)]
+        draw_intervals(axes, [(level, look, cell) for level, look, cell in cells if cell is not None])
+        seeds = first_trials(trials_in(column, trials))
+        x, method = seeds["value"].to_numpy(), seeds["method"].to_numpy()
+        below = [levels[name] + 0.33 for name in method]
+        dots: dict[str, Any] = {"size": 1.6, "alpha": 0.7, "jitter": False, "native_scale": True}
+        sns.stripplot(x=x, y=below, hue=method, palette=palette, orient="h", legend=False, ax=axes, **dots)
         axes.set_title(f"{column.data}, {column.measure}")
         axes.set_xlim(possible(axes.get_xlim(), x))
         axes.set_ylim(len(table.rows) - 0.4, -0.6)
@@ -158,13 +159,14 @@ def possible(limits: tuple[float, float], values: Iterable[float]) -> tuple[floa
     return max(limits[0], min(0.0, *seen) - 2), min(limits[1], max(100.0, *seen) + 2)
 
 
-def values_of(trials: pd.DataFrame) -> dict[tuple[str, Column], list[float]]:
-    """The values of the seeds, by method and column; of very many the first ``DOTS``."""
-    values: dict[tuple[str, Column], list[float]] = {}
-    first = trials.sort_values("seed", kind="stable").groupby(["method", *PLACE], sort=False).head(DOTS)
-    for row in records(first[["method", *PLACE, "value"]]):
-        values.setdefault((row["method"], column_of(row)), []).append(row["value"])
-    return values
+def trials_in(column: Column, trials: pd.DataFrame) -> pd.DataFrame:
+    """The trials of a column."""
+    return trials[(trials[PLACE] == [getattr(column, key) for key in PLACE]).all(axis=1)]
+
+
+def first_trials(trials: pd.DataFrame) -> pd.DataFrame:
+    """The trials of one column; of a method with very many the first ``DOTS``."""
+    return trials.sort_values("seed", kind="stable").groupby("method", sort=False).head(DOTS)
 
 
 @mpl.rc_context(STYLE)
@@ -188,6 +190,7 @@ def curves(history: pd.DataFrame, methods: Sequence[str], styles: Mapping[str, L
         of_method = history[history["method"] == method]
         for (dataset, _), run in scaled(of_method).groupby(["dataset", "run"]):
             style = LINES[datasets.index(dataset) % len(LINES)]
+            style = "." * (len(run) == 1) + style
             axes.plot(run["views"] / unit, run["loss"], style, color=styles[method].colour, lw=0.7, alpha=0.8)
         axes.set_title(method)
         axes.text(0.97, 0.95, ranges(of_method), ha="right", va="top", fontsize=5.5, transform=axes.transAxes)
@@ -225,7 +228,7 @@ def cost(table: Table, trials: pd.DataFrame, styles: Mapping[str, Look]) -> Figu
     figure, panels = panels_of(len(places), 2, 1.4, word, "accuracy (%)", legend=len(table.rows))
     for axes, place in zip(panels, places, strict=True):
         column = table.columns[place]
-        in_column = trials[(trials[PLACE] == [getattr(column, key) for key in PLACE]).all(axis=1)]
+        in_column = trials_in(column, trials)
         for row in table.rows:
             cell, dots = row.cells[place], in_column[in_column["method"] == row.method]
             if cell is not None:
@@ -256,3 +259,36 @@ def draw_cost(axes: Axes, spent: pd.Series[float], values: pd.Series[float], cel
     else:
         axes.axhline(cell.mean, color=look.colour, lw=0.7, ls=":")
         axes.plot(0, cell.mean, look.marker, color=look.colour, clip_on=False)
+
+
+@mpl.rc_context(STYLE)
+def series(points: pd.DataFrame, styles: Mapping[str, Look]) -> Figure:
+    """Published points, open and dotted, beside ours: a panel per data set, a look per method, a line per protocol.
+
+    Args:
+        points: ``results.papers.SERIES_COLUMNS``.
+        styles: of the methods.
+    """
+    methods, lines = points["method"].unique(), sorted(points["whose"].unique(), key=PUBLISHED.__eq__)
+    strokes: dict[str, dict[str, Any]] = {whose: {"ls": OURS[i % len(OURS)]} for i, whose in enumerate(lines)}
+    strokes[PUBLISHED] = {"ls": ":", "markerfacecolor": "white"}
+    panels, first = list(points.groupby("panel", sort=False)), points.iloc[0]
+    legend = ENTRIES * max(len(methods), len(lines))
+    figure, all_axes = panels_of(len(panels), 2, 1.8, first["xlabel"], first["ylabel"], legend=legend)
+    for axes, (title, of_panel) in zip(all_axes, panels, strict=True):
+        for key, line in of_panel.groupby(["method", "whose"], sort=False):
+            method, whose = map(str, key)
+            # Moved aside a little, so that no interval hides another.
+            x = line["x"] * (1 + 0.03 * lines.index(whose))
+            look = {"color": styles[method].colour, "marker": styles[method].marker, **strokes[whose]}
+            axes.errorbar(x, line["value"], line["half"], elinewidth=0.8, **look)
+        axes.set_title(str(title))
+        axes.set_xscale("log")
+        axes.set_xticks(sorted(of_panel["x"].unique()))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_locator(NullLocator())
+    handles = [Line2D([], [], color=styles[m].colour, marker=styles[m].marker, ls="none") for m in methods]
+    figure.legend(handles, methods, loc="outside lower left")
+    handles = [Line2D([], [], color="#333333", marker="o", **strokes[whose]) for whose in lines]
+    figure.legend(handles, lines, loc="outside lower right")
+    return figure

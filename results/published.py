@@ -1,12 +1,14 @@
-"""What papers report, beside what was measured here, with a verdict per cell.
+"""What papers report, beside what was measured here, with a verdict per number.
 
 The numbers lie in ``published/*.csv``, a row per published number:
 
-source, table   where it stands
-row             what it is called there
+source, table   where it stands; the rows of a table are in its order
+row, column     what they are called there
 method          label of the method that corresponds to it here; likewise protocol and evaluation, with the changes in
                 brackets that would reproduce it; no protocol means that none of ours has its conditions
-dataset         what it was pretrained on; ``evaluated_on``, ``backbone`` and ``metric`` as in a record
+dataset         what it was pretrained on; ``evaluated_on``, ``backbone`` and ``metric`` as in a record; the metric
+                ``top1 over a[b=1]`` is the gain in top1 over the method with that label
+epochs          length of pretraining under its protocol, if that is known
 value, std      mean and standard deviation in percent (whether over n or n - 1 is not stated), of ``seeds`` trials
 conditions      why it cannot be compared even with a run of that protocol; empty if it can
 """
@@ -16,159 +18,203 @@ from __future__ import annotations
 import math
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+
+from results.setups import CELL
+from results.statistics import differences
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from results.frame import Frames
+
+    Row = dict[Any, Any]
 
 PUBLISHED = Path(__file__).parent / "published"
 
 SAME_IMAGES = {"cifar100-20": "cifar100"}
 """Data sets that share their images with another and differ in labels only."""
 
-PLACE = ["name", "images", "backbone", "evaluated_on", "measure", "metric"]
+UNTRAINED = "random"
+"""The method that nothing of pretraining matters to."""
+
+PLACE = ["name", "variant", "images", "backbone", "evaluated_on", "measure", "metric"]
 """What a measured and a published number must share to stand side by side."""
 
 COMPARISON_COLUMNS = [
+    *["source", "table", "row", "column", "published", "published_std", "published_seeds"],
     *["method", "dataset", "evaluated_on", "backbone", "protocol", "evaluation", "metric"],
-    *["mean", "low", "high", "n", "published", "published_std", "published_seeds", "difference", "verdict", "source"],
+    *["mean", "low", "high", "n", "difference", "verdict"],
 ]
 
-TITLE = "Published beside measured"
-CAPTION = (
-    "Accuracy in percent. Measured: mean ± half-width of the 95 % interval. Published: mean ± standard deviation. "
-    "Difference: measured − published, in points. Where the conditions agree, the verdict says whether the published "
-    "mean lies within the measured interval, or the interval lies higher or lower."
-)
-HEADER = ("method", "data", "evaluation", "measured", "published", "difference", "verdict", "source")
+BUDGET = ("epochs", "views")
+OVER = " over "
+WITHIN = "within interval"
 
 
 def load() -> pd.DataFrame:
-    """Every published number; one that several tables repeat is one row.
-
-    Returns:
-        The columns of the files, with ``source`` and ``table`` joined in ``source``.
-    """
+    """Every published number, in the order of the tables."""
     files = [pd.read_csv(path, keep_default_na=False) for path in sorted(PUBLISHED.glob("*.csv"))]
     rows = pd.concat(files, ignore_index=True)
-    for key in ("value", "std", "seeds"):
-        rows[key] = pd.to_numeric(rows[key])
-    same = ["source", "method", "dataset", "backbone", "evaluated_on", "protocol", "evaluation", "metric", "conditions"]
-    merged = rows.groupby([*same, "value"], sort=False)
-    rows = merged.agg(std=("std", "first"), seeds=("seeds", "first"), table=("table", "; ".join)).reset_index()
-    return rows.assign(source=rows["source"] + ", " + rows["table"])
+    numbers = ["value", "std", "seeds", "epochs"]
+    return rows.assign(**{key: pd.to_numeric(rows[key]) for key in numbers})
 
 
-def compare(summary: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
+def compare(
+    frames: Frames, summary: pd.DataFrame, published: pd.DataFrame, absent: Callable[[str], bool]
+) -> pd.DataFrame:
     """Every published number beside every cell that measures the same, or alone if none does.
 
     Args:
-        summary: what ``results.statistics.summarize`` returned.
+        frames: all runs.
+        summary: what ``results.statistics.summarize`` makes of them.
         published: what :func:`load` returned.
+        absent: whether a data set, by its name, is not on this machine.
 
     Returns:
-        ``COMPARISON_COLUMNS`` in percent; ``difference`` is measured minus published.
+        ``COMPARISON_COLUMNS`` in percent, ``difference`` being measured minus published, and further columns: the cells
+        of ``summary``, those of ``published`` under names that begin with ``their_``, and ``PLACE``. Of the cells that
+        stand beside one number the nearest in their conditions comes first, then the longest trained.
     """
     theirs = placed(published).rename(columns=lambda key: key if key in PLACE else f"their_{key}")
-    pairs = theirs.merge(placed(summary), on=PLACE, how="left")
+    ours = pd.concat([summary, gains(frames.results, summary, published)], ignore_index=True)
+    pairs = theirs.assign(number=range(len(theirs))).merge(twice(placed(ours)), on=PLACE, how="left")
     measured = pairs["mean"].notna()
+    why = dict(unmeasured(pairs[~measured], frames.runs, absent))
+    rows = [{str(key): value for key, value in row.items()} for row in pairs.to_dict("records")]
+    obstructed = [[] if index in why else obstacles(row) for index, row in enumerate(rows)]
     for key in ("method", "dataset", "protocol", "evaluation"):
         pairs[key] = pairs[key].where(measured, pairs[f"their_{key}"])
-    return pairs.assign(
+    pairs = pairs.assign(
+        source=pairs["their_source"],
+        table=pairs["their_table"],
+        row=pairs["their_row"],
+        column=pairs["their_column"],
         published=pairs["their_value"],
         published_std=pairs["their_std"],
         published_seeds=pairs["their_seeds"],
         difference=pairs["mean"] - pairs["their_value"],
-        verdict=[verdict(row) for row in pairs.to_dict("records")],
-        source=pairs["their_source"],
-    )[COMPARISON_COLUMNS]
+        verdict=[why.get(i) or verdict(row, obstructed[i]) for i, row in enumerate(rows)],
+        foreign=pairs["protocol"].map(base) != pairs["their_protocol"].map(base),
+        obstacles=list(map(len, obstructed)),
+    )
+    order = ["number", "foreign", "obstacles", "views", "n"]
+    return pairs.sort_values(order, ascending=[True, True, True, False, False], kind="stable", ignore_index=True)
 
 
 def placed(rows: pd.DataFrame) -> pd.DataFrame:
-    """With the columns of ``PLACE``: labels without their changes, data sets by their images."""
-    return rows.assign(
-        name=rows["method"].str.replace(r"[\[{].*", "", regex=True),
-        images=rows["dataset"].replace(SAME_IMAGES),
-        measure=rows["evaluation"].str.replace(r"\[.*", "", regex=True),
-    )
+    """With the columns of ``PLACE``: labels without their changes, data sets by their images, none if it is no matter.
+
+    The variant is the whole label of a method that was changed, or is one of several in a series.
+    """
+    name, label = rows["method"].map(base), rows["method"].str.replace(r"\{.*", "", regex=True)
+    images = rows["dataset"].replace(SAME_IMAGES).where(name != UNTRAINED, "")
+    is_variant = (label != name) | rows["metric"].str.contains(OVER, regex=False)
+    measure = rows["evaluation"].map(base)
+    return rows.assign(name=name, variant=label.where(is_variant, ""), images=images, measure=measure)
 
 
-def verdict(row: dict[Any, Any]) -> str:
-    """``within interval``, ``higher``, ``lower``, ``not comparable: …``, ``no interval (one seed)``, ``not measured``.
+def twice(ours: pd.DataFrame) -> pd.DataFrame:
+    """Placed cells, and the variants among them as cells of the plain method too, which differ in their conditions."""
+    return pd.concat([ours, ours[ours["variant"] != ""].assign(variant="")], ignore_index=True)
+
+
+def gains(results: pd.DataFrame, summary: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
+    """Rows of a summary for the published metrics that are gains: paired over the seeds that both methods have."""
+    references = {metric.partition(OVER)[2] for metric in published["metric"]} & set(results["method"])
+    found = [pd.DataFrame(columns=[*CELL, "mean", "n", "low", "high", "views", "budget"])]
+    for reference in sorted(references):
+        variants = results[results["method"].map(base) == base(reference)]
+        gain = differences(variants, reference).merge(summary[[*CELL, "views", "budget"]], on=CELL)
+        found.append(gain.assign(metric=gain["metric"] + OVER + reference))
+    return pd.concat([rows for rows in found if len(rows)] or found)
+
+
+def unmeasured(rows: pd.DataFrame, runs: pd.DataFrame, absent: Callable[[str], bool]) -> Iterator[tuple[Any, str]]:
+    """For each published number that stands alone, by its index, the reason."""
+    keys = ["method", "images", "backbone", "base"]
+    known = placed(runs.dropna(subset=["method"]).assign(evaluation="", metric=""))
+    started: dict[Any, pd.DataFrame] = dict(list(known.assign(base=known["protocol"].map(base)).groupby(keys)))
+    missing = {name for name in {*rows["their_dataset"], *rows["evaluated_on"]} if absent(name)}
+    for index, row in rows.iterrows():
+        key = (row["their_method"], row["images"], row["backbone"], base(row["their_protocol"]))
+        here = missing.isdisjoint((row["their_dataset"], row["evaluated_on"]))
+        yield index, fate(started.get(key), here=here, reference=row["metric"].partition(OVER)[2])
+
+
+def fate(runs: pd.DataFrame | None, *, here: bool, reference: str) -> str:
+    """Why something was not measured.
+
+    Args:
+        runs: those of its method; None if there are none.
+        here: whether its data sets are on this machine.
+        reference: the method it is a gain over, if it is one.
+    """
+    if runs is not None:
+        unhappy = runs[runs["status"] != "done"].sort_values("status")
+        if len(unhappy):
+            return f"{unhappy['status'].iloc[0]}: {unhappy['reason'].iloc[0]}"
+    if not here:
+        return "data not here"
+    if runs is None:
+        return "not run"
+    return f"not run: {reference}" if reference else "not evaluated"
+
+
+def verdict(row: Row, why: list[str]) -> str:
+    """``within interval``, ``higher``, ``lower``, ``not comparable: …`` or ``no interval (one seed)``.
 
     Higher means that the whole interval of the measured mean lies above the published mean.
 
     Args:
         row: a measured cell, and the published one under keys that begin with ``their_``.
+        why: what :func:`obstacles` found.
     """
-    if pd.isna(row["mean"]):
-        return "not measured"
-    why = obstacles(row)
     if why:
         return f"not comparable: {', '.join(why)}"
     if row["n"] < 2:
         return "no interval (one seed)"
     if row["low"] <= row["their_value"] <= row["high"]:
-        return "within interval"
+        return WITHIN
     return "higher" if row["mean"] > row["their_value"] else "lower"
 
 
-def obstacles(row: dict[Any, Any]) -> list[str]:
+def obstacles(row: Row) -> list[str]:
     """What the conditions of the two numbers differ in, in words."""
     conditions = [row["their_conditions"]] if row["their_conditions"] else []
     if not row["their_protocol"]:
         return [f"protocol {row['protocol']}", f"theirs {'; '.join(conditions)}"]
-    if parts(row["protocol"])[0] != parts(row["their_protocol"])[0]:
+    if base(row["protocol"]) != base(row["their_protocol"]):
         return [f"protocol {row['protocol']}"]
     ours, theirs = changes(row, ""), changes(row, "their_")
-    only_ours = [change for change in ours if change not in theirs]
-    only_theirs = [change for change in theirs if change not in ours] + conditions
+    only_ours = [worded(change, row) for change in ours if change not in theirs]
+    only_theirs = [text for of, text in theirs if (of, text) not in ours] + conditions
     return only_ours + [f"theirs {'; '.join(only_theirs)}"] * bool(only_theirs)
 
 
-def changes(row: dict[Any, Any], whose: str) -> list[str]:
-    """What was changed of protocol, method and evaluation."""
-    return [change for key in ("protocol", "method", "evaluation") for change in parts(row[whose + key])[1]]
+def changes(row: Row, whose: str) -> list[tuple[str, str]]:
+    """What was changed of protocol, method and evaluation, with which of them; of no training no protocol."""
+    keys = ("method", "evaluation") if row["name"] == UNTRAINED else ("protocol", "method", "evaluation")
+    return [(key, change) for key in keys for change in changed(row[whose + key])]
 
 
-def parts(label: str) -> tuple[str, list[str]]:
-    """The name and the changes of a label: ``a[b=1,c=[2, 3]]{d=4}`` is a and b=1, c=[2, 3], d=4."""
-    match = re.fullmatch(r"([^[{]*)(?:\[(.*)\])?(?:\{(.*)\})?", label)
-    name, *groups = match.groups() if match else (label,)
-    return name, [change for group in groups if group for change in re.split(r",(?=[\w.]+=)", group)]
+def worded(change: tuple[str, str], row: Row) -> str:
+    """A change of ours; of the budget beside theirs."""
+    of, text = change
+    if of != "protocol" or text.partition("=")[0] not in BUDGET:
+        return text
+    theirs = row["their_epochs"]
+    return str(row["budget"]) if math.isnan(theirs) else f"{row['budget']} instead of {theirs:g} epochs"
 
 
-def lines_of(comparison: pd.DataFrame) -> list[tuple[str, ...]]:
-    """The cells of ``HEADER``, as text, for each row of ``COMPARISON_COLUMNS``."""
-    return [
-        (
-            row["method"],
-            where(row),
-            row["evaluation"] if row["metric"] == "top1" else f"{row['evaluation']} {row['metric']}",
-            spread(row["mean"], (row["high"] - row["low"]) / 2),
-            spread(row["published"], row["published_std"]),
-            "–" if math.isnan(row["difference"]) else f"{row['difference']:+.2f}".replace("-", "−"),
-            row["verdict"],
-            row["source"],
-        )
-        for row in comparison.to_dict("records")
-    ]
+def base(label: str) -> str:
+    """The name of a label: of ``a[b=1]{c=2}`` it is a."""
+    return re.split(r"[\[{]", label, maxsplit=1)[0]
 
 
-def where(row: dict[Any, Any]) -> str:
-    """Data sets and backbone."""
-    evaluated = "" if row["dataset"] == row["evaluated_on"] else f"→ {row['evaluated_on']} "
-    return f"{row['dataset']} {evaluated}{row['backbone']}".strip()
-
-
-def spread(mean: float, deviation: float) -> str:
-    """``61.03 ± 0.23``, as far as it is known."""
-    if math.isnan(mean):
-        return "–"
-    return f"{mean:.2f}" if math.isnan(deviation) else f"{mean:.2f} ± {deviation:.2f}"
-
-
-def nearby(comparison: pd.DataFrame) -> pd.DataFrame:
-    """The measured rows, and those not measured that share backbone and evaluation data set with a measured one."""
-    measured = comparison["mean"].notna()
-    place = comparison["backbone"] + " " + comparison["evaluated_on"]
-    return comparison[measured | place.isin(place[measured])].reset_index(drop=True)
+def changed(label: str) -> list[str]:
+    """The changes of a label: of ``a[b=1,c=[2, 3]]{d=4}`` they are b=1, c=[2, 3] and d=4."""
+    match = re.fullmatch(r"[^[{]*(?:\[(.*)\])?(?:\{(.*)\})?", label)
+    return [change for group in match.groups() if group for change in re.split(r",(?=[\w.]+=)", group)] if match else []

@@ -5,22 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from results import latex, markdown, page, statistics
-from results import published as papers
+from results import latex, markdown, page, papers, statistics
 from results.errors import RequestError
-from results.figures import draw, elements
+from results.figures import draw, drawings, elements
 from results.frame import RESULT_COLUMNS, read
+from results.published import COMPARISON_COLUMNS, base, compare, load
 from results.store import write_atomically
 from results.tables import build
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterator
+    from collections.abc import Callable, Container, Iterator
     from pathlib import Path
 
     import pandas as pd
     from rich.console import RenderableType
 
     from results.frame import Frames
+    from results.papers import Papers, PaperTable
     from results.tables import Table
 
 
@@ -35,7 +36,7 @@ class Report:
         differences: paired differences to the best method, ``results.statistics.DIFFERENCE_COLUMNS``.
         tables: one per protocol and backbone.
         unplaced: runs that cannot be read, in words.
-        comparison: published beside measured, ``results.published.COMPARISON_COLUMNS``; None if not asked for.
+        papers: published beside measured; None if not asked for.
         files: what was written.
     """
 
@@ -45,17 +46,30 @@ class Report:
     differences: pd.DataFrame
     tables: tuple[Table, ...]
     unplaced: tuple[str, ...]
-    comparison: pd.DataFrame | None
+    papers: Papers | None
     files: tuple[Path, ...] = ()
 
 
-def collect(runs: Path, *, only: Container[str] | None = None, published: bool = False) -> Report:
+def nowhere(dataset: str) -> bool:
+    """Every data set is taken to be here."""
+    del dataset
+    return False
+
+
+def collect(
+    runs: Path,
+    *,
+    only: Container[str] | None = None,
+    published: bool = False,
+    absent: Callable[[str], bool] = nowhere,
+) -> Report:
     """Read the runs below a folder and compare them.
 
     Args:
         runs: the runs folder.
         only: names of run folders, if not all shall be looked at.
         published: put published numbers beside the measured ones.
+        absent: whether a data set, by its name, is not on this machine; of published numbers that nothing measures.
 
     Raises:
         RequestError: there are no runs.
@@ -78,23 +92,37 @@ def collect(runs: Path, *, only: Container[str] | None = None, published: bool =
         differences=differences,
         tables=tuple(build(frames, summary, differences)),
         unplaced=tuple(f"{row.run}: {row.status}: {row.reason}" for row in unreadable.itertuples()),
-        comparison=papers.compare(summary, papers.load()) if published else None,
+        papers=beside_published(frames, summary, absent) if published else None,
     )
 
 
-def write(runs: Path, to: Path, *, published: bool = False, every_figure: bool = False) -> Report:
+def beside_published(frames: Frames, summary: pd.DataFrame, absent: Callable[[str], bool]) -> Papers:
+    """What papers report, beside the runs."""
+    comparison = compare(frames, summary, load(), absent)
+    return papers.build(comparison, set(frames.runs["protocol"].dropna().map(base)))
+
+
+def write(
+    runs: Path,
+    to: Path,
+    *,
+    published: bool = False,
+    absent: Callable[[str], bool] = nowhere,
+    every_figure: bool = False,
+) -> Report:
     """Write tables, figures and a page; every file appears whole or not at all.
 
     Args:
         runs: the runs folder.
         to: where the report goes; made if need be, files of an older report are replaced.
         published: put published numbers beside the measured ones.
+        absent: see :func:`collect`.
         every_figure: draw figures for every table; else, where there are many, for the largest.
 
     Raises:
         RequestError: there are no runs, or the folder cannot be written.
     """
-    report = collect(runs, published=published)
+    report = collect(runs, published=published, absent=absent)
     try:
         to.mkdir(parents=True, exist_ok=True)
         return replace(report, files=tuple(write_files(report, to, every_figure=every_figure)))
@@ -106,26 +134,28 @@ def write(runs: Path, to: Path, *, published: bool = False, every_figure: bool =
 
 def write_files(report: Report, to: Path, *, every_figure: bool) -> Iterator[Path]:
     """Write every file of a report, and name it."""
-    near = None if report.comparison is None else papers.nearby(report.comparison)
-    figures = draw(report.frames, report.tables, report.runs, to / "figures", every=every_figure)
+    wanted = drawings(report.frames, report.tables, report.papers, report.runs, every=every_figure)
+    figures = draw(wanted, to / "figures")
     yield write_text(to / "results.csv", report.frames.results[RESULT_COLUMNS].to_csv(index=False))
     yield write_text(to / "summary.csv", report.summary.to_csv(index=False))
     yield write_text(to / "differences.csv", report.differences.to_csv(index=False))
-    if report.comparison is None:
+    if report.papers is None:
         (to / "published.csv").unlink(missing_ok=True)
     else:
-        yield write_text(to / "published.csv", report.comparison.to_csv(index=False))
-    yield write_text(to / "table.md", markdown.document(report.tables, report.summary, report.unplaced, near))
-    yield write_text(to / "table.tex", latex.document(report.tables))
+        comparison = report.papers.comparison[COMPARISON_COLUMNS]
+        yield write_text(to / "published.csv", comparison.to_csv(index=False))
+    yield write_text(to / "table.md", markdown.document(report.tables, report.summary, report.unplaced, report.papers))
+    yield write_text(to / "table.tex", latex.document(report.tables, report.papers))
     for paths in figures.values():
         yield from paths
-    shown = {table.name: elements(table, figures.get(table.name, ())) for table in report.tables}
+    tables: list[Table | PaperTable] = [*report.tables, *(report.papers.tables if report.papers else ())]
+    shown = {table.name: elements(table, figures.get(table.name, ())) for table in tables}
     text = page.document(
         frames=report.frames,
         summary=report.summary,
         tables=report.tables,
         unplaced=report.unplaced,
-        comparison=near,
+        papers=report.papers,
         figures=shown,
     )
     yield write_text(to / "index.html", text)
@@ -139,12 +169,12 @@ def write_text(path: Path, text: str) -> Path:
 
 def terminal(report: Report, width: int) -> list[RenderableType]:
     """The report for a terminal of so many characters, to be printed one after the other by rich."""
-    from results.terminal import blocks_of, comparison_blocks, unplaced_blocks
+    from results.terminal import blocks_of, paper_blocks, unplaced_blocks
 
     blocks = [block for table in report.tables for block in blocks_of(table, width)]
     blocks += unplaced_blocks(report.unplaced)
-    if report.comparison is not None:
-        blocks += comparison_blocks(papers.nearby(report.comparison))
+    if report.papers is not None:
+        blocks += paper_blocks(report.papers, width)
     return blocks
 
 

@@ -21,6 +21,8 @@ th { font-weight: 600; }
 td.number, th.number { text-align: right; white-space: nowrap; }
 th[scope=row] { font-weight: 400; white-space: nowrap; }
 thead { border-bottom: 1px solid var(--ink); }
+th[scope=rowgroup] { font-weight: 600; white-space: nowrap; }
+td.place { color: var(--soft); font-size: .875rem; }
 thead th[scope=colgroup] { text-align: center; }
 tbody { border-bottom: 1px solid var(--line); }
 tbody tr:hover { background: var(--band); }

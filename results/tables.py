@@ -49,7 +49,7 @@ class Column:
     @property
     def data(self) -> str:
         """The data set, or both."""
-        return self.dataset if self.dataset == self.evaluated_on else f"{self.dataset} → {self.evaluated_on}"
+        return data_words(self.dataset, self.evaluated_on)
 
     @property
     def measure(self) -> str:
@@ -162,6 +162,11 @@ def build(frames: Frames, summary: pd.DataFrame, differences: pd.DataFrame) -> l
     return tables
 
 
+def data_words(dataset: str, evaluated_on: str) -> str:
+    """What was pretrained on and evaluated on."""
+    return dataset if dataset == evaluated_on else f"{dataset} → {evaluated_on}"
+
+
 def by_section(frame: pd.DataFrame) -> dict[tuple[Any, ...], pd.DataFrame]:
     """The rows of each section; those that belong to none are left out."""
     return {tuple(key): rows for key, rows in frame.dropna(subset=SECTION).groupby(SECTION)}
@@ -270,19 +275,20 @@ def paired_rows(paired: pd.DataFrame, columns: Sequence[Column], rows: Sequence[
     return tuple(Row(method, "", tuple(map(filled[method].get, columns))) for method in compared)
 
 
-def fitting(widths: Sequence[int], width: int) -> list[list[int]]:
-    """Which columns stand side by side: as many as fit, with two characters between; one that never fits stands alone.
+def fitting(widths: Sequence[int], width: int, *, gap: int = 2) -> list[list[int]]:
+    """Which columns stand side by side: as many as fit; one that never fits stands alone.
 
     Args:
         widths: of the columns, in characters.
         width: of the space there is.
+        gap: characters between columns.
     """
     parts: list[list[int]] = []
     room = 0
     for place, needed in enumerate(widths):
-        if needed + 2 > room or not parts:
+        if needed + gap > room or not parts:
             parts.append([])
             room = width
         parts[-1].append(place)
-        room -= needed + 2
+        room -= needed + gap
     return parts

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import groupby
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -10,16 +9,19 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from results.notes import PAIRED_CAPTION, UNPLACED_TITLE, shortened
-from results.published import CAPTION, TITLE, lines_of
+from results.papers import CAPTION, TITLE
 from results.tables import MISSING, fitting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    import pandas as pd
     from rich.console import RenderableType
 
+    from results.papers import Papers, PaperTable
     from results.tables import Cell, Column, Row, Table
+
+GAP, EDGES = 3, 2
+"""Characters between the columns of a grid, and around it."""
 
 
 def blocks_of(table: Table, width: int) -> Iterator[RenderableType]:
@@ -44,7 +46,7 @@ def grids(columns: Sequence[Column], rows: Sequence[Row], width: int) -> Iterato
     headers = [max(len(column.data), len(column.measure)) for column in columns]
     widths = [max(header, len(texts[0])) for header, texts in zip(headers, cells, strict=True)]
     names = max(len(row.method) for row in rows)
-    for places in fitting(widths, width - names):
+    for places in fitting(widths, width - EDGES - names, gap=GAP):
         yield grid(places, columns, rows, cells)
 
 
@@ -90,22 +92,28 @@ def unplaced_blocks(problems: Sequence[str]) -> Iterator[RenderableType]:
         yield from problem_lines(problems)
 
 
-def comparison_blocks(comparison: pd.DataFrame) -> Iterator[RenderableType]:
-    """Published beside measured, one grid per source, data set and evaluation; reasons follow as numbered notes."""
+def paper_blocks(papers: Papers, width: int) -> Iterator[RenderableType]:
+    """Published beside measured, no wider than ``width`` characters."""
     yield Text(TITLE, style="bold")
-    yield Text(CAPTION, style="dim")
-    reasons: dict[str, int] = {}
-    for (data, evaluation, source), lines in groupby(lines_of(comparison), key=lambda line: (*line[1:3], line[-1])):
-        title = Text(f"{data}, {evaluation}: {source}")
-        table = Grid(box=box.SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left")
-        table.add_column("method", overflow="fold")
-        for name in ("measured", "published", "difference"):
-            table.add_column(name, justify="right", no_wrap=True)
-        table.add_column("verdict", no_wrap=True)
-        for method, _, _, *numbers, verdict, _ in lines:
-            word, _, reason = verdict.partition(": ")
-            mark = f" [{reasons.setdefault(reason, len(reasons) + 1)}]" if reason else ""
-            table.add_row(*map(Text, (method, *numbers, word + mark)))
-        yield table
-    for reason, number in reasons.items():
-        yield Text(f"[{number}] {reason}", style="dim")
+    yield from (Text(text, style="dim") for text in (CAPTION, *papers.notes))
+    for table in papers.tables:
+        yield Text()
+        yield Text(table.title, style="bold")
+        yield from paper_grids(table, width)
+        yield from (Text(note, style="dim") for note in table.notes)
+
+
+def paper_grids(table: PaperTable, width: int) -> Iterator[Grid]:
+    """A published table; columns that do not fit side by side follow in further grids."""
+    for places in fitting(table.widths, width - EDGES - GAP - table.names, gap=GAP):
+        grid = Grid(box=box.SIMPLE_HEAD, pad_edge=False)
+        grid.add_column("", no_wrap=True)
+        grid.add_column("", style="dim", no_wrap=True)
+        for column in (table.columns[place] for place in places):
+            words = (column.name, column.data, column.measure)
+            grid.add_column(Text("\n".join(filter(None, words))), justify="right", no_wrap=True)
+        for row in table.rows:
+            for name, line in row.named:
+                grid.add_row(Text(name), line.kind, *(Text(line.texts[place]) for place in places))
+            grid.add_section()
+        yield grid

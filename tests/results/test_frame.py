@@ -115,8 +115,15 @@ def test_an_empty_folder_and_only_failures_give_empty_frames(store, runs):
     assert len(frames.problems) == 1
 
 
-def test_reports_never_import_torch():
-    code = "import results.report, results.plots, results.terminal, sys; print(sorted(sys.modules))"
+@pytest.mark.parametrize(
+    ("modules", "heavy"),
+    [
+        ("results.report, results.terminal, results.papers", {"matplotlib", "seaborn", "scipy.stats"}),
+        ("results.plots", set()),
+    ],
+)
+def test_reports_import_neither_torch_nor_plotting_before_they_plot(modules, heavy):
+    code = f"import {modules}, sys; print(sorted(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(json.loads(done.stdout.replace("'", '"')))
-    assert not loaded & {"torch", "methods", "protocols", "bench", "slurm", "seaborn", "matplotlib.pyplot"}
+    assert not loaded & {"torch", "methods", "protocols", "bench", "slurm", *heavy}

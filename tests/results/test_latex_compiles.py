@@ -28,7 +28,8 @@ def test_it_compiles(store, runs, tmp_path, compiler):
             store({"linear": 60.0 + seed, "knn": 55.0 + seed}, dataset=dataset.replace("/", "_"), seed=seed)
             store({"linear": 61.0 + seed}, dataset=dataset.replace("/", "_"), method_label=label, seed=seed)
     store(seed=7, failure={"reason": "50% of {it} was_wrong"})
-    report.write(runs, tmp_path / "report")
+    store({"linear": 60.0}, protocol="relational2020", dataset="cifar10", epochs=200)
+    report.write(runs, tmp_path / "report", published=True)
     done = subprocess.run(compiler, cwd=tmp_path / "report", capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-2000:]
     assert "Overfull" not in done.stdout

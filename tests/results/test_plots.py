@@ -5,7 +5,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from results import plots
-from results.figures import DRAWN, MOST_CELLS, draw, histories, largest
+from results.figures import DRAWN, MOST_CELLS, draw, drawings, histories, largest
 from results.looks import COLOURS, looks
 from results.report import collect
 from results.svg import inline
@@ -40,10 +40,12 @@ def test_accuracy_shows_means_seeds_and_intervals(made):
     assert [axes.get_title() for axes in figure.axes] == ["shapes, linear", "shapes, knn"]
     means = {line.get_ydata()[0]: line.get_xdata()[0] for line in first.lines}
     assert means == {0: 91.0, 1: 61.0, 2: 56.0, 3: 31.0}
-    intervals, ends, seeds = first.collections
+    intervals, ends, *seeds = first.collections
     assert intervals.get_segments()[1][:, 0] == pytest.approx([61.0 - 2.484138, 61.0 + 2.484138], abs=1e-6)
     assert len(ends.get_offsets()) == 8
-    assert sorted(seeds.get_offsets()[:, 0]) == [30, 31, 32, 55, 56, 57, 60, 61, 62, 90, 91, 92]
+    dots = [tuple(offset) for collection in seeds for offset in collection.get_offsets()]
+    assert sorted(x for x, _ in dots) == [30, 31, 32, 55, 56, 57, 60, 61, 62, 90, 91, 92]
+    assert {round(y - 0.33) for x, y in dots if x > 80} == {0}
     assert "byol[momentum=0.9]" in words_of(figure)
 
 
@@ -118,7 +120,8 @@ def test_a_dollar_in_a_label_is_no_formula(store, runs, tmp_path):
 
 
 def drawn(report, runs, folder, **options):
-    return draw(report.frames, report.tables, runs, folder, **{"every": False, **options})
+    wanted = drawings(report.frames, report.tables, report.papers, runs, **{"every": False, **options})
+    return draw(wanted, folder)
 
 
 def test_figures_are_drawn_again_only_where_something_changed(grid, runs, store, tmp_path, monkeypatch):
@@ -129,7 +132,7 @@ def test_figures_are_drawn_again_only_where_something_changed(grid, runs, store,
     assert {path.name for path in drawn(collect(runs), runs, folder)["quick-conv4"]} == names
     monkeypatch.undo()
     calls = []
-    monkeypatch.setattr("results.figures.draw_one", lambda table, *_: calls.append(table.name) or [])
+    monkeypatch.setattr("results.figures.draw_one", lambda drawing, _: calls.append(drawing.name) or [])
     store({"linear": 61.0}, seed=3)
     drawn(collect(runs), runs, folder)
     assert calls == ["quick-conv4"]

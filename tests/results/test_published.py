@@ -4,28 +4,36 @@ import pandas as pd
 import pytest
 
 from results.frame import read
-from results.published import PUBLISHED, compare, lines_of, load, nearby, parts
+from results.published import PUBLISHED, base, changed, compare, load
 from results.statistics import summarize
 
 PAPER = {"protocol": "relational2020", "track": "recipe", "dataset": "cifar10", "epochs": 200}
-KEYS = ["method", "dataset", "backbone", "evaluated_on", "evaluation", "metric"]
+
+
+def compared(runs, absent=()):
+    frames = read(runs)
+    return compare(frames, summarize(frames.results), load(), set(absent).__contains__)
 
 
 def value_of(published, **keys):
     rows = published
-    for key, value in {"evaluation": "linear", "protocol": "relational2020", **keys}.items():
+    for key, value in {"evaluation": "linear", "metric": "top1", "protocol": "relational2020", **keys}.items():
         rows = rows[rows[key] == value]
-    (value,) = rows["value"]
+    (value,) = rows["value"].unique()
     return value
 
 
 def test_files_hold_what_the_columns_promise():
     rows = pd.concat(pd.read_csv(path, keep_default_na=False) for path in PUBLISHED.glob("*.csv"))
-    assert len(rows) == 93 + 142 + 149 + 3
-    assert set(rows["evaluation"].str.partition("[")[0]) == {"linear", "knn", "finetune"}
-    assert set(rows["metric"]) == {"top1", "top5", "top1 gain"}
-    assert pd.to_numeric(rows["value"]).between(0, 100).all()
-    assert (rows[["source", "table", "row", "method", "dataset", "evaluated_on"]] != "").all(axis=None)
+    assert len(rows) == 93 + 22 + 142 + 149 + 3
+    fractions = {f"linear-{percent}" for percent in (1, 10, 25, 50)}
+    assert set(rows["evaluation"].str.partition("[")[0]) == {"linear", "knn", "finetune", *fractions}
+    assert set(rows["metric"].str.partition(" over ")[0]) == {"top1", "top5", "top1 gain"}
+    gains = rows["metric"].str.contains(" over ")
+    assert pd.to_numeric(rows["value"])[~gains].between(0, 100).all()
+    assert set(pd.to_numeric(rows["epochs"]).dropna()) == {200, 300}
+    assert (rows[["source", "table", "row", "column", "method", "dataset", "evaluated_on"]] != "").all(axis=None)
+    assert not rows.duplicated(["source", "table", "row", "column"]).any()
     assert (rows["conditions"] != "").where(rows["protocol"] == "", other=True).all()
 
 
@@ -51,18 +59,10 @@ def test_gains_of_the_abstract_follow_from_table_1():
     assert means.loc["relational", "mean"] - means.loc["simclr", "mean"] == pytest.approx(2.87, abs=0.01)
 
 
-def test_repeated_numbers_are_one_row():
-    published = load()
-    rows = published[(published["method"] == "simclr") & (published["value"] == 42.13)]
-    assert rows["source"].to_list() == [
-        "Patacchiola & Storkey 2020, Table 1; Table 2; author's comment, issue 3 of the official code"
-    ]
-
-
 def verdicts(store, runs, values, *, method="relational", **options):
     for seed, value in enumerate(values, start=1):
         store({"linear": value}, method=method, seed=seed, **{**PAPER, **options})
-    comparison = compare(summarize(read(runs).results), load())
+    comparison = compared(runs)
     measured = comparison[comparison["mean"].notna()]
     return dict(zip(measured["published"], measured["verdict"], strict=True))
 
@@ -83,11 +83,15 @@ def test_verdicts(store, runs, values, verdict):
 @pytest.mark.parametrize(
     ("options", "why"),
     [
-        ({"label": "relational2020[epochs=10]"}, "epochs=10"),
+        ({"label": "relational2020[epochs=10]", "epochs": 10}, "10 epochs instead of 200 epochs"),
+        (
+            {"label": "relational2020[views=20000]", "epochs": None, "views": 20_000},
+            "20,000 views instead of 200 epochs",
+        ),
         ({"method_label": "relational[views=4]"}, "views=4"),
         (
-            {"label": "relational2020[epochs=10,lr=1]", "method_label": "relational[views=4]"},
-            "epochs=10, lr=1, views=4",
+            {"label": "relational2020[epochs=10,lr=1]", "method_label": "relational[views=4]", "epochs": 10},
+            "10 epochs instead of 200 epochs, lr=1, views=4",
         ),
         ({"protocol": "quick"}, "protocol quick"),
         ({"protocol": "quick", "label": "quick[lr=1]"}, "protocol quick[lr=1]"),
@@ -100,7 +104,7 @@ def test_other_conditions_are_not_comparable(store, runs, options, why):
 def test_a_changed_evaluation_is_not_comparable(store, runs):
     for seed in (1, 2):
         store({"linear[lr=0.1]": 61.0}, method="relational", seed=seed, evaluations=("linear[lr=0.1]",), **PAPER)
-    comparison = compare(summarize(read(runs).results), load())
+    comparison = compared(runs)
     assert comparison[comparison["published"] == 61.03]["verdict"].to_list() == ["not comparable: lr=0.1"]
 
 
@@ -128,49 +132,87 @@ def test_coarse_labels_share_images_with_fine_ones(store, runs):
     assert found == {52.44: "within interval"}
 
 
+def test_a_published_variant_stands_beside_no_other(store, runs):
+    found = verdicts(store, runs, [77.0, 77.1], method="simclr", backbone="resnet32")
+    assert found == {77.02: "within interval"}
+
+
+def test_length_of_training_is_no_matter_to_random_weights(store, runs):
+    found = verdicts(store, runs, [32.9, 33.0], method="random", label="relational2020[views=100]")
+    assert found == {32.92: "within interval"}
+
+
+def test_random_weights_serve_every_pretraining(store, runs):
+    found = verdicts(store, runs, [7.6, 7.7], method="random", backbone="resnet32", dataset="cifar100")
+    assert found == {7.65: "within interval"}
+    comparison = compared(runs)
+    assert set(comparison[comparison["published"] == 7.65]["column"]) == {"CIFAR-100", "10→100", "ResNet-32 CIFAR-100"}
+    assert set(comparison[comparison["published"] == 7.65]["verdict"]) == {"within interval"}
+
+
 def test_a_transfer_is_compared_with_the_papers_transfer(store, runs):
     values = {"linear": 75.0, "linear@cifar100": 41.5}
     options = {"method": "relational", "backbone": "resnet32", "evaluate_on": ("cifar10", "cifar100"), **PAPER}
     store(values, seed=1, **options)
-    comparison = compare(summarize(read(runs).results), load())
+    comparison = compared(runs)
     measured = comparison[comparison["mean"].notna()]
-    assert dict(zip(measured["published"], measured["mean"], strict=True)) == {41.50: 41.5, 74.99: 75.0}
-    assert "cifar10 → cifar100 resnet32" in {line[1] for line in lines_of(measured)}
+    columns = dict(zip(measured["column"], measured["mean"], strict=True))
+    assert columns == {"10→100": 41.5, "ResNet-32 CIFAR-10": 75.0, "100 % of labels": 75.0}
 
 
 def test_coarse_labels_are_a_target_of_fine_ones(store, runs):
     options = {"method": "simclr", "backbone": "resnet32", "evaluate_on": ("cifar100", "cifar100-20")}
     store({"linear": 42.0, "linear@cifar100-20": 51.9}, seed=1, **{**PAPER, **options, "dataset": "cifar100"})
-    comparison = compare(summarize(read(runs).results), load())
+    comparison = compared(runs)
     measured = comparison[comparison["mean"].notna()]
-    assert set(zip(measured["published"], measured["mean"], strict=True)) == {
-        (42.13, 42.0),
-        (42.19, 42.0),
-        (51.88, 51.9),
-    }
+    assert set(zip(measured["published"], measured["mean"], strict=True)) == {(42.13, 42.0), (51.88, 51.9)}
 
 
-def test_differences_and_what_nobody_measured(store, runs):
+def test_differences(store, runs):
     verdicts(store, runs, [62.0, 63.0])
-    comparison = compare(summarize(read(runs).results), load())
+    comparison = compared(runs)
     measured = comparison[comparison["published"] == 61.03].iloc[0]
     assert measured["difference"] == pytest.approx(62.5 - 61.03)
-    assert set(comparison[comparison["mean"].isna()]["verdict"]) == {"not measured"}
-    near = nearby(comparison)
-    assert sorted(near[near["mean"].isna()]["method"]) == [
-        *["deepcluster", "deepinfomax", "random", "rotnet", "simclr", "supervised"]
-    ]
-    line = next(line for line in lines_of(near) if line[0] == "rotnet")
-    assert line[1:7] == ("cifar10 conv4", "linear", "–", "56.73 ± 1.71", "–", "not measured")
+
+
+def test_gains_are_paired_over_seeds(store, runs):
+    for seed, level in enumerate((50.0, 60.0, 55.0), start=1):
+        for views, gain in ((2, 0.0), (4, 2.0 + seed / 10), (32, 5.0)):
+            label = "relational" if views == 32 else f"relational[views={views}]"
+            store({"linear": level + gain}, method="relational", method_label=label, seed=seed, **PAPER)
+    comparison = compared(runs)
+    gains = comparison[comparison["metric"].str.contains("over") & comparison["mean"].notna()].set_index("column")
+    assert gains["mean"].to_dict() == pytest.approx({"4 views": 2.2, "32 views": 5.0})
+    assert gains["high"]["4 views"] == pytest.approx(2.2 + 0.2484138)
+    assert gains["difference"]["4 views"] == pytest.approx(-0.5)
+    assert gains["verdict"]["4 views"].startswith("not comparable: theirs read off a figure")
+
+
+def test_nothing_measured_names_the_reason(store, runs):
+    store(failure={"reason": "out of memory"}, method="simclr", **PAPER)
+    store(method="relational", **PAPER)
+    store({"linear": 60.0}, method="rotnet", backbone="resnet32", **PAPER)
+    store({"linear": 60.0}, method="relational", method_label="relational[views=4]", **PAPER)
+    comparison = compared(runs, absent=["stl10", "tiny_imagenet"])
+    reasons = comparison.set_index(["table", "row", "column"])["verdict"]
+    conv4 = reasons["Table 2", :, "Conv-4 CIFAR-10"]
+    assert conv4["SimCLR"] == "failed: out of memory"
+    assert conv4["DeepCluster"] == "not run"
+    assert reasons["Table 1", "RotationNet", "10→100"] == "not evaluated"
+    assert reasons["Table 1", "RotationNet", "STL-10 finetune"] == "data not here"
+    assert reasons["Table 2", "RotationNet", "Conv-4 tiny-ImageNet"] == "data not here"
+    assert reasons["Figure 2b", "Relational Reasoning", "4 views"] == "not run: relational[views=2]"
+    assert reasons["Figure 2b", "Relational Reasoning", "32 views"] == "unfinished: the same command carries on"
 
 
 def test_nothing_measured_at_all(store, runs):
     store(failure={"reason": "out of memory"})
-    comparison = compare(summarize(read(runs).results), load())
-    assert set(comparison["verdict"]) == {"not measured"}
-    assert nearby(comparison).empty
+    comparison = compared(runs)
+    assert set(comparison["verdict"]) == {"not run"}
+    assert len(comparison) == len(load())
 
 
 def test_labels_come_apart():
-    assert parts("quick") == ("quick", [])
-    assert parts("a[b=1,c=[2, 3],d.e=x]{f=4}") == ("a", ["b=1", "c=[2, 3]", "d.e=x", "f=4"])
+    assert [base("quick"), changed("quick")] == ["quick", []]
+    label = "a[b=1,c=[2, 3],d.e=x]{f=4}"
+    assert [base(label), changed(label)] == ["a", ["b=1", "c=[2, 3]", "d.e=x", "f=4"]]

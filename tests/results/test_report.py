@@ -150,8 +150,12 @@ def test_published_numbers_in_every_rendering(grid, runs, no_figures, tmp_path):
         assert "61.03 ± 0.23" in text
         assert "protocol quick" in text
         assert "56.73 ± 1.71" in text
-        assert "not measured" in text
-    assert len(rows_of(tmp_path / "published.csv")) > 300
+        assert "not run" in text
+        assert "published, 4 measured here, 0 under the same conditions." in text
+    tex = (tmp_path / "table.tex").read_text()
+    assert "Relational Reasoning & published & 61.03 $\\pm$ 0.23" in tex
+    assert "{[}1{]} protocol quick" in tex
+    assert len(rows_of(tmp_path / "published.csv")) > 400
     report.write(runs, tmp_path)
     assert not (tmp_path / "published.csv").exists()
     assert "61.03" not in (tmp_path / "table.md").read_text()
