@@ -43,6 +43,9 @@ UNTRAINED = "random"
 PLACE = ["name", "variant", "images", "backbone", "evaluated_on", "measure", "metric"]
 """What a measured and a published number must share to stand side by side."""
 
+PREFIXED = ["method", "dataset", "protocol", "evaluation", "epochs", "conditions"]
+"""Columns of a published number that are prefixed beside a measured one."""
+
 COMPARISON_COLUMNS = [
     *["source", "table", "row", "column", "published", "published_std", "published_seeds"],
     *["method", "dataset", "evaluated_on", "backbone", "protocol", "evaluation", "metric"],
@@ -71,37 +74,37 @@ def compare(
         frames: all runs.
         summary: what ``results.statistics.summarize`` makes of them.
         published: what :func:`load` returned.
-        absent: whether a data set, by its name, is not on this machine.
+        absent: whether a data set, by its name, is not on this machine; of those that no run has used.
 
     Returns:
-        ``COMPARISON_COLUMNS`` in percent, ``difference`` being measured minus published, and further columns: the cells
-        of ``summary``, those of ``published`` under names that begin with ``their_``, and ``PLACE``. Of the cells that
-        stand beside one number the nearest in their conditions comes first, then the longest trained.
+        ``COMPARISON_COLUMNS`` in percent, ``difference`` being measured minus published, and further columns: those of
+        ``summary``, ``PREFIXED`` of the published number under names that begin with ``their_``, and ``PLACE``. Of the
+        cells that stand beside one number the nearest in its conditions comes first.
     """
-    theirs = placed(published).rename(columns=lambda key: key if key in PLACE else f"their_{key}")
+    names = {"value": "published", "std": "published_std", "seeds": "published_seeds"}
+    theirs = placed(published).rename(columns=names | {key: f"their_{key}" for key in PREFIXED})
     ours = pd.concat([summary, gains(frames.results, summary, published)], ignore_index=True)
     pairs = theirs.assign(number=range(len(theirs))).merge(twice(placed(ours)), on=PLACE, how="left")
     measured = pairs["mean"].notna()
-    why = dict(unmeasured(pairs[~measured], frames.runs, absent))
-    rows = [{str(key): value for key, value in row.items()} for row in pairs.to_dict("records")]
-    obstructed = [[] if index in why else obstacles(row) for index, row in enumerate(rows)]
     for key in ("method", "dataset", "protocol", "evaluation"):
         pairs[key] = pairs[key].where(measured, pairs[f"their_{key}"])
-    pairs = pairs.assign(
-        source=pairs["their_source"],
-        table=pairs["their_table"],
-        row=pairs["their_row"],
-        column=pairs["their_column"],
-        published=pairs["their_value"],
-        published_std=pairs["their_std"],
-        published_seeds=pairs["their_seeds"],
-        difference=pairs["mean"] - pairs["their_value"],
-        verdict=[why.get(i) or verdict(row, obstructed[i]) for i, row in enumerate(rows)],
-        foreign=pairs["protocol"].map(base) != pairs["their_protocol"].map(base),
-        obstacles=list(map(len, obstructed)),
+    why = dict(unmeasured(pairs[~measured], frames, absent))
+    judged = [(0, why[i]) if i in why else judge(row) for i, row in enumerate(pairs.to_dict("records"))]
+    return nearest_first(
+        pairs.assign(
+            difference=pairs["mean"] - pairs["published"],
+            verdict=[verdict for _, verdict in judged],
+            obstacles=[obstacles for obstacles, _ in judged],
+        )
     )
-    order = ["number", "foreign", "obstacles", "views", "n"]
-    return pairs.sort_values(order, ascending=[True, True, True, False, False], kind="stable", ignore_index=True)
+
+
+def nearest_first(pairs: pd.DataFrame) -> pd.DataFrame:
+    """Sorted, of the cells beside one number those under its protocol, with few differences and long training first."""
+    foreign = pairs["protocol"].map(base) != pairs["their_protocol"].map(base)
+    order = {"number": True, "foreign": True, "obstacles": True, "views": False, "n": False}
+    ordered = pairs.assign(foreign=foreign).sort_values(list(order), ascending=list(order.values()), kind="stable")
+    return ordered.reset_index(drop=True)
 
 
 def placed(rows: pd.DataFrame) -> pd.DataFrame:
@@ -132,12 +135,13 @@ def gains(results: pd.DataFrame, summary: pd.DataFrame, published: pd.DataFrame)
     return pd.concat([rows for rows in found if len(rows)] or found)
 
 
-def unmeasured(rows: pd.DataFrame, runs: pd.DataFrame, absent: Callable[[str], bool]) -> Iterator[tuple[Any, str]]:
+def unmeasured(rows: pd.DataFrame, frames: Frames, absent: Callable[[str], bool]) -> Iterator[tuple[Any, str]]:
     """For each published number that stands alone, by its index, the reason."""
     keys = ["method", "images", "backbone", "base"]
-    known = placed(runs.dropna(subset=["method"]).assign(evaluation="", metric=""))
+    used = {*frames.runs["dataset"], *frames.results["evaluated_on"]}
+    known = placed(frames.runs.dropna(subset=["method"]).assign(evaluation="", metric=""))
     started: dict[Any, pd.DataFrame] = dict(list(known.assign(base=known["protocol"].map(base)).groupby(keys)))
-    missing = {name for name in {*rows["their_dataset"], *rows["evaluated_on"]} if absent(name)}
+    missing = {name for name in {*rows["their_dataset"], *rows["evaluated_on"]} - used if absent(name)}
     for index, row in rows.iterrows():
         key = (row["their_method"], row["images"], row["backbone"], base(row["their_protocol"]))
         here = missing.isdisjoint((row["their_dataset"], row["evaluated_on"]))
@@ -163,22 +167,21 @@ def fate(runs: pd.DataFrame | None, *, here: bool, reference: str) -> str:
     return f"not run: {reference}" if reference else "not evaluated"
 
 
-def verdict(row: Row, why: list[str]) -> str:
-    """``within interval``, ``higher``, ``lower``, ``not comparable: …`` or ``no interval (one seed)``.
+def judge(row: Row) -> tuple[int, str]:
+    """In how many conditions a measured cell differs from the published number beside it, and what that makes of it.
 
-    Higher means that the whole interval of the measured mean lies above the published mean.
-
-    Args:
-        row: a measured cell, and the published one under keys that begin with ``their_``.
-        why: what :func:`obstacles` found.
+    Returns:
+        The number, and ``within interval``, ``higher``, ``lower``, ``not comparable: …`` or ``no interval (one seed)``;
+        higher means that the whole interval of the measured mean lies above the published mean.
     """
+    why = obstacles(row)
     if why:
-        return f"not comparable: {', '.join(why)}"
+        return len(why), f"not comparable: {', '.join(why)}"
     if row["n"] < 2:
-        return "no interval (one seed)"
-    if row["low"] <= row["their_value"] <= row["high"]:
-        return WITHIN
-    return "higher" if row["mean"] > row["their_value"] else "lower"
+        return 0, "no interval (one seed)"
+    if row["low"] <= row["published"] <= row["high"]:
+        return 0, WITHIN
+    return 0, "higher" if row["mean"] > row["published"] else "lower"
 
 
 def obstacles(row: Row) -> list[str]:
@@ -205,8 +208,9 @@ def worded(change: tuple[str, str], row: Row) -> str:
     of, text = change
     if of != "protocol" or text.partition("=")[0] not in BUDGET:
         return text
-    theirs = row["their_epochs"]
-    return str(row["budget"]) if math.isnan(theirs) else f"{row['budget']} instead of {theirs:g} epochs"
+    ours, theirs = str(row["budget"]), row["their_epochs"]
+    unit = "" if ours.endswith(" epochs") else " epochs"
+    return ours if math.isnan(theirs) else f"{ours} instead of {theirs:g}{unit}"
 
 
 def base(label: str) -> str:

@@ -69,7 +69,7 @@ def collect(
         runs: the runs folder.
         only: names of run folders, if not all shall be looked at.
         published: put published numbers beside the measured ones.
-        absent: whether a data set, by its name, is not on this machine; of published numbers that nothing measures.
+        absent: whether a data set, by its name, is not on this machine; asked of those that no run has used.
 
     Raises:
         RequestError: there are no runs.

@@ -81,7 +81,7 @@ def test_a_cell_shows_published_ours_difference_and_verdict(papers):
     simclr = cells_of(table, "SimCLR", "Conv-4 CIFAR-10")
     assert simclr["difference"] == "−18.43"
     assert simclr["verdict"] == "not comparable [1]"
-    assert "[1] 10 epochs instead of 200 epochs" in table.notes
+    assert "[1] 10 epochs instead of 200" in table.notes
     assert cells_of(table, "SimCLR", "Conv-4 CIFAR-100")["verdict"] == "not run"
     assert cells_of(table, "DeepCluster", "Conv-4 tiny-ImageNet") == {
         "published": "12.60 ± 1.23",
