@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 from methods.registry import registry as methods
 from protocols import protocol as protocols
 from protocols.labels import parse_label, words
-from protocols.resolve import parse_changes, resolve
-from protocols.run import evaluations_of
+from protocols.resolve import evaluations_of, parse_changes, resolve
 from results.errors import RequestError
 from results.store import read_run
 

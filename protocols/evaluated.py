@@ -19,17 +19,18 @@ from protocols.evaluate.health import diagnose
 from protocols.evaluate.sheet import Shown, draw
 from protocols.evaluate.subject import Subject
 from protocols.pretrained import augmenters
-from protocols.run import digest_of
+from protocols.run import Run, digest_of
 from results.record import Health, Metric, Picture
 from results.store import EVALUATIONS, read_json, write_atomically, write_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from methods.base import Backbone
-    from protocols.run import Evaluation, Run
+    from protocols.run import Evaluation
     from protocols.watch import Watch
+    from results.record import Record
 
     Table = dict[str, Any]
 
@@ -161,6 +162,19 @@ def path_of(folder: Path, evaluation: Evaluation) -> Path:
     """Where a run's folder keeps an evaluation."""
     dataset = evaluation.dataset.name.replace(":", "_").replace("/", "_")
     return folder / EVALUATIONS / f"{evaluation.name}-{dataset}-{digest_of(evaluation.identity())[:8]}.json"
+
+
+def restore(folder: Path, evaluations: Iterable[Evaluation], record: Record) -> None:
+    """Put what a record holds of some evaluations back to where :func:`path_of` looks for it, if it is not there."""
+    run = Run.from_config({**record.run, "evaluations": ()})
+    (folder / EVALUATIONS).mkdir(exist_ok=True)
+    for evaluation in evaluations:
+        place = evaluation.label, evaluation.dataset.name
+        if not path_of(folder, evaluation).exists():
+            metrics = [asdict(metric) for metric in record.metrics if (metric.label, metric.dataset) == place]
+            pictures = [picture.file for picture in record.pictures if (picture.label, picture.dataset) == place]
+            seconds = record.cost.seconds.get(run.name_of(evaluation), 0.0)
+            write_json(path_of(folder, evaluation), {"metrics": metrics, "pictures": pictures, "seconds": seconds})
 
 
 def kept(path: Path, measure: Callable[[], Table]) -> Table:

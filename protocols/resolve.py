@@ -19,7 +19,7 @@ from protocols.run import Evaluation, Part, Run
 from results.errors import RequestError, UnknownName, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from methods.source import Entry
@@ -140,6 +140,26 @@ def evaluation_part(word: str, tables: Table, changes: Table) -> Part:
     if not 0 < made.options.get("fraction", 1.0) <= 1:
         raise RequestError(f"{base}.fraction is {made.options['fraction']}", hint="it lies above 0, and is 1 at most")
     return made
+
+
+def evaluations_of(config: Mapping[str, Any]) -> tuple[Evaluation, ...]:
+    """The evaluations of a stored configuration.
+
+    What it does not say is what it was made before one could: the run's own data set, and an option's default.
+
+    Raises:
+        RequestError: it was written by a version that knew other keys.
+    """
+    return tuple(
+        build(Evaluation, {"dataset": config["dataset"], **part, "options": with_defaults(part)}, "config")
+        for part in config["evaluations"]
+    )
+
+
+def with_defaults(part: Table) -> Table:
+    """All options of a stored evaluation that this version knows."""
+    known = evaluations.describe(part["name"]).options if part["name"] in evaluations.names() else {}
+    return {**known, **part["options"]}
 
 
 def dataset_part(name: str, data: Path) -> Part:

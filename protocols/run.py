@@ -137,15 +137,6 @@ class Run:
         return build(Run, values, "config")
 
 
-def evaluations_of(config: Mapping[str, Any]) -> tuple[Evaluation, ...]:
-    """The evaluations of a stored configuration.
-
-    Raises:
-        RequestError: it was written by a version that knew other keys.
-    """
-    return tuple(build(Evaluation, {"dataset": config["dataset"], **part}, "config") for part in config["evaluations"])
-
-
 def identifying(settings: Pretrain | Recipe) -> Table:
     """The values that belong in a hash: all but those of added fields at their default."""
     values = asdict(settings)

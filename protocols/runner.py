@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import torch
 
 from protocols.datasets.load import load_dataset
-from protocols.evaluated import Evaluator, path_of
+from protocols.evaluated import Evaluator, restore
 from protocols.hardware import choose_device, device_name
 from protocols.heartbeat import Heartbeat
 from protocols.pretrained import pretrained
 from protocols.provenance import provenance
-from protocols.run import evaluations_of
+from protocols.resolve import evaluations_of
 from results import store
 from results.errors import BenchError, RunFailed
 from results.record import Cost, Record
@@ -44,7 +44,7 @@ def execute(run: Run, place: Place, watch: Watch) -> Record:
 
 def execute_claimed(run: Run, folder: Path, place: Place, watch: Watch) -> Record:
     """:func:`execute` by the only writer of the folder; what was measured before stays in the record."""
-    run = run.together_with(kept_evaluations(folder))
+    run = run.together_with(measured_before(folder))
     store.write_json(folder / store.CONFIG, run.config())
     note_attempt(folder)
     try:
@@ -86,11 +86,15 @@ def carry_out(run: Run, folder: Path, place: Place, watch: Watch) -> Record:
     )
 
 
-def kept_evaluations(folder: Path) -> list[Evaluation]:
-    """The evaluations of a run's record whose measurements are still there."""
+def measured_before(folder: Path) -> tuple[Evaluation, ...]:
+    """The evaluations of a run's record; they are not made again as long as its backbone is there."""
     record = store.read_run(folder).record
-    made = evaluations_of(record["run"]) if record else ()
-    return [evaluation for evaluation in made if path_of(folder, evaluation).exists()]
+    if record is None:
+        return ()
+    evaluations = evaluations_of(record["run"])
+    if (folder / store.BACKBONE).exists():
+        restore(folder, evaluations, Record.from_json(record))
+    return evaluations
 
 
 def note_attempt(folder: Path) -> None:

@@ -16,7 +16,10 @@ TILE, MARGIN, TEXT = 64, 8, 14
 """Side of a picture, space around it, and height of the words below it, in pixels."""
 
 SAME, OTHER = "#009e73", "#d55e00"
-"""Of the frame of a neighbour of the same class, and of another's, which is crossed out as well."""
+"""Of the frame of a neighbour of the same class, and of another's, which has a corner filled as well."""
+
+CORNER = 14
+"""Of the filled corner, in pixels."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +61,8 @@ def paste(sheet: Image.Image, dataset: Dataset, split: Split, place: int, at: tu
 
 
 def mark(sheet: Image.Image, at: tuple[int, int], *, same: bool) -> None:
-    """Frame a neighbour; cross out one of another class."""
-    pen, (left, top), end = ImageDraw.Draw(sheet), at, TILE - 1
-    pen.rectangle((left, top, left + end, top + end), outline=SAME if same else OTHER, width=2)
+    """Frame a neighbour; fill a corner of one of another class."""
+    pen, (left, top), right = ImageDraw.Draw(sheet), at, at[0] + TILE - 1
+    pen.rectangle((left, top, right, top + TILE - 1), outline=SAME if same else OTHER, width=2)
     if not same:
-        pen.line((left, top, left + end, top + end), fill=OTHER, width=2)
+        pen.polygon([(right - CORNER, top), (right, top), (right, top + CORNER)], fill=OTHER)

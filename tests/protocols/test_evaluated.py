@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from bench import show
+from bench.plan import lacking_of
 from protocols import protocol as protocols
 from protocols.backbones.small import Conv4
 from protocols.datasets.load import load_dataset
@@ -101,6 +102,26 @@ def test_what_was_measured_stays_when_its_data_are_gone(tmp_path, colours):
     shutil.rmtree(copy)
     record = carry_out(run_of(chosen=["linear"]), tmp_path, NoTraining())
     assert [key for key, _ in values(record)] == ["knn", "linear"]
+
+
+def test_a_record_of_a_version_that_knew_less_is_enough(tmp_path):
+    """Neither targets nor fractions, and other files of evaluations: nothing is measured again, nothing lost."""
+    first = carry_out(run_of(), tmp_path)
+    folder = tmp_path / run_of().folder()
+    for path in (folder / store.EVALUATIONS).glob("[kl]*.json"):
+        path.unlink()
+    record = store.read_json(folder / store.RECORD)
+    for part in record["run"]["evaluations"]:
+        del part["dataset"]
+        part["options"].pop("fraction", None)
+    del record["pictures"]
+    record["metrics"][0]["value"] = 12.5
+    store.write_json(folder / store.RECORD, record)
+    assert lacking_of(run_of(), record) == ()
+    second = carry_out(run_of("knn.k=3", chosen=["knn"]), tmp_path, NoTraining())
+    assert list(values(second)) == [("linear", "digits"), ("knn", "digits"), ("knn[k=3]", "digits")]
+    assert values(second)["linear", "digits"] == 12.5
+    assert second.cost.seconds["linear"] == first.cost.seconds["linear"]
 
 
 def test_variants_of_one_evaluation_are_measured_each_under_its_label(tmp_path):

@@ -99,10 +99,9 @@ def test_a_contact_sheet_shows_queries_beside_framed_neighbours():
         top = MARGIN + row * (sheet.height - MARGIN) // 2
         return sheet.getpixel((left + inside[0], top + inside[1]))
 
-    off = (3 * centre, centre)  # aside from the line that crosses out
-    assert [at(0, c, off) for c in range(3)] == [(250, 0, 0), (250, 0, 0), (0, 0, 250)]
-    assert [at(1, c, off) for c in range(3)] == [(0, 250, 0), (0, 0, 250), (0, 250, 0)]
+    assert [at(0, c, (centre, centre)) for c in range(3)] == [(250, 0, 0), (250, 0, 0), (0, 0, 250)]
+    assert [at(1, c, (centre, centre)) for c in range(3)] == [(0, 250, 0), (0, 0, 250), (0, 250, 0)]
     frames = [[at(row, column, (centre, 0)) for column in (1, 2)] for row in (0, 1)]
     same, other = (tuple(bytes.fromhex(colour[1:])) for colour in (SAME, OTHER))
     assert frames == [[same, other], [same, same]]
-    assert at(0, 2, (TILE // 2, TILE // 2)) == other
+    assert [at(0, column, (TILE - 5, 4)) for column in (1, 2)] == [(250, 0, 0), other]
