@@ -30,6 +30,8 @@ Examples:
   bench run --methods ./mine.py,simclr,random,supervised
       your own method beside the known ones
   bench run --protocol relational2020 --datasets cifar10 --epochs 10 --dry-run
+  bench run --protocol relational2020-table1 --datasets cifar10,cifar100
+      a published table, or the part of it whose data are here; runs of other tables are shared
 """
 
 

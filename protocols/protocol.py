@@ -163,7 +163,7 @@ class Protocol:
     """A protocol as its file states it.
 
     Attributes:
-        name: of the protocol; part of a run's identity.
+        name: of the protocol; part of a run's identity, unless it extends another.
         version: bumped by hand when the file comes to mean something else.
         track: ``controlled`` shares everything between methods, ``recipe`` gives each its authors' settings.
         summary: one line.
@@ -216,8 +216,6 @@ class Protocol:
 
 CONDITIONS = ("dataset", "backbone", "method")
 SECTIONS = ("pretrain", "recipes", "evaluations", "methods")
-
-
 BUDGETS = ("epochs", "views")
 
 
