@@ -5,21 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-from torch.nn import functional as F
 
 from protocols.evaluate import register
 from protocols.evaluate.linear import top_k
+from protocols.neighbours import nearest
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from protocols.evaluate.features import Features
-
-BLOCK = 2**25
-"""Similarities held at a time, so that memory does not grow with the data set."""
+    from protocols.neighbours import Neighbours
 
 
-@register("knn", version=1)
+@register("knn", version=2)
 def knn(features: Features, *, k: int = 20, temperature: float = 0.07) -> dict[str, float]:
     """k-nearest-neighbour classifier on frozen features (Wu et al. 2018), by cosine similarity.
 
@@ -31,18 +29,13 @@ def knn(features: Features, *, k: int = 20, temperature: float = 0.07) -> dict[s
     Returns:
         ``top1``, and with more than ten classes ``top5``, in percent.
     """
-    train, test = F.normalize(features.train), F.normalize(features.test)
-    block = max(1, BLOCK // len(train))
-    scores = [
-        vote(some @ train.T, features.train_labels, features.classes, k=min(k, len(train)), temperature=temperature)
-        for some in test.split(block)
-    ]
-    return top_k(torch.cat(scores), features.test_labels, features.classes)
+    neighbours = nearest(features.test, features.train, k)
+    scores = vote(neighbours, features.train_labels, features.classes, temperature)
+    return top_k(scores, features.test_labels, features.classes)
 
 
-def vote(similarities: Tensor, labels: Tensor, classes: int, *, k: int, temperature: float) -> Tensor:
-    """Votes (n, classes) of the k most similar of all training images; similarities are (n, images)."""
-    nearest, index = similarities.topk(k, dim=1)
-    weights = ((nearest - 1.0) / temperature).exp()
-    votes = torch.zeros(len(similarities), classes, device=similarities.device)
-    return votes.scatter_add_(1, labels[index], weights)
+def vote(neighbours: Neighbours, labels: Tensor, classes: int, temperature: float) -> Tensor:
+    """Votes (n, classes) of each image's neighbours."""
+    weights = ((neighbours.similarity - 1.0) / temperature).exp()
+    votes = torch.zeros(len(weights), classes, device=weights.device)
+    return votes.scatter_add_(1, labels[neighbours.index.long()], weights)

@@ -11,7 +11,6 @@ from sklearn.preprocessing import StandardScaler
 from torch.nn import functional as F
 
 from protocols.backbones.small import Conv4
-from protocols.evaluate import knn as knn_module
 from protocols.evaluate.features import Features, represent, stratified
 from protocols.evaluate.health import alignment, diagnose, rankme, spread, uniformity
 from protocols.evaluate.knn import knn
@@ -116,13 +115,6 @@ def test_knn_is_scikit_learns(k, temperature):
     reference.fit(some.train.numpy(), some.train_labels.numpy())
     expected = accuracy_of(reference, some)
     assert knn(some, k=k, temperature=temperature)["top1"] == pytest.approx(expected, abs=0.2)
-
-
-def test_knn_in_blocks_is_knn(monkeypatch):
-    some = features()
-    whole = knn(some)
-    monkeypatch.setattr(knn_module, "BLOCK", 600 * 7)
-    assert knn(some) == whole
 
 
 def test_knn_with_fewer_images_than_neighbours():
