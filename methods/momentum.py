@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import copy
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 class MomentumCopy(nn.Module):
@@ -28,7 +25,7 @@ class MomentumCopy(nn.Module):
         self.module = copy.deepcopy(online).requires_grad_(requires_grad=False)
 
     @torch.no_grad()
-    def forward(self, *inputs: Tensor) -> Any:
+    def forward(self, *inputs: Any) -> Any:
         """The copy's output, without gradient."""
         return self.module(*inputs)
 

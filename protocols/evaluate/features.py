@@ -23,8 +23,37 @@ BATCH = 1000
 
 
 @dataclass(frozen=True)
+class Stream:
+    """What one network makes of a data set.
+
+    Attributes:
+        train: (n, d) float32 representations of the training split.
+        test: (m, d) of the test split.
+        recorded: (n, k) int32, neighbours that every training image had while the network was trained, as rows of the
+            training split, -1 where there is none; None if they were not recorded.
+    """
+
+    train: Tensor
+    test: Tensor
+    recorded: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Graph:
+    """The training images that every image is joined to, as rows of the training split; -1 where there is none.
+
+    Attributes:
+        train: (n, k) int32, of the training images.
+        test: (m, l) int32, of the test images.
+    """
+
+    train: Tensor
+    test: Tensor
+
+
+@dataclass(frozen=True)
 class Features:
-    """What frozen evaluations see of a data set.
+    """What refinements and frozen evaluations see of a data set.
 
     Attributes:
         train: (n, d) float32 representations of the training split.
@@ -32,7 +61,10 @@ class Features:
         test: (m, d) of the test split.
         test_labels: (m,).
         classes: number of classes.
-        seed: of the run, for evaluations that draw at random.
+        seed: of the run, for what is drawn at random.
+        recorded: see ``Stream``.
+        second: what another network of the same method makes of the data set, as the student beside the teacher.
+        graph: by which they were refined, if they were.
     """
 
     train: Tensor
@@ -41,6 +73,15 @@ class Features:
     test_labels: Tensor
     classes: int
     seed: int
+    recorded: Tensor | None = None
+    second: Stream | None = None
+    graph: Graph | None = None
+
+    @property
+    def streams(self) -> tuple[Stream, ...]:
+        """One a network, the run's own first."""
+        own = Stream(self.train, self.test, self.recorded)
+        return (own,) if self.second is None else (own, self.second)
 
 
 def extract(backbone: Backbone, dataset: Dataset, device: torch.device, seed: int) -> Features:
