@@ -9,7 +9,7 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-Kind = Literal["methods", "datasets", "backbones", "protocols", "evaluations"]
+Kind = Literal["methods", "datasets", "backbones", "protocols", "evaluations", "refinements"]
 
 
 def listing(
@@ -17,7 +17,7 @@ def listing(
     *,
     options: Annotated[bool, typer.Option("--options", help="With the options of each and their defaults.")] = False,
 ) -> None:
-    """List methods, data sets, backbones, protocols or evaluations, in a line each."""
+    """List methods, data sets, backbones, protocols, evaluations or refinements, in a line each."""
     lines = list(protocol_lines() if what == "protocols" else plugin_lines(what, options=options))
     width = max(len(name) for name, _ in lines)
     for name, text in lines:

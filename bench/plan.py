@@ -34,6 +34,7 @@ class Request:
         seeds: trials.
         protocol: name, or path of a TOML file.
         evaluations: labels.
+        refinements: labels.
         evaluate_on: names of data sets to measure on.
         epochs: budget in epochs.
         views: budget in views.
@@ -46,6 +47,7 @@ class Request:
     seeds: Sequence[int] = ()
     protocol: str = "quick"
     evaluations: Sequence[str] = ()
+    refinements: Sequence[str] = ()
     evaluate_on: Sequence[str] = ()
     epochs: float | None = None
     views: int | None = None
@@ -116,7 +118,7 @@ def grids_for(request: Request, protocol: Protocol) -> list[Grid]:
     """
     given = {
         "methods": [label for word in request.methods for label in method_labels(word)],
-        **{key: getattr(request, key) for key in ("seeds", "evaluations", "evaluate_on")},
+        **{key: getattr(request, key) for key in ("seeds", "evaluations", "refinements", "evaluate_on")},
     }
     places = {key: getattr(request, key) for key in ("datasets", "backbones")}
     if len(protocol.grids) == 1:
@@ -163,6 +165,7 @@ def runs_of(
                 changes=changes,
                 data=data,
                 chosen=grid.evaluations,
+                refine=grid.refinements,
                 evaluate_on=grid.evaluate_on,
                 plugins=plugins,
             )
@@ -174,7 +177,7 @@ def changes_of(request: Request, names: Container[str], labels: Sequence[str]) -
     Args:
         request: what is asked for.
         names: of the methods that take part.
-        labels: of the protocol's evaluations.
+        labels: of the protocol's evaluations and refinements.
 
     Raises:
         RequestError: it changes a method that takes no part, or names two budgets.
@@ -215,5 +218,5 @@ def plan(runs: Sequence[Run], folder: Path, *, force: bool = False) -> Plan:
 
 def lacking_of(run: Run, record: Table) -> tuple[Evaluation, ...]:
     """The evaluations of a run that its record does not hold, under their labels."""
-    made = [(part.label, part.identity()) for part in evaluations_of(record["run"])]
-    return tuple(part for part in run.evaluations if (part.label, part.identity()) not in made)
+    made = [(run.name_of(part), part.identity()) for part in evaluations_of(record["run"])]
+    return tuple(part for part in run.evaluations if (run.name_of(part), part.identity()) not in made)

@@ -27,6 +27,8 @@ Examples:
       several settings of one method, by the labels that tables print
   bench run --methods simclr --datasets cifar10 --evaluate-on cifar10,cifar100
       pretrained once, measured on both; what is pretrained already is only measured
+  bench run --methods simclr,byol --refine graph,averaged
+      measured as they are, and once more after each refinement
   bench run --methods ./mine.py,simclr,random,supervised
       your own method beside the known ones
   bench run --protocol relational2020 --datasets cifar10 --epochs 10 --dry-run
@@ -43,6 +45,7 @@ def run(
     protocol: Annotated[str, typer.Option(help="Name, or a TOML file.")] = "quick",
     seeds: Annotated[str, typer.Option(help="Trials: 0,1,2 or 0-9.")] = "",
     evaluations: Annotated[str, typer.Option(help="Names or labels, by commas.")] = "",
+    refine: Annotated[str, typer.Option(help="Refinements to measure after, beside none: names or labels.")] = "",
     evaluate_on: Annotated[
         str, typer.Option(help="Data sets to measure on, by commas; by default the one that is pretrained on.")
     ] = "",
@@ -76,6 +79,7 @@ def run(
         seeds=parse_seeds(seeds),
         protocol=protocol,
         evaluations=words(evaluations),
+        refinements=words(refine),
         evaluate_on=words(evaluate_on),
         epochs=epochs,
         views=views,

@@ -29,6 +29,7 @@ class Entry:
         version: bumped by hand when the same options begin to give other numbers.
         summary: first line of its docstring.
         options: its options and their defaults.
+        takes: name of a function's first parameter; empty for a class.
         digest: hash of the source for a plugin named by path, which changes without a version; else empty.
         error: why it cannot be loaded; empty if nothing is known against it.
     """
@@ -39,6 +40,7 @@ class Entry:
     version: int = 1
     summary: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
+    takes: str = ""
     digest: str = ""
     error: str = ""
 
@@ -72,6 +74,7 @@ def read_entry(node: ast.ClassDef | ast.FunctionDef, call: ast.Call, module: str
         version=ast.literal_eval(version),
         summary=(ast.get_docstring(node) or "").partition("\n")[0],
         options=dict(read_options(node)),
+        takes=node.args.args[0].arg if isinstance(node, ast.FunctionDef) and node.args.args else "",
     )
 
 
@@ -101,7 +104,8 @@ def read_options(node: ast.ClassDef | ast.FunctionDef) -> Iterator[tuple[str, An
 def entry_of(plugin: object, name: str, module: str, version: int) -> Entry:
     """Describe a plugin that is loaded."""
     summary = (inspect.getdoc(plugin) or "").partition("\n")[0]
-    return Entry(name, module, module, version, summary, default_options(plugin))
+    takes = "" if inspect.isclass(plugin) else next(iter(inspect.signature(plugin).parameters), "")  # type: ignore[arg-type]
+    return Entry(name, module, module, version, summary, default_options(plugin), takes)
 
 
 def default_options(plugin: Any) -> dict[str, Any]:

@@ -14,10 +14,11 @@ from protocols.evaluate import option_types
 from protocols.evaluate import registry as evaluations
 from protocols.parse import convert
 from protocols.pretrained import method_options, views_of
+from protocols.refine import registry as refinements
 from protocols.run import digest_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from protocols.run import Part, Run
@@ -40,8 +41,12 @@ def check(runs: Sequence[Run], data: Path) -> list[Budget]:
     for name in {run.backbone.name for run in runs}:
         with torch.device("meta"):
             backbones.get(name)(name)
-    for part in {digest_of(part.identity()): part for run in runs for part in run.evaluations}.values():
-        check_evaluation(part)
+    for part in unlike(evaluation for run in runs for evaluation in run.evaluations):
+        check_options(evaluations.get(part.name), part)
+    for part in unlike(
+        evaluation.refinement for run in runs for evaluation in run.evaluations if evaluation.refinement
+    ):
+        check_options(refinements.get(part.name), part)
     families = [kin(run) for run in runs]
     budgets = {family: budget_of(run, data) for family, run in dict(zip(families, runs, strict=True)).items()}
     return [budgets[family] for family in families]
@@ -75,12 +80,17 @@ def budget_of(run: Run, data: Path) -> Budget:
     return budget_for(run.pretrain, images=len(split), views=len(views))
 
 
-def check_evaluation(part: Part) -> None:
-    """Do nothing if an evaluation takes its options.
+def unlike(parts: Iterable[Part]) -> list[Part]:
+    """One of all that are alike."""
+    return list({digest_of(part.identity()): part for part in parts}.values())
+
+
+def check_options(function: Callable[..., object], part: Part) -> None:
+    """Do nothing if an evaluation or refinement takes its options.
 
     Raises:
         RequestError: an option is of the wrong type, or not among the choices.
     """
-    types = option_types(evaluations.get(part.name))
+    types = option_types(function)
     for name, value in part.options.items():
         convert(value, types[name], f"{part.name}.{name}")

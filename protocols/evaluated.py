@@ -19,16 +19,18 @@ from protocols.evaluate.health import diagnose
 from protocols.evaluate.sheet import Shown, draw
 from protocols.evaluate.subject import Subject
 from protocols.pretrained import augmenters
+from protocols.refined import Refiner, keep
 from protocols.run import Run, digest_of
 from results.record import Health, Metric, Picture
 from results.store import EVALUATIONS, read_json, write_atomically, write_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from methods.base import Backbone
-    from protocols.run import Evaluation
+    from protocols.evaluate.features import Features
+    from protocols.run import Evaluation, Part
     from protocols.watch import Watch
     from results.record import Record
 
@@ -48,7 +50,7 @@ class Measured:
     Attributes:
         health: of its representation of what it was pretrained on.
         metrics: of all evaluations.
-        pictures: that some of them made.
+        pictures: that some of them, and refinements, made.
         seconds: that each took.
     """
 
@@ -76,6 +78,7 @@ class Evaluator:
         self.data = data
         self.watch = watch
         self._subject: Subject | None = None
+        self.refiner = Refiner(run, folder)
 
     def subject(self, dataset: str) -> Subject:
         """The backbone beside a data set; the last one stays in memory, with its features."""
@@ -84,6 +87,11 @@ class Evaluator:
             views = augmenters(self.run, loaded)
             self._subject = Subject(self.backbone, loaded, views, self.run.seed, self.watch)
         return self._subject
+
+    def features(self, dataset: Part, refinement: Part | None) -> Features | None:
+        """Features of a data set after a refinement, if any; None if the method offers nothing for it."""
+        subject = self.subject(dataset.name)
+        return self.refiner.refined(subject, refinement) if refinement else subject.features
 
     def measure(self) -> Measured:
         """Everything the run asks for; what is stored already is not measured again.
@@ -100,22 +108,49 @@ class Evaluator:
         for done, evaluation in enumerate(wanted, start=1):
             if self.watch.stopping():
                 raise KeyboardInterrupt
-            name, place = self.run.name_of(evaluation), (evaluation.label, evaluation.dataset.name)
+            name, dataset, refinement = self.run.name_of(evaluation), evaluation.dataset, evaluation.refinement
             self.watch.stage("evaluate", 1 + len(wanted))  # some evaluations have stages of their own
             self.watch.progress(done, name)
+            if refinement:
+                shown = self._refinement(dataset, refinement)
+                seconds[self.run.located(refinement.label, dataset)] = shown["seconds"]
+                pictures += [Picture(refinement.label, dataset.name, file) for file in shown["pictures"]]
             stored = kept(path_of(self.folder, evaluation), partial(self._evaluate, evaluation))
             seconds[name] = stored["seconds"]
-            metrics += [Metric(**{**metric, "label": evaluation.label}) for metric in stored["metrics"]]
-            pictures += [Picture(*place, file) for file in stored.get("pictures", ())]
+            labels = {"label": evaluation.label, "refinement": refinement.label if refinement else ""}
+            metrics += [Metric(**{**metric, **labels}) for metric in stored["metrics"]]
+            pictures += [Picture(evaluation.label, dataset.name, file) for file in stored.get("pictures", ())]
         self.watch.progress(1 + len(wanted))
-        return Measured(Health(**health["health"]), tuple(metrics), tuple(pictures), seconds)
+        return Measured(Health(**health["health"]), tuple(metrics), tuple(dict.fromkeys(pictures)), seconds)
+
+    def _refinement(self, dataset: Part, refinement: Part) -> Table:
+        path = path_of_refinement(self.folder, refinement, dataset)
+
+        def measure() -> Table:
+            after = self.features(dataset, refinement)
+            pictures = keep(self.subject(dataset.name), after, path.with_suffix("")) if after else []
+            return {"pictures": [str(picture.relative_to(self.folder)) for picture in pictures]}
+
+        return kept(path, measure)
 
     def _evaluate(self, evaluation: Evaluation) -> Table:
-        subject, function = self.subject(evaluation.dataset.name), evaluations.get(evaluation.name)
-        found = function(subject if takes_subject(function) else subject.features, **evaluation.options)
-        metrics = found.metrics if isinstance(found, Shown) else found
+        function = evaluations.get(evaluation.name)
+        if takes_subject(function):
+            return self._measured(evaluation, function(self.subject(evaluation.dataset.name), **evaluation.options))
+        features = self.features(evaluation.dataset, evaluation.refinement)
+        if features is None:
+            return {"metrics": []}
+        found = function(features, **evaluation.options)
+        return self._measured(evaluation, found, transductive=features.transductive)
+
+    def _measured(
+        self, evaluation: Evaluation, found: dict[str, float] | Shown, *, transductive: bool = False
+    ) -> Table:
+        values = found.metrics if isinstance(found, Shown) else found
+        n = len(self.subject(evaluation.dataset.name).dataset.test)
+        metrics = metrics_of(evaluation, values, n, transductive=transductive)
         return {
-            "metrics": [asdict(metric) for metric in metrics_of(evaluation, metrics, len(subject.dataset.test))],
+            "metrics": [asdict(metric) for metric in metrics],
             "pictures": [self._draw(evaluation, found)] if isinstance(found, Shown) else [],
         }
 
@@ -142,7 +177,7 @@ class Evaluator:
         return diagnose(subject.features.train[:HEALTH_IMAGES], *views)
 
 
-def metrics_of(evaluation: Evaluation, values: Mapping[str, float], n: int) -> list[Metric]:
+def metrics_of(evaluation: Evaluation, values: Mapping[str, float], n: int, *, transductive: bool) -> list[Metric]:
     """What an evaluation measured on the ``n`` images of a test split."""
     return [
         Metric(
@@ -153,6 +188,8 @@ def metrics_of(evaluation: Evaluation, values: Mapping[str, float], n: int) -> l
             metric=name,
             value=value,
             n=n,
+            refinement=evaluation.refinement.label if evaluation.refinement else "",
+            transductive=transductive,
         )
         for name, value in values.items()
     ]
@@ -160,8 +197,20 @@ def metrics_of(evaluation: Evaluation, values: Mapping[str, float], n: int) -> l
 
 def path_of(folder: Path, evaluation: Evaluation) -> Path:
     """Where a run's folder keeps an evaluation."""
-    dataset = evaluation.dataset.name.replace(":", "_").replace("/", "_")
-    return folder / EVALUATIONS / f"{evaluation.name}-{dataset}-{digest_of(evaluation.identity())[:8]}.json"
+    refinement = [evaluation.refinement.name] if evaluation.refinement else []
+    return file_of(folder, [evaluation.name, evaluation.dataset.name, *refinement], evaluation.identity())
+
+
+def path_of_refinement(folder: Path, refinement: Part, dataset: Part) -> Path:
+    """Where a run's folder keeps what a refinement took, beside its graph and pictures."""
+    identity = {"refinement": refinement.identity(), "dataset": dataset.identity()}
+    return file_of(folder, [refinement.name, dataset.name], identity)
+
+
+def file_of(folder: Path, names: Sequence[str], identity: Table) -> Path:
+    """A file of which the name tells what it holds."""
+    words = "-".join(names).replace(":", "_").replace("/", "_")
+    return folder / EVALUATIONS / f"{words}-{digest_of(identity)[:8]}.json"
 
 
 def restore(folder: Path, evaluations: Iterable[Evaluation], record: Record) -> None:
@@ -169,12 +218,19 @@ def restore(folder: Path, evaluations: Iterable[Evaluation], record: Record) -> 
     run = Run.from_config({**record.run, "evaluations": ()})
     (folder / EVALUATIONS).mkdir(exist_ok=True)
     for evaluation in evaluations:
-        place = evaluation.label, evaluation.dataset.name
-        if not path_of(folder, evaluation).exists():
-            metrics = [asdict(metric) for metric in record.metrics if (metric.label, metric.dataset) == place]
-            pictures = [picture.file for picture in record.pictures if (picture.label, picture.dataset) == place]
-            seconds = record.cost.seconds.get(run.name_of(evaluation), 0.0)
-            write_json(path_of(folder, evaluation), {"metrics": metrics, "pictures": pictures, "seconds": seconds})
+        path, name, dataset = path_of(folder, evaluation), run.name_of(evaluation), evaluation.dataset.name
+        if path.exists():
+            continue
+        refinement = evaluation.refinement.label if evaluation.refinement else ""
+        place = evaluation.label, dataset, refinement
+        write_json(
+            path,
+            {
+                "metrics": [asdict(m) for m in record.metrics if (m.label, m.dataset, m.refinement) == place],
+                "pictures": [p.file for p in record.pictures if (p.label, p.dataset) == place[:2] and not refinement],
+                "seconds": record.cost.seconds.get(name, 0.0),
+            },
+        )
 
 
 def kept(path: Path, measure: Callable[[], Table]) -> Table:

@@ -7,6 +7,7 @@ A file has these tables; ``--set`` changes any value of them::
     [pretrain]        budget, batch, optimiser
     [recipes.NAME]    how a view is made; [recipes.NAME2] how the second of that name is, if otherwise
     [evaluations.LABEL]  options of an evaluation; which one it is says ``evaluation``, by default the label itself
+    [refinements.LABEL]  likewise of a refinement, after which every evaluation of frozen features is made once more
     [methods.NAME]    options of a method; under ``pretrain`` what it changes of [pretrain]
     [[when]]          the same tables, for one dataset, backbone or method only
 
@@ -147,6 +148,7 @@ class Grid:
         backbones: names.
         seeds: trials.
         evaluations: labels; by default all of the protocol.
+        refinements: labels; by default all of the protocol.
         evaluate_on: data sets that every run is measured on; by default the one it is pretrained on.
     """
 
@@ -155,6 +157,7 @@ class Grid:
     backbones: tuple[str, ...] = ("conv4",)
     seeds: tuple[int, ...] = (0, 1, 2)
     evaluations: tuple[str, ...] = ()
+    refinements: tuple[str, ...] = ()
     evaluate_on: tuple[str, ...] = ()
 
 
@@ -167,7 +170,7 @@ class Protocol:
         version: bumped by hand when the file comes to mean something else.
         track: ``controlled`` shares everything between methods, ``recipe`` gives each its authors' settings.
         summary: one line.
-        tables: ``pretrain``, ``recipes``, ``evaluations`` and ``methods``, as in the file.
+        tables: ``pretrain``, ``recipes``, ``evaluations``, ``refinements`` and ``methods``, as in the file.
         when: conditions and the tables they change.
         grids: defaults of the command line; what is compared is all that any of them says.
         base: the protocol it extends.
@@ -188,9 +191,9 @@ class Protocol:
         return self if self.base is None else self.base.root
 
     def labels(self) -> list[str]:
-        """Of all evaluations that any run may get."""
+        """Of all evaluations and refinements that any run may get."""
         tables = [self.tables, *(change for _, change in self.when)]
-        own = (label for table in tables for label in table.get("evaluations", {}))
+        own = (label for table in tables for kind in MEASURED for label in table.get(kind, {}))
         return list(dict.fromkeys([*(self.base.labels() if self.base else ()), *own]))
 
     def for_run(self, **run: str) -> tuple[Table, Table]:
@@ -198,7 +201,7 @@ class Protocol:
 
         Returns:
             The tables of the root, and what the protocols that extend it change of them, nested like ``--set``. An
-            evaluation that the root has not is no change, and is among the tables.
+            evaluation or refinement that the root has not is no change, and is among the tables.
         """
         own = copy.deepcopy(self.tables)
         for condition, change in self.when:
@@ -207,15 +210,17 @@ class Protocol:
         if self.base is None:
             return own, {}
         tables, changes = self.base.for_run(**run)
-        known, evaluations, methods = tables["evaluations"], own.pop("evaluations"), own.pop("methods")
-        new = {label: options for label, options in evaluations.items() if label not in known}
-        changed = {label: options for label, options in evaluations.items() if label in known}
-        merge(changes, {**own, **methods, **changed})
-        return {**tables, "evaluations": {**known, **new}}, changes
+        for kind in MEASURED:
+            known, given = tables[kind], own.pop(kind)
+            tables[kind] = {**known, **{label: options for label, options in given.items() if label not in known}}
+            own |= {label: options for label, options in given.items() if label in known}
+        merge(changes, {**own, **own.pop("methods")})
+        return tables, changes
 
 
 CONDITIONS = ("dataset", "backbone", "method")
-SECTIONS = ("pretrain", "recipes", "evaluations", "methods")
+MEASURED = ("evaluations", "refinements")
+SECTIONS = ("pretrain", "recipes", *MEASURED, "methods")
 BUDGETS = ("epochs", "views")
 
 

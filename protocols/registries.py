@@ -10,6 +10,7 @@ from methods.registry import registry as methods
 from protocols.backbones import registry as backbones
 from protocols.datasets import registry as datasets
 from protocols.evaluate import registry as evaluations
+from protocols.refine import registry as refinements
 
 if TYPE_CHECKING:
     from protocols.run import Run
@@ -19,6 +20,7 @@ REGISTRIES: dict[str, Registry[Any]] = {
     "datasets": datasets,
     "backbones": backbones,
     "evaluations": evaluations,
+    "refinements": refinements,
 }
 
 

@@ -15,6 +15,7 @@ from protocols.evaluate import registry as evaluations
 from protocols.labels import SHARED, label, nested, parse_label
 from protocols.parse import build, convert
 from protocols.protocol import Pretrain, Recipe, Table, merge
+from protocols.refine import registry as refinements
 from protocols.run import Evaluation, Part, Run
 from results.errors import RequestError, UnknownName, nearest
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from methods.registry import Registry
     from methods.source import Entry
     from protocols.protocol import Protocol
 
@@ -29,11 +31,11 @@ if TYPE_CHECKING:
 def parse_changes(settings: Iterable[str], labels: Iterable[str] = ()) -> Table:
     """Nest the ``TARGET.KEY=VALUE`` of ``--set``; values are read as TOML, what is not TOML as text.
 
-    A target is ``pretrain``, ``recipes``, a method or an evaluation.
+    A target is ``pretrain``, ``recipes``, a method, an evaluation or a refinement.
 
     Args:
         settings: as typed.
-        labels: of the protocol's evaluations, beside their names.
+        labels: of the protocol's evaluations and refinements, beside their names.
 
     Raises:
         RequestError: one of them is not of that form, or its target does not exist.
@@ -44,7 +46,7 @@ def parse_changes(settings: Iterable[str], labels: Iterable[str] = ()) -> Table:
         keys = path.strip().split(".")
         if not equals or len(keys) < 2 or not all(keys):
             raise RequestError(f"--set {text!r}", hint="write it like simclr.temperature=0.2")
-        known = [*SHARED, *methods.names(), *evaluations.names(), *labels]
+        known = [*SHARED, *methods.names(), *evaluations.names(), *refinements.names(), *labels]
         if keys[0] not in known:
             raise UnknownName("target of --set", keys[0], known)
         merge(changes, nested(keys, value))
@@ -61,6 +63,7 @@ def resolve(
     changes: Table,
     data: Path,
     chosen: Sequence[str] = (),
+    refine: Sequence[str] = (),
     evaluate_on: Sequence[str] = (),
     plugins: Sequence[str] = (),
 ) -> Run:
@@ -75,6 +78,7 @@ def resolve(
         changes: what :func:`parse_changes` returned.
         data: folder of the data sets; looked into only for those that a name alone does not identify.
         chosen: the evaluations to make, by name or by label; by default all of the protocol's.
+        refine: the refinements to make them after, beside none, by name or by label; by default all of the protocol's.
         evaluate_on: names of the data sets to make them on; by default the one that is pretrained on.
         plugins: Python files that register parts of it.
 
@@ -89,6 +93,9 @@ def resolve(
     shared = {key: changes.get(key, {}) for key in SHARED}
     pretrain = overlay_pretrain(tables["pretrain"], own.get("pretrain", {}), shared["pretrain"])
     measured = [evaluation_part(word, tables["evaluations"], changes) for word in chosen or tables["evaluations"]]
+    refined = [
+        labelled_part(refinements, word, tables["refinements"], changes) for word in refine or tables["refinements"]
+    ]
     return Run(
         protocol=protocol.root.name,
         version=protocol.version,
@@ -104,9 +111,11 @@ def resolve(
             for name, recipe in overlay(tables["recipes"], shared["recipes"]).items()
         },
         evaluations=tuple(
-            Evaluation(**vars(evaluation), dataset=dataset_part(target, data))
+            Evaluation(**vars(evaluation), dataset=dataset_part(target, data), refinement=refinement)
             for target in dict.fromkeys(evaluate_on or [dataset])
+            for refinement in (None, *refined)
             for evaluation in measured
+            if refinement is None or evaluations.describe(evaluation.name).takes == "features"
         ),
         plugins=tuple(plugins),
         preset=protocol.name,
@@ -121,25 +130,35 @@ def sectioned(inline: Table, entry: Entry) -> Table:
 
 
 def evaluation_part(word: str, tables: Table, changes: Table) -> Part:
-    """An evaluation under its label, which is its name unless the protocol says otherwise.
+    """An evaluation under its label, see :func:`labelled_part`.
+
+    Raises:
+        RequestError: likewise; or its fraction of the labels cannot be.
+    """
+    made = labelled_part(evaluations, word, tables, changes)
+    if not 0 < (fraction := made.options.get("fraction", 1.0)) <= 1:
+        raise RequestError(f"{parse_label(word)[0]}.fraction is {fraction}", hint="it lies above 0, and is 1 at most")
+    return made
+
+
+def labelled_part(registry: Registry[Any], word: str, tables: Table, changes: Table) -> Part:
+    """An evaluation or a refinement under its label, which is its name unless the protocol says otherwise.
 
     Args:
+        registry: of its kind.
         word: the label; in brackets its own changes.
-        tables: the protocol's options of evaluations, by label; ``evaluation`` among them is the name.
+        tables: the protocol's options of its kind, by label; under the name of the kind, which one it is.
         changes: the command line's, by label.
 
     Raises:
-        RequestError: it does not exist, an option does not, or a value cannot be.
+        RequestError: it does not exist, an option does not, or a value is of the wrong type.
     """
     base, inline = parse_label(word)
     own = dict(tables.get(base, {}))
-    name = own.pop("evaluation", base)
-    if name not in evaluations.names():
-        raise UnknownName("evaluation", name, {*evaluations.names(), *tables})
-    made = part(evaluations.describe(name), name, own, overlay(changes.get(base, {}), inline), base)
-    if not 0 < made.options.get("fraction", 1.0) <= 1:
-        raise RequestError(f"{base}.fraction is {made.options['fraction']}", hint="it lies above 0, and is 1 at most")
-    return made
+    name = own.pop(registry.kind, base)
+    if name not in registry.names():
+        raise UnknownName(registry.kind, name, {*registry.names(), *tables})
+    return part(registry.describe(name), name, own, overlay(changes.get(base, {}), inline), base)
 
 
 def evaluations_of(config: Mapping[str, Any]) -> tuple[Evaluation, ...]:

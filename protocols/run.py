@@ -45,13 +45,16 @@ class Evaluation(Part):
 
     Attributes:
         dataset: its training split is learnt from, its test split measured on, with its own normalisation.
+        refinement: what the representation goes through before; None if nothing.
     """
 
     dataset: Part = field(kw_only=True)
+    refinement: Part | None = field(default=None, kw_only=True)
 
     def identity(self) -> Table:
         """What of it can change a number, given the pretrained weights."""
-        return {**super().identity(), "dataset": self.dataset.identity()}
+        refinement = {"refinement": self.refinement.identity()} if self.refinement else {}
+        return {**super().identity(), "dataset": self.dataset.identity(), **refinement}
 
 
 @dataclass(frozen=True)
@@ -113,9 +116,13 @@ class Run:
         return "-".join([re.sub(r"[^\w.@+]+", "_", p) for p in parts] + [self.fingerprint()[:8]])
 
     def name_of(self, evaluation: Evaluation) -> str:
-        """An evaluation in words: its label, and its data set where that is not the run's own."""
-        name = evaluation.dataset.name
-        return evaluation.label if name == self.dataset.name else f"{evaluation.label} on {name}"
+        """An evaluation in words: its label, its refinement if there is one, its data set where it is not the run's."""
+        refinement = f" after {evaluation.refinement.label}" if evaluation.refinement else ""
+        return self.located(f"{evaluation.label}{refinement}", evaluation.dataset)
+
+    def located(self, words: str, dataset: Part) -> str:
+        """Words, and a data set where it is not the run's own."""
+        return words if dataset.name == self.dataset.name else f"{words} on {dataset.name}"
 
     def together_with(self, stored: Iterable[Evaluation]) -> Run:
         """The run with further evaluations before its own; of two of one name, its own stays."""

@@ -23,6 +23,8 @@ class Metric:
         metric: e.g. ``top1``, in percent.
         value: the number.
         n: images it was measured on.
+        refinement: label of what the representation went through before; empty if nothing.
+        transductive: whether other test images took part in what became of each; no headline then.
     """
 
     evaluation: str
@@ -32,14 +34,16 @@ class Metric:
     metric: str
     value: float
     n: int
+    refinement: str = ""
+    transductive: bool = False
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture that an evaluation made.
+    """One picture that an evaluation or a refinement made.
 
     Attributes:
-        label: of the evaluation.
+        label: of the evaluation or refinement.
         dataset: what it shows.
         file: where it lies in the run's folder.
     """

@@ -29,8 +29,8 @@ def takes_subject(function: Evaluate) -> bool:
     return next(iter(inspect.signature(function).parameters)) == "subject"
 
 
-def option_types(function: Evaluate) -> dict[str, Any]:
-    """The types of an evaluation's options, by name."""
+def option_types(function: Callable[..., object]) -> dict[str, Any]:
+    """The types of an evaluation's, or a refinement's, options by name."""
     parameters = inspect.signature(function).parameters.values()
     options = {p.name: p.annotation for p in parameters if p.kind is p.KEYWORD_ONLY}
     return get_type_hints(SimpleNamespace(__annotations__=options), globalns=inspect.unwrap(function).__globals__)

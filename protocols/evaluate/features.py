@@ -65,6 +65,7 @@ class Features:
         recorded: see ``Stream``.
         second: what another network of the same method makes of the data set, as the student beside the teacher.
         graph: by which they were refined, if they were.
+        transductive: whether a test image's features depend on other test images.
     """
 
     train: Tensor
@@ -76,6 +77,7 @@ class Features:
     recorded: Tensor | None = None
     second: Stream | None = None
     graph: Graph | None = None
+    transductive: bool = False
 
     @property
     def streams(self) -> tuple[Stream, ...]:

@@ -97,8 +97,10 @@ def transductive(
     """As published, test images take part in training: a graph network fitted on all images together.
 
     No headline: a test image changes what becomes of the others. Test labels play no part. Options and their defaults
-    are those of GraphNNCLR's released code (see ``graph`` for their meaning), but for mini-batches (see
-    ``protocols.refine.selfgnn.fit``) and for views of methods with one network, which it does not have.
+    are those of GraphNNCLR's released code (see ``graph`` for their meaning). Deviations: mini-batches (see
+    ``protocols.refine.selfgnn.fit``); features are those of the images as they are, not of the views that were trained
+    on; a test image is joined to its nearest neighbours in the end, not in the last epochs; and methods with one
+    network, of which the code knows none, get views that are drawn.
     """
     settings = Settings(gnn, layers, combine, width, epochs, lr, momentum, drop, mask, clusters, at_once)
     views = [connected(stream, k, neighbours) for stream in features.streams]
@@ -107,7 +109,7 @@ def transductive(
     embeddings = [encoder.combine(encoder.states(some.x, some.edges)[1:]) for some in nodes]
     n = len(features.train)
     parts = [(embedding[:n], embedding[n:]) for embedding in embeddings]
-    return replace(side_by_side(features, parts), graph=Graph(*views[0].neighbours))
+    return replace(side_by_side(features, parts), graph=Graph(*views[0].neighbours), transductive=True)
 
 
 @register("isolated")

@@ -13,14 +13,20 @@ from bench.plan import lacking_of
 from protocols import protocol as protocols
 from protocols.backbones.small import Conv4
 from protocols.datasets.load import load_dataset
-from protocols.evaluate.features import Features
+from protocols.evaluate.features import Features, extract
 from protocols.evaluate.knn import knn
+from protocols.evaluate.subject import Subject
 from protocols.place import Place
+from protocols.pretrained import pretrained
+from protocols.refined import with_keepsakes
 from protocols.resolve import parse_changes, resolve
 from protocols.runner import execute
 from protocols.watch import Watch
 from results import store
+from results.errors import RequestError
 from results.record import Record
+
+CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
@@ -173,3 +179,105 @@ def test_a_run_may_be_stopped_between_evaluations(tmp_path):
     kept = {path.name.partition("-")[0] for path in (tmp_path / run_of().folder() / store.EVALUATIONS).iterdir()}
     assert kept == {"health", "linear"}
     assert set(values(carry_out(run_of(), tmp_path))) == {("linear", "digits"), ("knn", "digits")}
+
+
+REFINED = ["graph.epochs=1", "graph.k=4"]
+
+
+def test_evaluations_are_repeated_after_refinements_and_kept(tmp_path):
+    """What is stored is neither refined nor measured again; a further refinement is measured alone."""
+    bare = carry_out(run_of(chosen=["knn"]), tmp_path)
+    run = run_of(*REFINED, chosen=["finetune", "knn"], refine=["averaged", "graph"])
+    assert [run.name_of(evaluation) for evaluation in run.evaluations] == [
+        "finetune",
+        "knn",
+        "knn after averaged",
+        "knn after graph[epochs=1,k=4]",
+    ]
+    run = run_of(*REFINED, chosen=["knn"], refine=["averaged", "graph"])
+    assert run.folder() == run_of().folder()
+    record = carry_out(run, tmp_path, NoTraining())
+    found = {m.refinement: m for m in record.metrics}
+    assert list(found) == ["", "averaged", "graph[epochs=1,k=4]"]
+    assert found[""] == bare.metrics[0]
+    assert not any(m.transductive for m in record.metrics)
+    assert len({m.value for m in record.metrics}) > 1
+    folder = tmp_path / run.folder()
+    before = {path.name: path.stat().st_mtime_ns for path in (folder / store.EVALUATIONS).iterdir()}
+    further = carry_out(
+        run_of("transductive.epochs=1", chosen=["knn"], refine=["transductive"]), tmp_path, NoTraining()
+    )
+    assert [m.transductive for m in further.metrics] == [False, False, False, True]
+    assert further.metrics[:3] == record.metrics
+    after = {path.name: path.stat().st_mtime_ns for path in (folder / store.EVALUATIONS).iterdir()}
+    assert before.items() < after.items()
+    assert Record.from_json(store.read_run(folder).record).metrics == further.metrics
+
+
+def test_a_refinement_leaves_its_graph_and_pictures(tmp_path):
+    run = run_of(*REFINED, chosen=["knn"], refine=["averaged", "graph"])
+    record = carry_out(run, tmp_path)
+    folder = tmp_path / run.folder()
+    assert [(p.label, Path(p.file).stem.rpartition("-")[2]) for p in record.pictures] == [
+        ("averaged", "map"),
+        ("graph[epochs=1,k=4]", "map"),
+        ("graph[epochs=1,k=4]", "neighbours"),
+    ]
+    for picture in record.pictures:
+        with Image.open(folder / picture.file) as drawn:
+            assert drawn.format == "PNG"
+            assert len(np.unique(np.asarray(drawn))) > 20
+    (graph,) = folder.glob("evaluations/graph-digits-*.npz")
+    digits = load_dataset("digits", tmp_path)
+    with np.load(graph) as kept:
+        assert kept["train"].shape == (len(digits.train), 4)
+        assert kept["test"].shape == (len(digits.test), 4)
+        assert kept["train"].dtype == kept["test"].dtype == np.int32
+    assert "graph[epochs=1,k=4]" in record.cost.seconds
+
+
+def test_a_method_with_two_networks_offers_both_and_its_recorded_graph(tmp_path):
+    settings = ["pretrain.views=1000", "graph_nnclr.prototypes=16", "graph_nnclr.hidden=16"]
+    run = run_of(*settings, method="graph_nnclr", chosen=["knn"], refine=["concatenated"])
+    record = carry_out(run, tmp_path)
+    assert [m.refinement for m in record.metrics] == ["", "concatenated"]
+    backbone, _ = pretrained(run, tmp_path / run.folder(), load_dataset("digits", tmp_path), CPU, Watch())
+    subject = Subject(backbone, load_dataset("digits", tmp_path), {}, 0, Watch())
+    given = with_keepsakes(subject, run, tmp_path / run.folder())
+    kept = torch.load(tmp_path / run.folder() / store.KEEPSAKES, weights_only=True)
+    assert torch.equal(given.recorded, kept["teacher_neighbours"])
+    assert torch.equal(given.second.recorded, kept["student_neighbours"])
+    assert not torch.allclose(given.train, given.second.train)
+    network = Conv4().eval()
+    network.load_state_dict({k.removeprefix("student."): v for k, v in kept.items() if k.startswith("student.")})
+    again = extract(network, subject.dataset, CPU, 0)
+    torch.testing.assert_close(given.second.test, again.test)
+
+
+def test_a_method_with_one_network_has_nothing_to_concatenate(tmp_path):
+    record = carry_out(run_of(chosen=["knn"], refine=["concatenated"]), tmp_path)
+    assert [m.refinement for m in record.metrics] == [""]
+
+
+def test_another_data_set_has_no_recorded_graph(tmp_path, colours):
+    settings = ["pretrain.views=1000", "graph_nnclr.prototypes=16", "graph_nnclr.hidden=16"]
+    run, digits = run_of(*settings, method="graph_nnclr", chosen=["knn"]), load_dataset("digits", tmp_path)
+    backbone, _ = pretrained(run, tmp_path, digits, CPU, Watch())
+    given = with_keepsakes(Subject(backbone, load_dataset(colours, tmp_path), {}, 0, Watch()), run, tmp_path)
+    assert given.recorded is None
+    assert given.second.recorded is None
+
+
+def test_a_protocol_may_name_its_refinements(tmp_path):
+    path = tmp_path / "mine.toml"
+    quick = (protocols.PRESETS / "quick.toml").read_text(encoding="utf-8")
+    path.write_text(quick + '[refinements.published]\nrefinement = "transductive"\nk = 3\n', encoding="utf-8")
+    run = run_of(protocol=str(path), chosen=["knn"])
+    (refinement,) = [e.refinement for e in run.evaluations if e.refinement]
+    assert (refinement.name, refinement.label, refinement.options["k"]) == ("transductive", "published", 3)
+    for word, message in (
+        ("grahp", "unknown refinement 'grahp'; did you mean graph"),
+        ("graph[kk=2]", "no option 'kk'"),
+    ):
+        with pytest.raises(RequestError, match=message):
+            run_of(protocol=str(path), refine=[word])
