@@ -43,6 +43,7 @@ class AdaSim(DINO):
         prototypes: int = 65_536
         hidden: int = 2048
         bottleneck: int = 256
+        norm: bool = False
         student_temperature: float = 0.1
         teacher_temperature: float = 0.04
         momentum: float = 0.996

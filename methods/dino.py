@@ -65,6 +65,7 @@ class DINO(Method):
             prototypes: K, outputs of the head.
             hidden: width of the head's hidden layers.
             bottleneck: size of what is compared with the prototypes.
+            norm: BatchNorm in the head, which the paper leaves out for transformers.
             student_temperature: of the student's softmax; > 0.
             teacher_temperature: of the teacher's; > 0.
             momentum: of the teacher at the start, in [0, 1]; rises to 1 along a cosine.
@@ -76,6 +77,7 @@ class DINO(Method):
         prototypes: int = 65_536
         hidden: int = 2048
         bottleneck: int = 256
+        norm: bool = False
         student_temperature: float = 0.1
         teacher_temperature: float = 0.04
         momentum: float = 0.996
@@ -90,7 +92,8 @@ class DINO(Method):
 
     def __init__(self, backbone: Backbone, options: Any, setting: Setting) -> None:
         super().__init__(backbone, options, setting)
-        head = PrototypeHead(backbone.dim, options.hidden, options.bottleneck, options.prototypes)
+        sizes = (backbone.dim, options.hidden, options.bottleneck, options.prototypes)
+        head = PrototypeHead(*sizes, norm=options.norm)
         self.student = Network(backbone, head)
         self.teacher = MomentumCopy(self.student)
         self.register_buffer("centre", torch.zeros(options.prototypes))

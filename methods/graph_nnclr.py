@@ -41,6 +41,7 @@ class GraphNNCLR(AdaSim):
         prototypes: int = 10_000
         hidden: int = 2048
         bottleneck: int = 256
+        norm: bool = False
         student_temperature: float = 0.1
         teacher_temperature: float = 0.04
         momentum: float = 0.996

@@ -32,7 +32,7 @@ def mlp(*sizes: int, norm: bool = True, activation: type[nn.Module] = nn.ReLU) -
 
 
 class PrototypeHead(nn.Module):
-    """DINO's head: an MLP without norms, and the cosine of its outcome with each of many prototypes.
+    """DINO's head: an MLP, and the cosine of its outcome with each of many prototypes.
 
     This is the released code's weight-normalised last layer with its gains fixed to 1.
 
@@ -41,11 +41,12 @@ class PrototypeHead(nn.Module):
         hidden: width of the MLP's two hidden layers.
         bottleneck: what it leads to.
         prototypes: number of outputs.
+        norm: BatchNorm in the MLP.
     """
 
-    def __init__(self, dim: int, hidden: int, bottleneck: int, prototypes: int) -> None:
+    def __init__(self, dim: int, hidden: int, bottleneck: int, prototypes: int, *, norm: bool) -> None:
         super().__init__()
-        self.mlp = mlp(dim, hidden, hidden, bottleneck, norm=False, activation=nn.GELU)
+        self.mlp = mlp(dim, hidden, hidden, bottleneck, norm=norm, activation=nn.GELU)
         for layer in self.mlp:
             if isinstance(layer, nn.Linear):
                 nn.init.trunc_normal_(layer.weight, std=0.02)
