@@ -86,7 +86,8 @@ def record_lines(record: dict[str, Any]) -> Iterator[str]:
     """What was measured, and at what cost."""
     yield "\nmeasured"
     for m in record["metrics"]:
-        yield f"  {m['label']:20} {m['metric']} {m['value']:.2f} on {m['n']:,} {m['split']} images of {m['dataset']}"
+        name = f"{m['label']} after {m['refinement']}" if m.get("refinement") else m["label"]
+        yield f"  {name:20} {m['metric']} {m['value']:.2f} on {m['n']:,} {m['split']} images of {m['dataset']}"
     pictures = record.get("pictures", ())
     yield from (f"  {p['label']:20} shown on {p['dataset']} in {p['file']}" for p in pictures)
     health = record["health"]

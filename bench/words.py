@@ -36,5 +36,5 @@ def ending(outcome: Outcome, seconds: float) -> str:
     if outcome.record is None:
         return f"✗ {title(outcome.run)}: {outcome.reason}"
     run, metrics = outcome.run, outcome.record.metrics
-    scores = ", ".join(f"{scored(m, run)} {m.value:.1f}" for m in metrics if m.metric == "top1")
+    scores = ", ".join(f"{scored(m, run)} {m.value:.1f}" for m in metrics if m.metric == "top1" and not m.refinement)
     return f"✓ {title(outcome.run)}: {scores} ({duration(seconds)})"

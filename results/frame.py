@@ -19,20 +19,23 @@ if TYPE_CHECKING:
 
 Table = dict[str, Any]
 
-VERSION = 2
+VERSION = 3
 """Of what :func:`summarize` returns; bumped by hand when it changes."""
 
 IDENTITY = ["dataset", "backbone", "protocol", "version", "track", "method", "method_name", "seed", "budget"]
 COST = ["views", "seconds", "pretrain_seconds", "views_per_second", "flops", "peak_memory", "device", "precision"]
 LEARNING = ["epochs", "first_loss", "last_loss"]
 PROVENANCE = ["commit", "dirty", "software", "machine", "command", "finished"]
-MEASURED = ["evaluated_on", "split", "evaluation", "evaluation_name", "metric", "value", "n", "setup"]
+MEASURED = [
+    *["evaluated_on", "split", "evaluation", "evaluation_name", "metric", "value", "n", "setup"],
+    *["refinement", "transductive"],
+]
 
 RUN_COLUMNS = ["run", "status", "reason", *IDENTITY, *COST, *LEARNING, "warning", *PROVENANCE]
 RESULT_COLUMNS = [
     *["dataset", "evaluated_on", "backbone", "protocol", "version", "track", "method", "seed"],
     *["evaluation", "metric", "value", "n", "split", "run", *COST, "warning", "commit", "budget"],
-    *["method_name", "evaluation_name", "setup"],
+    *["method_name", "evaluation_name", "setup", "refinement", "transductive"],
 ]
 NUMBERS = ["version", "seed", *COST[:6], *LEARNING]
 SEEDS = 5
@@ -50,10 +53,13 @@ class Frames:
 
     Attributes:
         results: a row per finished run and metric, ``RESULT_COLUMNS``; ``value`` and ``n`` as in ``results.record``.
+            Representations are as they were pretrained.
+        refined: the same of representations that went through a ``refinement``.
         runs: a row per run, whatever became of it, ``RUN_COLUMNS``; seconds, bytes and views as in ``results.record``.
     """
 
     results: pd.DataFrame
+    refined: pd.DataFrame
     runs: pd.DataFrame
 
     @property
@@ -85,7 +91,9 @@ def read(runs: Path, only: Container[str] | None = None) -> Frames:
     measured = pd.DataFrame(metrics, columns=["run", *MEASURED])
     measured[["value", "n"]] = measured[["value", "n"]].apply(pd.to_numeric)
     results = measured.merge(table, on="run")[RESULT_COLUMNS].astype({"version": int, "seed": int})
-    return Frames(separate(results, lambda run: read_json(runs / run / RECORD)["run"]), table)
+    results = separate(results, lambda run: read_json(runs / run / RECORD)["run"])
+    bare = results["refinement"] == ""
+    return Frames(results[bare].reset_index(drop=True), results[~bare].reset_index(drop=True), table)
 
 
 def summarize(stored: Stored) -> Table:
@@ -164,11 +172,12 @@ def metrics_of(record: Table) -> list[list[Any]]:
     pretrained, setups = digest(pretraining(record["run"])), {}
     rows = []
     for metric in record["metrics"]:
-        place = metric["label"], metric["dataset"]
+        place = metric["label"], metric["dataset"], metric.get("refinement", "")
         if place not in setups:
             setups[place] = digest([pretrained, evaluation_of(record["run"], *place)])
         where = [metric["dataset"], metric["split"], metric["label"], metric["evaluation"], metric["metric"]]
-        rows.append([*where, float(metric["value"]), metric["n"], setups[place]])
+        value, leaks = float(metric["value"]), bool(metric.get("transductive"))
+        rows.append([*where, value, metric["n"], setups[place], place[2], leaks])
     return rows
 
 

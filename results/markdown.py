@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from results import costs
+from results import costs, refinement
 from results.notes import PAIRED_CAPTION, PROBLEMS_TITLE, UNPLACED_TITLE
 from results.papers import CAPTION, TITLE
 from results.tables import MISSING, by_section
@@ -15,20 +15,31 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from results.papers import Papers, PaperTable
+    from results.refinement import RefinementTable
     from results.tables import Column, Row, Table
 
 
-def document(tables: Sequence[Table], summary: pd.DataFrame, unplaced: Sequence[str], papers: Papers | None) -> str:
+def document(
+    tables: Sequence[Table],
+    refinements: Sequence[RefinementTable],
+    summary: pd.DataFrame,
+    unplaced: Sequence[str],
+    papers: Papers | None,
+) -> str:
     """The whole report.
 
     Args:
         tables: of the report.
+        refinements: see ``results.refinement``.
         summary: what ``results.statistics.summarize`` made of the runs.
         unplaced: problems that belong to no table.
         papers: published beside measured; None leaves them out.
     """
     cells = by_section(summary)
     blocks = [block for table in tables for block in blocks_of(table, cells.get(table.section))]
+    if refinements:
+        blocks += [f"## {refinement.TITLE}", refinement.CAPTION, bullets(refinement.NOTES)]
+        blocks += [block for table in refinements for block in refinement_blocks(table)]
     if unplaced:
         blocks += [f"## {UNPLACED_TITLE}", bullets(unplaced)]
     if papers is not None:
@@ -52,6 +63,11 @@ def blocks_of(table: Table, cells: pd.DataFrame | None) -> list[str]:
         lines = costs.lines_of(cells, [row.method for row in table.rows])
         blocks += [costs.CAPTION, plain_grid(costs.HEADER, lines, rule(2, 6, 1))]
     return blocks
+
+
+def refinement_blocks(table: RefinementTable) -> list[str]:
+    """One evaluation as it is and refined."""
+    return [f"### {table.title}", plain_grid(table.header, table.lines, rule(1, len(table.header) - 1))]
 
 
 def paper_blocks(table: PaperTable) -> list[str]:

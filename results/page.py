@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from html import escape
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from results import costs, provenance
+from results import costs, provenance, refinement
 from results.frame import LEARNING, SEEDS, first_seeds
 from results.notes import PAIRED_CAPTION, PROBLEMS_TITLE, UNPLACED_TITLE
 from results.papers import CAPTION, TITLE
@@ -15,11 +16,13 @@ from results.tables import MISSING, PLACE, by_section, column_of, records
 
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping, Sequence
+    from pathlib import Path
 
     import pandas as pd
 
     from results.frame import Frames
     from results.papers import PaperRow, Papers, PaperTable
+    from results.refinement import RefinementTable
     from results.tables import Column, Row, Table
 
 
@@ -32,6 +35,7 @@ def document(
     frames: Frames,
     summary: pd.DataFrame,
     tables: Sequence[Table],
+    refinements: Sequence[RefinementTable],
     unplaced: Sequence[str],
     papers: Papers | None,
     figures: Mapping[str, Sequence[str]],
@@ -42,6 +46,7 @@ def document(
         frames: all runs.
         summary: what ``results.statistics.summarize`` made of them.
         tables: of the report.
+        refinements: see ``results.refinement``.
         unplaced: problems that belong to no table.
         papers: published beside measured; None leaves them out.
         figures: by the name of a table, its figures as elements ready to stand in a page.
@@ -51,6 +56,8 @@ def document(
         table_section(t, cells.get(t.section), trials.get(t.section), runs[t.section], figures.get(t.name, ()))
         for t in tables
     ]
+    if refinements:
+        parts.append(section("refinement", refinement.TITLE, refinement_part(refinements)))
     if unplaced:
         parts.append(section("unreadable", UNPLACED_TITLE, items(unplaced)))
     if papers is not None:
@@ -62,14 +69,15 @@ def document(
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n<meta name="color-scheme" '
         f'content="light dark">\n<title>bench report</title>\n<style>{CSS}</style>\n</head>\n<body>\n'
         '<a class="skip" href="#main">Skip to the tables</a>\n<header><h1>bench report</h1>\n'
-        f"<p>{escape(provenance.headline(frames))}</p>\n{contents(tables, papers)}</header>\n"
+        f"<p>{escape(provenance.headline(frames))}</p>\n{contents(tables, refinements, papers)}</header>\n"
         f'<main id="main">\n{body}\n</main>\n</body>\n</html>\n'
     )
 
 
-def contents(tables: Sequence[Table], papers: Papers | None) -> str:
+def contents(tables: Sequence[Table], refinements: Sequence[RefinementTable], papers: Papers | None) -> str:
     """Links to the sections."""
     links = [(anchor_of(table), table.title) for table in tables]
+    links += [("refinement", refinement.TITLE)] * bool(refinements)
     links += [("published", TITLE)] * (papers is not None)
     links.append(("provenance", PROVENANCE_TITLE))
     inner = "".join(f'<li><a href="#{name}">{escape(title)}</a></li>' for name, title in links)
@@ -112,6 +120,22 @@ def table_section(
         parts.append(details("Single seeds", seeds_table(table, trials)))
         parts.append(details("Learning", learning_table(runs)))
     return section(anchor_of(table), table.title, "\n".join(part for part in parts if part))
+
+
+def refinement_part(tables: Sequence[RefinementTable]) -> str:
+    """Every evaluation as it is and refined, with the pictures there are."""
+    parts = [paragraph(refinement.CAPTION), items(refinement.NOTES, "notes")]
+    for table in tables:
+        parts.append(lines_table(table.title, table.header, table.lines, range(1, len(table.header))))
+        parts += [picture(path, caption) for caption, path in table.pictures if path.is_file()]
+    return "\n".join(parts)
+
+
+def picture(path: Path, caption: str) -> str:
+    """A PNG with its caption, within the page."""
+    data = b64encode(path.read_bytes()).decode("ascii")
+    image = f'<img src="data:image/png;base64,{data}" alt="{escape(caption)}">'
+    return f"<figure>{image}<figcaption>{escape(caption)}</figcaption></figure>"
 
 
 def papers_part(papers: Papers, figures: Mapping[str, Sequence[str]]) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from results import latex, markdown, page, papers, statistics
+import pandas as pd
+
+from results import latex, markdown, page, papers, refinement, statistics
 from results.errors import RequestError
 from results.figures import draw, drawings, elements
 from results.frame import RESULT_COLUMNS, read
@@ -17,11 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterator
     from pathlib import Path
 
-    import pandas as pd
     from rich.console import RenderableType
 
     from results.frame import Frames
     from results.papers import Papers, PaperTable
+    from results.refinement import RefinementTable
     from results.tables import Table
 
 
@@ -35,6 +37,7 @@ class Report:
         summary: a row per cell, ``results.statistics.SUMMARY_COLUMNS``.
         differences: paired differences to the best method, ``results.statistics.DIFFERENCE_COLUMNS``.
         tables: one per protocol and backbone.
+        refinements: one per evaluation that was made after a refinement.
         unplaced: runs that cannot be read, in words.
         papers: published beside measured; None if not asked for.
         files: what was written.
@@ -45,6 +48,7 @@ class Report:
     summary: pd.DataFrame
     differences: pd.DataFrame
     tables: tuple[Table, ...]
+    refinements: tuple[RefinementTable, ...]
     unplaced: tuple[str, ...]
     papers: Papers | None
     files: tuple[Path, ...] = ()
@@ -91,6 +95,7 @@ def collect(
         summary=summary,
         differences=differences,
         tables=tuple(build(frames, summary, differences)),
+        refinements=tuple(refinement.build(frames, runs)),
         unplaced=tuple(f"{row.run}: {row.status}: {row.reason}" for row in unreadable.itertuples()),
         papers=beside_published(frames, summary, absent) if published else None,
     )
@@ -136,7 +141,8 @@ def write_files(report: Report, to: Path, *, every_figure: bool) -> Iterator[Pat
     """Write every file of a report, and name it."""
     wanted = drawings(report.frames, report.tables, report.papers, report.runs, every=every_figure)
     figures = draw(wanted, to / "figures")
-    yield write_text(to / "results.csv", report.frames.results[RESULT_COLUMNS].to_csv(index=False))
+    measured = pd.concat([report.frames.results, report.frames.refined])
+    yield write_text(to / "results.csv", measured[RESULT_COLUMNS].to_csv(index=False))
     yield write_text(to / "summary.csv", report.summary.to_csv(index=False))
     yield write_text(to / "differences.csv", report.differences.to_csv(index=False))
     if report.papers is None:
@@ -144,7 +150,8 @@ def write_files(report: Report, to: Path, *, every_figure: bool) -> Iterator[Pat
     else:
         comparison = report.papers.comparison[COMPARISON_COLUMNS]
         yield write_text(to / "published.csv", comparison.to_csv(index=False))
-    yield write_text(to / "table.md", markdown.document(report.tables, report.summary, report.unplaced, report.papers))
+    text = markdown.document(report.tables, report.refinements, report.summary, report.unplaced, report.papers)
+    yield write_text(to / "table.md", text)
     yield write_text(to / "table.tex", latex.document(report.tables, report.papers))
     for paths in figures.values():
         yield from paths
@@ -154,6 +161,7 @@ def write_files(report: Report, to: Path, *, every_figure: bool) -> Iterator[Pat
         frames=report.frames,
         summary=report.summary,
         tables=report.tables,
+        refinements=report.refinements,
         unplaced=report.unplaced,
         papers=report.papers,
         figures=shown,
@@ -169,9 +177,10 @@ def write_text(path: Path, text: str) -> Path:
 
 def terminal(report: Report, width: int) -> list[RenderableType]:
     """The report for a terminal of so many characters, to be printed one after the other by rich."""
-    from results.terminal import blocks_of, paper_blocks, unplaced_blocks
+    from results.terminal import blocks_of, paper_blocks, refinement_blocks, unplaced_blocks
 
     blocks = [block for table in report.tables for block in blocks_of(table, width)]
+    blocks += refinement_blocks(report.refinements, width)
     blocks += unplaced_blocks(report.unplaced)
     if report.papers is not None:
         blocks += paper_blocks(report.papers, width)

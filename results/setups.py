@@ -26,18 +26,19 @@ WORDS = ("seed", "fingerprint", "label", "track", "plugins", "preset", "evaluati
 PARTS = ("method", "dataset", "backbone")
 
 
-def setup(config: Table, evaluation: str, dataset: str) -> Table:
+def setup(config: Table, evaluation: str, dataset: str, refinement: str = "") -> Table:
     """Everything that decides a number but the seed.
 
     Args:
         config: a resolved run.
         evaluation: label of the evaluation the number comes from.
         dataset: name of what it was measured on.
+        refinement: label of what the representation went through before; empty if nothing.
 
     Raises:
         KeyError, TypeError, AttributeError: it is not a resolved run.
     """
-    return {**pretraining(config), "evaluation": evaluation_of(config, evaluation, dataset)}
+    return {**pretraining(config), "evaluation": evaluation_of(config, evaluation, dataset, refinement)}
 
 
 def pretraining(config: Table) -> Table:
@@ -46,11 +47,16 @@ def pretraining(config: Table) -> Table:
     return {**shared, **{key: without_label(config[key]) for key in PARTS}}
 
 
-def evaluation_of(config: Table, label: str, dataset: str) -> Table:
-    """The evaluation with that label, on that data set; empty if the run names none."""
-    parts = ({"dataset": config["dataset"], **part} for part in config["evaluations"])
-    found = [without_label(part) for part in parts if (part["label"], part["dataset"]["name"]) == (label, dataset)]
-    return found[0] if found else {}
+def evaluation_of(config: Table, label: str, dataset: str, refinement: str = "") -> Table:
+    """The evaluation with that label, on that data set, after that refinement; empty if the run names none."""
+    parts = ({"dataset": config["dataset"], "refinement": None, **part} for part in config["evaluations"])
+    found = [part for part in parts if place_of(part) == (label, dataset, refinement)]
+    return without_label({**found[0], "refinement": without_label(found[0]["refinement"] or {})}) if found else {}
+
+
+def place_of(part: Table) -> tuple[str, str, str]:
+    """Label, data set and label of the refinement of an evaluation."""
+    return part["label"], part["dataset"]["name"], part["refinement"]["label"] if part["refinement"] else ""
 
 
 def without_label(part: Table) -> Table:
@@ -71,14 +77,16 @@ def separate(results: pd.DataFrame, read_config: Callable[[str], Table]) -> pd.D
     is kept once.
 
     Args:
-        results: a row per run and metric, with the columns of :data:`CELL`, ``setup``, ``seed`` and ``run``.
+        results: a row per run and metric, with the columns of :data:`CELL`, ``refinement``, ``setup``, ``seed`` and
+            ``run``.
         read_config: the configuration of a run, by the name of its folder.
     """
-    results = results.drop_duplicates([*CELL, "setup", "seed"], ignore_index=True)
-    many = results.groupby(CELL, sort=False)["setup"].transform("nunique") > 1
-    for _, cell in results[many].groupby(CELL, sort=False):
+    keys = [*CELL, "refinement"]
+    results = results.drop_duplicates([*keys, "setup", "seed"], ignore_index=True)
+    many = results.groupby(keys, sort=False)["setup"].transform("nunique") > 1
+    for _, cell in results[many].groupby(keys, sort=False):
         examples = cell.drop_duplicates("setup").set_index("setup")["run"]
-        place = cell[["evaluation", "evaluated_on"]].iloc[0]
+        place = cell[["evaluation", "evaluated_on", "refinement"]].iloc[0]
         names = distinctions({str(key): setup(read_config(run), *place) for key, run in examples.items()})
         results.loc[cell.index, "method"] += cell["setup"].map(lambda key, names=names: f"{{{names[key]}}}")
     return results

@@ -29,7 +29,7 @@ tbody tr:hover { background: var(--band); }
 ul.notes { color: var(--soft); padding-left: 1.25rem; }
 figure { display: inline-block; margin: .5rem 1rem .5rem 0; padding: .5rem; background: #fff; color: #1a1a1a;
   border: 1px solid var(--line); vertical-align: top; width: min(100%, 26rem); box-sizing: border-box; }
-figure svg { display: block; width: 100%; height: auto; }
+figure svg, figure img { display: block; width: 100%; height: auto; }
 figcaption { font-size: .875rem; }
 summary { cursor: pointer; }
 dt { font-weight: 600; }

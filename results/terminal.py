@@ -8,6 +8,7 @@ from rich import box
 from rich.table import Table as Grid
 from rich.text import Text
 
+from results import refinement
 from results.notes import PAIRED_CAPTION, UNPLACED_TITLE, shortened
 from results.papers import CAPTION, TITLE
 from results.tables import MISSING, fitting
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from results.papers import Papers, PaperTable
+    from results.refinement import RefinementTable
     from results.tables import Cell, Column, Row, Table
 
 GAP, EDGES = 3, 2
@@ -90,6 +92,32 @@ def unplaced_blocks(problems: Sequence[str]) -> Iterator[RenderableType]:
     if problems:
         yield Text(UNPLACED_TITLE, style="bold")
         yield from problem_lines(problems)
+
+
+def refinement_blocks(tables: Sequence[RefinementTable], width: int) -> Iterator[RenderableType]:
+    """Every evaluation as it is and refined, no wider than ``width`` characters."""
+    if not tables:
+        return
+    yield Text(refinement.TITLE, style="bold")
+    yield from (Text(text, style="dim") for text in (refinement.CAPTION, *refinement.NOTES))
+    for table in tables:
+        yield Text()
+        yield Text(table.title, style="bold")
+        yield from refinement_grids(table, width)
+
+
+def refinement_grids(table: RefinementTable, width: int) -> Iterator[Grid]:
+    """One evaluation; columns that do not fit side by side follow in further grids."""
+    names, *columns = zip(table.header, *table.lines, strict=True)
+    widths = [max(map(len, column)) for column in columns]
+    for places in fitting(widths, width - EDGES - max(map(len, names)), gap=GAP):
+        grid = Grid(box=box.SIMPLE_HEAD, pad_edge=False)
+        grid.add_column(names[0], no_wrap=True)
+        for place in places:
+            grid.add_column(Text(columns[place][0]), justify="right", no_wrap=True)
+        for number, name in enumerate(names[1:], start=1):
+            grid.add_row(Text(name), *(Text(columns[place][number]) for place in places))
+        yield grid
 
 
 def paper_blocks(papers: Papers, width: int) -> Iterator[RenderableType]:

@@ -76,7 +76,7 @@ def record_of(
     Args:
         config: the resolved run.
         values: top-1 accuracy in percent by label of the evaluation; ``linear/top5`` for another metric,
-            ``linear@cifar100`` for another data set than ``evaluated_on``.
+            ``linear@cifar100`` for another data set than ``evaluated_on``; ``linear>graph`` after a refinement.
         evaluated_on: data set; by default the run's.
         warning: of its health.
         seconds: of pretraining.
@@ -87,10 +87,12 @@ def record_of(
     views = (config["pretrain"]["views"] or 160_000) if trained else 0
     metrics = []
     for key, value in values.items():
-        name, _, where = key.partition("@")
+        measure, _, refinement = key.partition(">")
+        name, _, where = measure.partition("@")
         label, _, metric = name.partition("/")
         where = where or evaluated_on or config["dataset"]["name"]
-        metrics.append(Metric(label.partition("[")[0], label, where, "test", metric or "top1", value, 2000))
+        refined = refinement, refinement == "transductive"
+        metrics.append(Metric(label.partition("[")[0], label, where, "test", metric or "top1", value, 2000, *refined))
     history = [
         {
             "epoch": e,
