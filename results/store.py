@@ -10,7 +10,8 @@ A run's folder::
     backbone.pt         the pretrained weights
     keepsakes.pt        what else the method keeps of its pretraining, if anything
     evaluations/*.json  one file a finished evaluation
-    evaluations/*.png   its contact sheet, if it has one
+    evaluations/*.png   pictures of an evaluation or a refinement
+    evaluations/*.npz   graphs of refinements: neighbours of training and test images, int32
     record.json         everything measured; written last: a run with a record is done
     failure.json        why the last attempt failed; gone once the run is done
 """
