@@ -13,7 +13,7 @@ from protocols.evaluated import Evaluator, restore
 from protocols.hardware import choose_device, device_name
 from protocols.heartbeat import Heartbeat
 from protocols.pretrained import pretrained
-from protocols.provenance import provenance
+from protocols.provenance import commit, provenance
 from protocols.resolve import evaluations_of
 from results import store
 from results.errors import BenchError, RunFailed
@@ -64,7 +64,7 @@ def carry_out(run: Run, folder: Path, place: Place, watch: Watch) -> Record:
     dataset = load_dataset(run.dataset.name, place.data)
     backbone, progress = pretrained(run, folder, dataset, device, watch, plain=place.plain)
     measured = Evaluator(run, folder, backbone, place.data, watch).measure()
-    trained = progress.views > 0
+    trained, attempts = progress.views > 0, store.read_lines(folder / store.ATTEMPTS)
     return Record(
         run=run.config(),
         metrics=measured.metrics,
@@ -80,9 +80,9 @@ def carry_out(run: Run, folder: Path, place: Place, watch: Watch) -> Record:
             peak_memory=progress.peak_memory,
             device=device_name(device),
             precision=progress.precision,
-            attempts=len((folder / store.ATTEMPTS).read_text(encoding="utf-8").splitlines()),
+            attempts=len(attempts),
         ),
-        provenance=provenance(device),
+        provenance={**provenance(device), "attempts": attempts},
     )
 
 
@@ -98,9 +98,9 @@ def measured_before(folder: Path) -> tuple[Evaluation, ...]:
 
 
 def note_attempt(folder: Path) -> None:
-    """Add a line to the run's attempts."""
+    """Add a line to the run's attempts: when, and by which code."""
     with (folder / store.ATTEMPTS).open("a", encoding="utf-8") as file:
-        file.write(json.dumps({"started": store.now()}) + "\n")
+        file.write(json.dumps({"started": store.now(), **commit()}) + "\n")
 
 
 def note_failure(folder: Path, error: Exception) -> RunFailed:

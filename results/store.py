@@ -3,7 +3,7 @@
 A run's folder::
 
     config.json         the resolved run; written first, never changed
-    attempts.jsonl      one line each time it was started
+    attempts.jsonl      one line each time it was started, and by which code
     claim.json          who works on it now
     heartbeat.json      how far it is
     checkpoint.pt       what pretraining needs to carry on; gone once the run is done
@@ -86,6 +86,17 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
+
+
+def read_lines(path: Path) -> list[Any]:
+    """The content of a file of JSON lines; a line that a crash cut off stands as None."""
+
+    def parsed(line: str) -> Any:
+        with contextlib.suppress(ValueError):
+            return json.loads(line)
+        return None
+
+    return [parsed(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def now() -> str:

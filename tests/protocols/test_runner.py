@@ -93,6 +93,7 @@ def test_an_interrupted_run_ends_as_if_it_had_not_been(tmp_path, whole, method, 
     assert store.read_run(tmp_path / run.folder()).status == "unfinished"
     record = execute(run, place(tmp_path), Watch())
     assert record.cost.attempts == 2
+    assert [sorted(attempt) for attempt in record.provenance["attempts"]] == [["commit", "dirty", "started"]] * 2
     assert_same(outcome(run, tmp_path), whole(method))
 
 
