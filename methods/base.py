@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from torch import nn
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor
 
 
@@ -19,11 +21,20 @@ class Backbone(nn.Module):
     Attributes:
         dim: size of the representation.
         stem: the first convolution with its normalisation and activation, before any pooling; its output is
-            the map that methods with local objectives hook.
+            the map of methods with local objectives.
     """
 
     dim: int
     stem: nn.Module
+
+    def with_map(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Representations (n, ``dim``), and the stem's map (n, channels, height, width) of the same pass."""
+        seen: list[Tensor] = []
+        hook = self.stem.register_forward_hook(lambda *call: seen.append(call[-1]))
+        try:
+            return self(images), seen[0]
+        finally:
+            hook.remove()
 
 
 @dataclass(frozen=True)
@@ -68,7 +79,9 @@ class Method(nn.Module):
     A subclass lists its options with the paper's defaults in a nested frozen dataclass ``Options`` (literals only;
     raise ``ValueError`` in ``__post_init__`` for what cannot work), builds its heads in ``__init__`` and returns its
     loss from ``forward``. What it must remember lies in parameters and buffers: a checkpoint is its ``state_dict``.
-    ``forward`` writes to no buffer of its own; what a step leaves behind is written in ``after_step``.
+    ``forward`` writes to no buffer of its own; what a step leaves behind is written in ``after_step``. All but that may
+    draw from torch's default generators, which are seeded for them. Before any work starts it is built on torch's meta
+    device, to be refused in time: raise ``RequestError`` for a backbone or a setting that cannot work.
 
     Attributes:
         backbone: the encoder; shared weights at the start for every method of a trial.
@@ -92,6 +105,11 @@ class Method(nn.Module):
     def views(cls, options: Any) -> tuple[str, ...]:  # noqa: ARG003 - most methods want two whatever their options
         """The views it wants of every image, by the names of the protocol's recipes; none means no pretraining."""
         return ("standard", "standard")
+
+    @classmethod
+    def passes(cls, options: Any) -> int:
+        """What budgets in views count for each image of a batch: its views, or the backbone's inputs if they are more."""
+        return len(cls.views(options))
 
     @property
     def encoder(self) -> Backbone:
@@ -117,8 +135,14 @@ class Method(nn.Module):
     def after_step(self, progress: float) -> None:
         """Called after every optimiser step; ``progress`` runs from 0 to 1 over the pretraining."""
 
-    def before_epoch(self, epoch: int) -> None:
-        """Called before every epoch, counted from 0."""
+    def before_epoch(self, epoch: int, represent: Callable[[], Tensor]) -> None:
+        """Called before every epoch, but not when a run carries on in the middle of one.
+
+        Args:
+            epoch: counted from 0.
+            represent: returns the float32 representations (images, ``dim``) of the pretraining split, not augmented, by
+                the backbone in evaluation mode. Its time counts as training, its images do not count as views.
+        """
 
     def keepsakes(self) -> dict[str, Tensor]:
         """What is worth keeping of a finished pretraining beside the encoder; stored in the run's folder."""

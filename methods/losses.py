@@ -178,3 +178,17 @@ def self_distillation(
     log_p = (student / student_temperature).log_softmax(-1)
     pairs = -torch.einsum("tbk,sbk->ts", targets, log_p) / student.shape[1]
     return (pairs.sum() - pairs.diagonal().sum()) / (pairs.numel() - len(teacher))
+
+
+@full_precision
+def jensen_shannon(same: Tensor, other: Tensor) -> Tensor:
+    """Binary cross-entropy that estimates a Jensen-Shannon divergence (Hjelm et al. 2019, equation 4, negated).
+
+    Args:
+        same: a discriminator's logits for what it should accept; any shape.
+        other: its logits for what it should reject.
+
+    Returns:
+        Mean of softplus(-same) + mean of softplus(other); 2 log 2 if nothing can be told apart.
+    """
+    return F.softplus(-same).mean() + F.softplus(other).mean()

@@ -18,8 +18,8 @@ class Budget:
     Attributes:
         images: of the pretraining split.
         batch: images a step.
-        views: a method takes of every image.
-        steps: of the whole pretraining; 0 if the method takes no views.
+        views: of every image that go through the backbone.
+        steps: of the whole pretraining; 0 if there are no views.
     """
 
     images: int
@@ -55,7 +55,7 @@ def budget_for(pretrain: Pretrain, *, images: int, views: int) -> Budget:
     Args:
         pretrain: names the budget in epochs or in views.
         images: of the pretraining split.
-        views: the method takes of every image.
+        views: of every image that go through the backbone; 0 for a method that is not trained.
 
     Raises:
         RequestError: a batch is larger than the data set.

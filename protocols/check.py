@@ -6,14 +6,11 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from methods.registry import registry as methods
-from protocols.backbones import registry as backbones
-from protocols.budget import Budget, budget_for
 from protocols.datasets.load import load_dataset, require, source_of
 from protocols.evaluate import option_types
 from protocols.evaluate import registry as evaluations
 from protocols.parse import convert
-from protocols.pretrained import method_options, views_of
+from protocols.pretrained import new_method
 from protocols.refine import registry as refinements
 from protocols.run import digest_of
 
@@ -21,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
+    from protocols.budget import Budget
     from protocols.run import Part, Run
 
 
@@ -38,9 +36,6 @@ def check(runs: Sequence[Run], data: Path) -> list[Budget]:
         RequestError: a plugin does not load, an option or a batch cannot work, a data set is missing.
     """
     require({name for run in runs for name in datasets_of(run)}, data)
-    for name in {run.backbone.name for run in runs}:
-        with torch.device("meta"):
-            backbones.get(name)(name)
     for part in unlike(evaluation for run in runs for evaluation in run.evaluations):
         check_options(evaluations.get(part.name), part)
     for part in unlike(
@@ -63,21 +58,20 @@ def absent(run: Run, data: Path) -> list[str]:
 
 
 def kin(run: Run) -> str:
-    """The same for runs that differ in their seed or backbone alone, and so have one budget."""
-    return digest_of([run.method.identity(), run.dataset.identity(), vars(run.pretrain)])
+    """The same for runs that differ in their seed alone."""
+    return digest_of([run.method.identity(), run.dataset.identity(), run.backbone.identity(), vars(run.pretrain)])
 
 
 def budget_of(run: Run, data: Path) -> Budget:
-    """How long a run's pretraining is.
+    """How long a run's pretraining is; its networks are built without memory.
 
     Raises:
-        RequestError: its method refuses an option or wants views of no recipe, or a batch is larger than the data set.
+        RequestError: its method refuses an option or the backbone or wants views of no recipe, or a batch is larger
+            than the data set.
     """
-    kind = methods.get(run.method.name)
-    views = views_of(kind, method_options(kind, run), run)
     dataset = load_dataset(run.dataset.name, data)
-    split = dataset.train if kind.uses_labels else dataset.pretrain
-    return budget_for(run.pretrain, images=len(split), views=len(views))
+    with torch.device("meta"):
+        return new_method(run, dataset)[1]
 
 
 def unlike(parts: Iterable[Part]) -> list[Part]:

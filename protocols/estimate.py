@@ -21,7 +21,7 @@ VIEWS = 256
 def seconds_for(run: Run, budget: Budget, place: Place) -> float:
     """An estimate of a run's time: its pretraining, and as much as its frozen features' share of that.
 
-    Evaluations on features are left out: they take seconds.
+    Left out are evaluations on features, which take seconds, and what a method does between epochs.
     """
     dataset = load_dataset(run.dataset.name, place.data)
     images = len(dataset.train) + len(dataset.test)

@@ -16,11 +16,13 @@ from methods.base import Batch
 from protocols import randomness
 from protocols.augment.draw import COLUMNS
 from protocols.checkpoint import Pace, Progress, load
+from protocols.evaluate.features import represent
 from protocols.hardware import PeakMemory
 from protocols.optimise import clip_gradients, follow_schedules, learning_rate, optimizer_for
 from results.errors import Diverged
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from torch import Tensor
@@ -40,6 +42,7 @@ class Job:
         method: on its device, in training mode.
         views: recipe names of the views it wants.
         augmenters: by the name of the recipe.
+        normalise: makes network input of images as they are.
         images: (n, side, 3, side) uint8 on the device.
         labels: (n,) int64 on the device, for a method that uses them.
         budget: how long.
@@ -52,6 +55,7 @@ class Job:
     method: Method
     views: tuple[str, ...]
     augmenters: dict[str, Augmenter]
+    normalise: Callable[[Tensor], Tensor]
     images: Tensor
     labels: Tensor | None
     budget: Budget
@@ -77,29 +81,38 @@ def pretrain(job: Job, watch: Watch) -> Progress:
     while progress.step < budget.steps:
         epoch, places = budget.span(progress.step)
         if places.start == 0:
-            method.before_epoch(epoch)
+            begin_epoch(job, epoch)
         order = randomness.permutation(budget.images, job.seed, "order", epoch)
-        for step in range(progress.step, min(budget.steps, (epoch + 1) * budget.epoch)):
+        end = min(budget.steps, (epoch + 1) * budget.epoch)
+        for step in range(progress.step, end):
             index = order[budget.span(step)[1]]
             take_step(job, optimizer, progress, index, epoch)
             watch.progress(progress.views, note(progress, budget))
             stopping = watch.stopping()
             progress.seconds = before + time.monotonic() - start
+            if progress.step == end:
+                end_epoch(progress, epoch, learning_rate(job.pretrain, end / budget.steps))
             if stopping or pace.due():
                 progress.peak_memory = max(progress.peak_memory, memory.read())
                 pace.save(job.checkpoint, state(job, optimizer, progress))
             if stopping:
                 raise KeyboardInterrupt
-        end_epoch(progress, epoch, learning_rate(job.pretrain, progress.step / budget.steps))
     progress.peak_memory = max(progress.peak_memory, memory.read())
     return progress
+
+
+def begin_epoch(job: Job, epoch: int) -> None:
+    """Let the method look at its pretraining split, if it wants to."""
+    torch.manual_seed(randomness.key(job.seed, "epoch", epoch))
+    backbone, device = job.method.backbone, job.images.device
+    job.method.before_epoch(epoch, lambda: represent(backbone, job.images, job.normalise, device))
 
 
 def take_step(job: Job, optimizer: torch.optim.Optimizer, progress: Progress, index: Tensor, epoch: int) -> None:
     """One batch: views, loss, gradients, update."""
     torch.manual_seed(randomness.key(job.seed, "step", progress.step))
     batch = make_batch(job, index, epoch)
-    views = len(index) * len(job.views)
+    views = len(index) * job.budget.views
     with FlopCounterMode(display=False) if progress.flops is None else contextlib.nullcontext() as counter:
         scalars = forward(job, batch)
         scalars["loss"].backward()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
@@ -10,7 +11,7 @@ from torch import nn
 from methods.base import Setting
 from methods.registry import registry as methods
 from protocols import checkpoint, randomness
-from protocols.augment import Augmenter
+from protocols.augment import Augmenter, normalise
 from protocols.backbones import registry as backbones
 from protocols.budget import budget_for
 from protocols.checkpoint import Progress
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from methods.base import Backbone, Method
-    from protocols.datasets.base import Dataset
+    from protocols.budget import Budget
+    from protocols.datasets.base import Dataset, Split
     from protocols.run import Run
     from protocols.watch import Watch
 
@@ -58,22 +60,17 @@ def pretrained(
 
 def prepare(run: Run, folder: Path, dataset: Dataset, device: torch.device, *, plain: bool = False) -> Job:
     """Everything a run's pretraining needs, on its device; ``plain`` turns the quicker ways off."""
-    kind = methods.get(run.method.name)
-    options = method_options(kind, run)
-    views = views_of(kind, options, run)
-    split = dataset.train if kind.uses_labels else dataset.pretrain
-    budget = budget_for(run.pretrain, images=len(split), views=len(views))
-    side = (run.recipes[views[0]].size if views else None) or dataset.side
-    setting = Setting(classes=len(dataset.classes), images=len(split), side=side, steps=budget.steps, seed=run.seed)
-    method = new_method(kind, options, run, setting)
+    method, budget = new_method(run, dataset)
+    split = split_for(type(method), dataset)
     if plain:
         make_plain(method)
     return Job(
         method=placed(method, device),
-        views=views,
+        views=views_of(type(method), method.options, run),
         augmenters=augmenters(run, dataset),
+        normalise=partial(normalise, mean=dataset.mean, std=dataset.std),
         images=torch.from_numpy(split.images).to(device),
-        labels=torch.from_numpy(split.labels).to(device) if kind.uses_labels else None,
+        labels=torch.from_numpy(split.labels).to(device) if method.uses_labels else None,
         budget=budget,
         pretrain=run.pretrain,
         seed=run.seed,
@@ -125,8 +122,23 @@ def new_backbone(run: Run) -> Backbone:
     return backbones.get(run.backbone.name)(run.backbone.name)
 
 
-def new_method(kind: type[Method], options: Any, run: Run, setting: Setting) -> Method:
-    """The method with fresh heads around the initial backbone."""
+def new_method(run: Run, dataset: Dataset) -> tuple[Method, Budget]:
+    """The method with fresh heads around the initial backbone, and how long it is trained.
+
+    Raises:
+        RequestError: its options cannot work with this protocol, data set or backbone.
+    """
+    kind = methods.get(run.method.name)
+    options = method_options(kind, run)
+    views, images = views_of(kind, options, run), len(split_for(kind, dataset))
+    side = (run.recipes[views[0]].size if views else None) or dataset.side
+    budget = budget_for(run.pretrain, images=images, views=kind.passes(options))
+    setting = Setting(len(dataset.classes), images, side, budget.steps, run.seed)
     backbone = new_backbone(run)
     torch.manual_seed(randomness.key(run.seed, "heads"))
-    return kind(backbone, options, setting)
+    return kind(backbone, options, setting), budget
+
+
+def split_for(kind: type[Method], dataset: Dataset) -> Split:
+    """What a method is trained on."""
+    return dataset.train if kind.uses_labels else dataset.pretrain

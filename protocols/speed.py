@@ -130,7 +130,7 @@ def measure_here(run: Run, place: Place, *, seconds: float, against: bool) -> Sp
     step = repeated(loop.step, seconds, device)
     speed = Speed(
         batch=job.budget.batch,
-        views=job.budget.batch * len(job.views),
+        views=job.budget.batch * job.budget.views,
         stages=loop.stages(seconds),
         step=step,
         flops=loop.progress.flops or 0.0,

@@ -10,11 +10,13 @@ import torch
 
 from methods import Batch, MomentumCopy, Setting, registry
 from protocols.backbones.small import Conv4
+from protocols.evaluate.features import represent
 
 TEACHING = {"prototypes": 64, "hidden": 128, "bottleneck": 32, "momentum": 0.9, "freeze": 0.0}
 SMALL = {
     "relational": {"views": 4},
     "byol": {"hidden": 128, "output": 32},
+    "deepcluster": {"clusters": 5},
     "mocov2": {"queue": 40, "hidden": 128, "momentum": 0.9, "final_momentum": 0.9},
     "simsiam": {"hidden": 128, "output": 64, "bottleneck": 32},
     "nnclr": {"queue": 40, "hidden": 128, "output": 32, "bottleneck": 128},
@@ -30,20 +32,21 @@ STILL = {"momentum": 1.0, "centre_momentum": 1.0}
 """Options that hold the target of a self-distillation still; where it moves, the loss need not fall."""
 
 IMAGES = 16
+SPLIT = 40
 
 
 def build(name: str, seed: int = 0, **changes: float):
     kind = registry.get(name)
     options = kind.Options(**{**SMALL.get(name, {}), **changes})
     torch.manual_seed(seed)
-    setting = Setting(classes=10, images=100, side=16, steps=50, seed=seed)
+    setting = Setting(classes=10, images=SPLIT, side=16, steps=50, seed=seed)
     method = kind(Conv4(), options, setting).train()
     return method, kind.views(options)
 
 
 def batch_for(method, views, seed: int = 0) -> Batch:
     g = torch.Generator().manual_seed(seed)
-    images = torch.rand(IMAGES, 3, 16, 16, generator=g)
+    images = torch.rand(IMAGES, 3, 16, 16, generator=g) + torch.rand(IMAGES, 3, 1, 1, generator=g)
     noisy = [images + 0.1 * torch.rand(images.shape, generator=g) for _ in views]
     full = [image for image, name in zip(noisy, views, strict=True) if name != "small"]
     small = [image[..., :8, :8] for image, name in zip(noisy, views, strict=True) if name == "small"]
@@ -51,10 +54,15 @@ def batch_for(method, views, seed: int = 0) -> Batch:
     return Batch(torch.cat(full), torch.arange(IMAGES), labels, (torch.cat(small),) if small else ())
 
 
+def begin_epoch(method, epoch: int = 0) -> None:
+    torch.manual_seed(epoch)
+    images = torch.rand(SPLIT, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+    method.before_epoch(epoch, lambda: represent(method.backbone, images, lambda some: some, images.device))
+
+
 def train(method, batch: Batch, steps: int) -> list[float]:
     optimizer = torch.optim.Adam([p for p in method.parameters() if p.requires_grad], lr=3e-3)
     losses = []
-    method.before_epoch(0)
     for step in range(steps):
         torch.manual_seed(step)
         loss = method(batch)["loss"]
@@ -76,7 +84,13 @@ def trained(name):
     method, views = build(name)
     if not views:
         pytest.skip(f"{name} is not trained")
+    begin_epoch(method)
     return method, batch_for(method, views)
+
+
+def loss_of(method, batch: Batch) -> torch.Tensor:
+    torch.manual_seed(0)
+    return method(batch)["loss"]
 
 
 def test_options_read_from_source_are_those_of_the_class(name):
@@ -112,34 +126,52 @@ def test_gradient_reaches_the_whole_backbone_and_no_momentum_copy(trained):
     assert all(p.grad is None and not p.requires_grad for module in copies for p in module.parameters())
 
 
-def test_same_seed_same_losses(name):
-    method, views = build(name)
-    if not views:
-        pytest.skip(f"{name} is not trained")
+def test_budgets_count_every_view_and_every_image_that_the_backbone_sees(trained):
+    """A view that only a momentum copy sees was made too, and costs a pass."""
+    method, batch = trained
+    seen = []
+    method.backbone.register_forward_hook(lambda module, inputs, output: seen.append(len(output)))
+    method(batch)
+    kind, made = type(method), len(type(method).views(method.options))
+    assert kind.passes(method.options) == max(made, sum(seen) / IMAGES)
+
+
+def test_can_be_built_without_memory(name):
+    with torch.device("meta"):
+        method, _ = build(name)
+    assert all(p.device.type == "meta" for p in method.parameters())
+
+
+def test_same_seed_same_losses(trained, name):
+    method, batch = trained
     again, _ = build(name)
-    batch = batch_for(method, views)
+    begin_epoch(again)
     assert train(method, batch, 3) == train(again, batch, 3)
 
 
-def test_state_dict_round_trip_carries_everything(trained, name):
+@pytest.mark.parametrize("anew", [False, True], ids=["within an epoch", "between epochs"])
+def test_state_dict_round_trip_carries_everything(trained, name, anew):
     method, batch = trained
     train(method, batch, 3)
     other, _ = build(name, seed=1)
     other.load_state_dict(copy.deepcopy(method.state_dict()))
+    if anew:
+        begin_epoch(method, 1)
+        begin_epoch(other.train(), 1)
     assert train(method, batch, 2) == train(other, batch, 2)
 
 
 def test_works_in_bfloat16(trained):
     method, batch = trained
     with torch.autocast("cpu", torch.bfloat16):
-        loss = method(batch)["loss"]
+        loss = loss_of(method, batch)
     assert loss.dtype == torch.float32
     assert torch.isfinite(loss)
-    torch.testing.assert_close(loss, method(batch)["loss"], rtol=0.1, atol=0.02)
+    torch.testing.assert_close(loss, loss_of(method, batch), rtol=0.1, atol=0.02)
 
 
 def test_does_not_depend_on_its_place_in_memory(trained):
     method, batch = trained
-    expected = method(batch)["loss"]
     channels_last = batch.views.contiguous(memory_format=torch.channels_last)
-    torch.testing.assert_close(method(replace(batch, views=channels_last))["loss"], expected)
+    other = replace(batch, views=channels_last)
+    torch.testing.assert_close(loss_of(method, other), loss_of(method, batch))

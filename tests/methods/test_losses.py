@@ -9,6 +9,7 @@ from methods.losses import (
     focal_with_logits,
     info_nce_in_batch,
     info_nce_with_queue,
+    jensen_shannon,
     negative_cosine,
     nt_xent,
     self_distillation,
@@ -109,6 +110,14 @@ def test_losses_of_an_untrained_head_are_those_of_the_paper():
     logits, targets = torch.zeros(10), (torch.arange(10) % 2).float()
     assert focal_with_logits(logits, targets, gamma=0, alpha=0.5).item() == pytest.approx(0.5 * math.log(2), abs=1e-6)
     assert focal_with_logits(logits, targets, gamma=2, alpha=0.5).item() == pytest.approx(0.0866, abs=1e-4)
+
+
+def test_jensen_shannon_is_the_definition():
+    same, other = embeddings(6), embeddings(9, seed=1)
+    accepted = [math.log(1 + math.exp(-x)) for x in same.flatten().tolist()]
+    rejected = [math.log(1 + math.exp(x)) for x in other.flatten().tolist()]
+    expected = sum(accepted) / len(accepted) + sum(rejected) / len(rejected)
+    assert jensen_shannon(same, other).item() == pytest.approx(expected, abs=1e-6)
 
 
 def test_losses_leave_autocast():

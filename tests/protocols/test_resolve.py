@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from methods.registry import registry as methods
 from protocols import protocol as protocols
 from protocols.protocol import Pretrain
 from protocols.resolve import parse_changes, resolve
@@ -36,6 +37,32 @@ def test_every_preset_resolves_its_own_grid(name):
             run_of(method=method, protocol=name, dataset=grid.datasets[0], chosen=grid.evaluations)
 
 
+@pytest.mark.parametrize("method", sorted(set(methods.names()) - {"random"}))
+def test_a_step_of_quick_has_128_views(method):
+    run = run_of(method=method)
+    kind = methods.get(method)
+    assert run.pretrain.batch * kind.passes(kind.Options(**run.method.options)) == 128
+
+
+@pytest.mark.parametrize(
+    ("dataset", "backbone", "views", "clusters", "epochs"),
+    [
+        ("cifar10", "resnet32", 32, 100, 200),
+        ("cifar100", "resnet32", 32, 1000, 200),
+        ("stl10", "resnet34", 25, 100, 300),
+        ("tiny_imagenet", "resnet32", 16, 2000, 200),
+        ("tiny_imagenet", "conv4", 32, 2000, 200),
+        ("slimagenet64", "resnet32", 32, 10_000, 200),
+    ],
+)
+def test_relational2020_follows_the_data_set(dataset, backbone, views, clusters, epochs):
+    where = {"dataset": dataset, "backbone": backbone, "protocol": "relational2020"}
+    relational, deepcluster = (run_of(method=method, **where) for method in ("relational", "deepcluster"))
+    assert relational.method.options["views"] == views
+    assert deepcluster.method.options["clusters"] == clusters
+    assert relational.pretrain.epochs == deepcluster.pretrain.epochs == epochs
+
+
 def test_relational2020_is_the_papers():
     relational = run_of(method="relational", protocol="relational2020")
     assert (relational.pretrain.epochs, relational.pretrain.batch, relational.method.options["views"]) == (200, 64, 32)
@@ -46,6 +73,15 @@ def test_relational2020_is_the_papers():
     )
     simclr = run_of(method="simclr", protocol="relational2020")
     assert (simclr.pretrain.batch, simclr.method.options["loss"]) == (128, "log_mean")
+    rotnet = run_of(method="rotnet", protocol="relational2020")
+    assert (rotnet.pretrain.batch, rotnet.pretrain.lr, rotnet.recipes["light"].pad) == (128, 1e-3, 0.125)
+    infomax = run_of(method="deepinfomax", protocol="relational2020")
+    assert (infomax.pretrain.lr, infomax.method.options["prior"], infomax.method.options["adversarial"]) == (
+        1e-4,
+        0.1,
+        False,
+    )
+    assert (infomax.recipes["light"].pad, infomax.recipes["light"].flip) == (0.0, 0.5)
     supervised = run_of(method="supervised", protocol="relational2020").pretrain
     assert (supervised.optimizer, supervised.lr, supervised.schedule) == ("sgd", 0.1, "step")
     assert [part.options["solver"] for part in relational.evaluations if part.name == "linear"] == ["adam"]

@@ -11,7 +11,11 @@ import pytest
 import torch
 
 from protocols import checkpoint, randomness
+from protocols.datasets.load import load_dataset
+from protocols.evaluate.features import extract
 from protocols.place import Place
+from protocols.pretrain import begin_epoch, make_batch
+from protocols.pretrained import prepare
 from protocols.protocol import load
 from protocols.resolve import parse_changes, resolve
 from protocols.runner import execute
@@ -28,6 +32,7 @@ SETTINGS = [
     "graph_nnclr.window=1",
     "graph_nnclr.sampling_temperature=1.0",
     "graph_nnclr.prototypes=32",
+    "deepcluster.clusters=20",
 ]
 
 
@@ -83,10 +88,10 @@ def whole(tmp_path_factory):
     return get
 
 
-@pytest.mark.parametrize("method", ["relational", "byol", "supervised", "mocov2", "graph_nnclr"])
-@pytest.mark.parametrize("steps", [1, 9])
+@pytest.mark.parametrize("method", ["relational", "byol", "supervised", "mocov2", "graph_nnclr", "deepcluster"])
+@pytest.mark.parametrize("steps", [1, 10])
 def test_an_interrupted_run_ends_as_if_it_had_not_been(tmp_path, whole, method, steps):
-    """Bit for bit on a CPU, in the middle of an epoch too."""
+    """Bit for bit on a CPU: within an epoch, and at its end, which is step 11 of the latter two."""
     run = run_of(method)
     with pytest.raises(KeyboardInterrupt):
         execute(run, place(tmp_path), StopAfter(steps))
@@ -224,10 +229,6 @@ def test_two_processes_do_not_work_on_one_run(tmp_path):
 
 
 def test_methods_of_a_trial_begin_from_the_same_weights_and_meet_the_same_views(tmp_path):
-    from protocols.datasets.load import load_dataset
-    from protocols.pretrain import make_batch
-    from protocols.pretrained import prepare
-
     digits = load_dataset("digits", tmp_path)
     jobs = [
         prepare(run_of(method, "pretrain.batch=64"), tmp_path, digits, torch.device("cpu"))
@@ -241,9 +242,6 @@ def test_methods_of_a_trial_begin_from_the_same_weights_and_meet_the_same_views(
 
 
 def small_job(tmp_path, method, *settings):
-    from protocols.datasets.load import load_dataset
-    from protocols.pretrained import prepare
-
     run = run_of(method, "pretrain.batch=8")
     recipes = {**run.recipes, "small": dataclasses.replace(run.recipes["standard"], size=4)}
     recipes |= {"standard2": dataclasses.replace(run.recipes["standard"], solarize=1.0)} if settings else {}
@@ -252,8 +250,6 @@ def small_job(tmp_path, method, *settings):
 
 
 def test_views_of_a_further_size_come_as_crops(tmp_path):
-    from protocols.pretrain import make_batch
-
     job = dataclasses.replace(small_job(tmp_path, "byol"), views=("standard", "small", "standard", "small"))
     batch = make_batch(job, torch.arange(5), epoch=0)
     assert batch.views.shape == (10, 3, 16, 16)
@@ -270,8 +266,6 @@ def test_a_second_view_may_have_a_recipe_of_its_own(tmp_path):
 
 
 def test_a_view_may_show_another_image_drawn_like_the_images_own(tmp_path):
-    from protocols.pretrain import make_batch
-
     job = small_job(tmp_path, "graph_nnclr")
     job = dataclasses.replace(job, images=job.images.clone())
     own = make_batch(job, torch.arange(5), epoch=0).views
@@ -286,6 +280,26 @@ def test_a_view_may_show_another_image_drawn_like_the_images_own(tmp_path):
 def test_a_recipe_that_the_protocol_lacks_is_refused(tmp_path):
     with pytest.raises(RunFailed, match="dino wants views of recipe 'small', which quick does not have"):
         execute(run_of("dino", "dino.crops=2"), place(tmp_path), Watch())
+
+
+def test_before_an_epoch_a_method_gets_frozen_features_of_its_pretraining_split(tmp_path):
+    digits = load_dataset("digits", tmp_path)
+    job = prepare(run_of("deepcluster"), tmp_path, digits, torch.device("cpu"))
+    before = {name: value.clone() for name, value in job.method.backbone.state_dict().items()}
+    seen = []
+    job.method.before_epoch = lambda epoch, represent: seen.append((epoch, represent()))
+    begin_epoch(job, 3)
+    [(epoch, features)] = seen
+    assert epoch == 3
+    assert torch.equal(features, extract(job.method.backbone, digits, torch.device("cpu"), seed=0).train)
+    assert not features.requires_grad
+    assert job.method.backbone.training
+    assert all(torch.equal(value, before[name]) for name, value in job.method.backbone.state_dict().items())
+
+
+def test_what_rotnet_makes_of_a_view_counts_as_views(tmp_path):
+    record = execute(run_of("rotnet", "pretrain.views=1280"), place(tmp_path), Watch())
+    assert (record.cost.steps, record.cost.views) == (10, 1280)
 
 
 def test_pace_saves_often_but_not_too_often(tmp_path, monkeypatch):

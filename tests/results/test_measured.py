@@ -19,7 +19,7 @@ def test_there_are_some():
 def test_a_measured_run_is_known_by_the_same_name_today(path):
     """Else the command that made it would not find it, and growing the code would have cost a retraining."""
     record = json.loads(path.read_text(encoding="utf-8"))
-    run = Run.from_config(record["run"])
+    run = Run.from_config({**record["run"], "evaluations": ()})
     assert run.fingerprint() == record["run"]["fingerprint"]
     assert run.folder() == path.parent.name
 

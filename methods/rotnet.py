@@ -1,0 +1,55 @@
+"""RotNet: tell by how many quarter turns an image was rotated."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from methods.base import Backbone, Batch, Method, Setting
+from methods.registry import register
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+TURNS = 4
+
+
+@register("rotnet")
+class RotNet(Method):
+    """RotNet (Gidaris, Singh & Komodakis, ICLR 2018, arXiv 1803.07728).
+
+    As in Patacchiola & Storkey (2020): a light crop of every image is rotated by 0°, 90°, 180° and 270°, all four go
+    through the backbone in one pass, and one linear layer tells them apart. Images without an upright cannot be learnt
+    from: on ``shapes`` the loss stays at log 4.
+    """
+
+    def __init__(self, backbone: Backbone, options: Any, setting: Setting) -> None:
+        super().__init__(backbone, options, setting)
+        self.classifier = nn.Linear(backbone.dim, TURNS)
+
+    @classmethod
+    def views(cls, options: Any) -> tuple[str, ...]:  # noqa: ARG003
+        """One view, cropped and flipped only."""
+        return ("light",)
+
+    @classmethod
+    def passes(cls, options: Any) -> int:  # noqa: ARG003
+        """Four: the view and its rotations."""
+        return TURNS
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Cross-entropy and accuracy over the four rotations of every view."""
+        logits = self.classifier(self.backbone(rotations(batch.views))).float()
+        turns = torch.arange(TURNS, device=logits.device).repeat_interleave(len(batch.views))
+        accuracy = (logits.argmax(1) == turns).float().mean()
+        return {"loss": F.cross_entropy(logits, turns), "rotation_accuracy": accuracy}
+
+
+def rotations(images: Tensor) -> Tensor:
+    """Images (n, 3, side, side), then the same after one, two and three quarter turns: (4·n, 3, side, side)."""
+    turned = torch.cat([images.rot90(turns, (2, 3)) for turns in range(TURNS)])
+    # Rotating loses the order in memory that convolutions are fast in.
+    return turned.contiguous(memory_format=torch.channels_last)
