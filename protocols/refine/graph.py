@@ -48,8 +48,9 @@ def graph(
     """Graph network fitted on training images alone; each test image is attached to its training neighbours.
 
     What becomes of a test image depends on no other test image, bit for bit, and what becomes of a training image on
-    none at all. Where a method has two networks, they are the two views, and their embeddings are put side by side, as
-    in GraphNNCLR (Javidani et al. 2025); of one network, views are drawn that lack some edges and components.
+    none at all; on a GPU the fit itself repeats to rounding only. Where a method has two networks, they are the two
+    views, and their embeddings are put side by side, as in GraphNNCLR (Javidani et al. 2025); of one network, views
+    are drawn that lack some edges and components.
 
     Args:
         features: of the run; their lengths are set to 1.
