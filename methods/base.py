@@ -80,8 +80,8 @@ class Method(nn.Module):
     raise ``ValueError`` in ``__post_init__`` for what cannot work), builds its heads in ``__init__`` and returns its
     loss from ``forward``. What it must remember lies in parameters and buffers: a checkpoint is its ``state_dict``.
     ``forward`` writes to no buffer of its own; what a step leaves behind is written in ``after_step``. All but that may
-    draw from torch's default generators, which are seeded for them. Before any work starts it is built on torch's meta
-    device, to be refused in time: raise ``RequestError`` for a backbone or a setting that cannot work.
+    draw from torch's default generators, which are seeded for them. Before any work starts it is built
+    once, to be refused in time: raise ``RequestError`` for a backbone or a setting that cannot work.
 
     Attributes:
         backbone: the encoder; shared weights at the start for every method of a trial.
@@ -108,7 +108,7 @@ class Method(nn.Module):
 
     @classmethod
     def passes(cls, options: Any) -> int:
-        """What budgets in views count for each image of a batch: its views, or the backbone's inputs if they are more."""
+        """What budgets in views count for each image of a batch: its views, or the backbone's inputs if more."""
         return len(cls.views(options))
 
     @property

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
-
 from protocols.datasets.load import load_dataset, require, source_of
 from protocols.evaluate import option_types
 from protocols.evaluate import registry as evaluations
@@ -63,15 +61,13 @@ def kin(run: Run) -> str:
 
 
 def budget_of(run: Run, data: Path) -> Budget:
-    """How long a run's pretraining is; its networks are built without memory.
+    """How long a run's pretraining is; its networks are built, to see whether they can be.
 
     Raises:
         RequestError: its method refuses an option or the backbone or wants views of no recipe, or a batch is larger
             than the data set.
     """
-    dataset = load_dataset(run.dataset.name, data)
-    with torch.device("meta"):
-        return new_method(run, dataset)[1]
+    return new_method(run, load_dataset(run.dataset.name, data))[1]
 
 
 def unlike(parts: Iterable[Part]) -> list[Part]:
