@@ -12,6 +12,7 @@ from typing import Any
 import typer
 
 from bench import __version__
+from bench.cancel import cancel
 from bench.data import data
 from bench.doctor import doctor
 from bench.listing import listing
@@ -21,6 +22,9 @@ from bench.run import run
 from bench.show import show
 from bench.speed import EXAMPLES as SPEED_EXAMPLES
 from bench.speed import speed
+from bench.status import status
+from bench.submit import EXAMPLES as SUBMIT_EXAMPLES
+from bench.submit import submit
 from results.errors import BenchError, RequestError
 
 # Help is plain text: with rich it would take three times as long to appear.
@@ -33,6 +37,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 app.command(epilog=RUN_EXAMPLES)(run)
+app.command(epilog=SUBMIT_EXAMPLES)(submit)
+app.command()(status)
+app.command()(cancel)
 app.command()(report)
 app.command()(show)
 app.command(name="list")(listing)

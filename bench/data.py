@@ -10,6 +10,8 @@ from bench.options import DATA, Data
 from results.errors import DataMissing
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from protocols.datasets.base import Dataset
 
 
@@ -22,14 +24,22 @@ def data(
 
     What is there already is only verified. Without internet, put the files in their place and run this to check them.
     """
+    for name in names:
+        typer.echo(describe(ready(name, data)))
+
+
+def ready(name: str, data: Path) -> Dataset:
+    """Make a data set ready.
+
+    Raises:
+        RequestError: it cannot be had.
+    """
     from protocols.datasets.load import prepare
 
-    for name in names:
-        try:
-            dataset = prepare(name, data, progress=say)
-        except OSError as error:
-            raise DataMissing(str(error), hint=f"put its files under {data}, or point --data to them") from error
-        typer.echo(describe(dataset))
+    try:
+        return prepare(name, data, progress=say)
+    except OSError as error:
+        raise DataMissing(str(error), hint=f"put its files under {data}, or point --data to them") from error
 
 
 def say(work: str, done: int, total: int) -> None:

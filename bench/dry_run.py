@@ -75,16 +75,12 @@ def length(budget: Budget) -> str:
 
 def estimate_lines(todo: Sequence[Run], budgets: Sequence[Budget], place: Place) -> Iterator[str]:
     """How long the pretraining that is left would take, from a few steps of each kind."""
-    from protocols.estimate import seconds_for
+    from protocols.estimate import kind_of, seconds_by_kind
 
-    known: dict[tuple[str, str, str, str], float] = {}
-    total = 0.0
-    for run, budget in zip(todo, budgets, strict=True):
-        if is_pretrained(run, place):
-            continue
-        kind = (run.method.label, run.dataset.label, run.backbone.label, run.label)
-        if kind not in known:
-            known[kind] = seconds_for(run, budget, place)
-            yield f"  {' '.join(kind[:3])}: {duration(known[kind])} a run"
-        total += known[kind]
+    left = [(run, budget) for run, budget in zip(todo, budgets, strict=True) if not is_pretrained(run, place)]
+    known = {}
+    for kind, seconds in seconds_by_kind(left, place):
+        known[kind] = seconds
+        yield f"  {' '.join(kind[:3])}: {duration(seconds)} a run"
+    total = sum(known[kind_of(run)] for run, _ in left)
     yield f"about {duration(total)} in all, on this machine, by a few steps of each just now"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from methods.registry import registry as methods
 from protocols import protocol as protocols
 from protocols.labels import parse_label, words
-from protocols.resolve import evaluations_of, parse_changes, resolve
+from protocols.resolve import lacking, parse_changes, resolve
 from results.errors import RequestError
 from results.store import read_run
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Mapping, Sequence
 
     from protocols.protocol import Grid, Protocol, Table
-    from protocols.run import Evaluation, Run
+    from protocols.run import Run
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,12 @@ class Request:
     views: int | None = None
     settings: Sequence[str] = ()
 
+    @property
+    def is_blank(self) -> bool:
+        """Whether it leaves everything to the default protocol."""
+        choices = {**vars(self), "protocol": self.protocol != Request.protocol}
+        return not any(choices.values())
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -83,6 +89,40 @@ def parse_seeds(text: str) -> list[int]:
     return list(seeds)
 
 
+def parse(
+    *,
+    methods: str,
+    datasets: str,
+    backbones: str,
+    seeds: str,
+    protocol: str,
+    evaluations: str,
+    refine: str,
+    evaluate_on: str,
+    epochs: float | None,
+    views: int | None,
+    settings: Sequence[str],
+) -> Request:
+    """What the options of the command line ask for.
+
+    Raises:
+        RequestError: the seeds are not whole numbers.
+    """
+    return Request(
+        methods=words(methods),
+        datasets=words(datasets),
+        backbones=words(backbones),
+        seeds=parse_seeds(seeds),
+        protocol=protocol,
+        evaluations=words(evaluations),
+        refinements=words(refine),
+        evaluate_on=words(evaluate_on),
+        epochs=epochs,
+        views=views,
+        settings=settings,
+    )
+
+
 def expand(request: Request, data: Path) -> list[Run]:
     """The grid: every seed first with all methods, so that a part of it already makes a table; no run twice.
 
@@ -99,12 +139,16 @@ def expand(request: Request, data: Path) -> list[Run]:
     grids = grids_for(request, protocol)
     names = {parse_label(word)[0] for grid in grids for word in grid.methods}
     changes = changes_of(request, names, protocol.labels())
+    trials = [
+        (grid.seeds, trial)
+        for grid in grids
+        for trial in trials_of(grid, protocol, changes=changes, data=data, plugins=plugins)
+    ]
     runs: dict[str, Run] = {}
-    seeds = dict.fromkeys(seed for grid in grids for seed in grid.seeds)
-    for seed, grid in itertools.product(seeds, grids):
-        for run in runs_of(grid, seed, protocol, changes=changes, data=data, plugins=plugins):
-            known = runs.get(run.folder())
-            runs[run.folder()] = run.together_with(known.evaluations) if known else run
+    for seed in dict.fromkeys(seed for grid in grids for seed in grid.seeds):
+        for run in (dataclasses.replace(trial, seed=seed) for seeds, trial in trials if seed in seeds):
+            folder = run.folder()
+            runs[folder] = run.together_with(runs[folder].evaluations) if folder in runs else run
     return list(runs.values())
 
 
@@ -150,25 +194,22 @@ def method_labels(word: str) -> list[str]:
     return [label + bracket + changes for label in methods.add_file(Path(name))] if name.endswith(".py") else [word]
 
 
-def runs_of(
-    grid: Grid, seed: int, protocol: Protocol, *, changes: Table, data: Path, plugins: Sequence[str]
-) -> Iterator[Run]:
-    """The runs of one seed of a grid; none if it has not that seed."""
+def trials_of(grid: Grid, protocol: Protocol, *, changes: Table, data: Path, plugins: Sequence[str]) -> Iterator[Run]:
+    """The runs of a grid, of any one seed."""
     for dataset, backbone, method in itertools.product(grid.datasets, grid.backbones, dict.fromkeys(grid.methods)):
-        if seed in grid.seeds:
-            yield resolve(
-                protocol,
-                method=method,
-                dataset=dataset,
-                backbone=backbone,
-                seed=seed,
-                changes=changes,
-                data=data,
-                chosen=grid.evaluations,
-                refine=grid.refinements,
-                evaluate_on=grid.evaluate_on,
-                plugins=plugins,
-            )
+        yield resolve(
+            protocol,
+            method=method,
+            dataset=dataset,
+            backbone=backbone,
+            seed=0,
+            changes=changes,
+            data=data,
+            chosen=grid.evaluations,
+            refine=grid.refinements,
+            evaluate_on=grid.evaluate_on,
+            plugins=plugins,
+        )
 
 
 def changes_of(request: Request, names: Container[str], labels: Sequence[str]) -> Table:
@@ -209,14 +250,8 @@ def plan(runs: Sequence[Run], folder: Path, *, force: bool = False) -> Plan:
         record = None if force else read_run(folder / run.folder()).record
         if record is None:
             todo.append(run)
-        elif lacking := lacking_of(run, record):
-            todo.append(dataclasses.replace(run, evaluations=lacking))
+        elif missing := lacking(run, record):
+            todo.append(dataclasses.replace(run, evaluations=missing))
         else:
             done.append(run)
     return Plan(tuple(todo), tuple(done))
-
-
-def lacking_of(run: Run, record: Table) -> tuple[Evaluation, ...]:
-    """The evaluations of a run that its record does not hold, under their labels."""
-    made = [(run.name_of(part), part.identity()) for part in evaluations_of(record["run"])]
-    return tuple(part for part in run.evaluations if (run.name_of(part), part.identity()) not in made)

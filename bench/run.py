@@ -7,7 +7,29 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.options import DATA, DEVICE, RUNS, Data, Device, Plain, Runs, Settings
+from bench.options import (
+    DATA,
+    DEVICE,
+    PROTOCOL,
+    RUNS,
+    Backbones,
+    Data,
+    Datasets,
+    Device,
+    Epochs,
+    EvaluateOn,
+    Evaluations,
+    Force,
+    Limit,
+    Methods,
+    Plain,
+    Protocol,
+    Refine,
+    Runs,
+    Seeds,
+    Settings,
+    Views,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,18 +61,16 @@ Examples:
 
 def run(
     *,
-    methods: Annotated[str, typer.Option(help="Names, labels or Python files, by commas.")] = "",
-    datasets: Annotated[str, typer.Option(help="Names, by commas.")] = "",
-    backbones: Annotated[str, typer.Option(help="Names, by commas; timm:NAME or timm:NAME@small.")] = "",
-    protocol: Annotated[str, typer.Option(help="Name, or a TOML file.")] = "quick",
-    seeds: Annotated[str, typer.Option(help="Trials: 0,1,2 or 0-9.")] = "",
-    evaluations: Annotated[str, typer.Option(help="Names or labels, by commas.")] = "",
-    refine: Annotated[str, typer.Option(help="Refinements to measure after, beside none: names or labels.")] = "",
-    evaluate_on: Annotated[
-        str, typer.Option(help="Data sets to measure on, by commas; by default the one that is pretrained on.")
-    ] = "",
-    epochs: Annotated[float | None, typer.Option(help="Budget in passes over the data set.")] = None,
-    views: Annotated[int | None, typer.Option(help="Budget in augmented images.")] = None,
+    methods: Methods = "",
+    datasets: Datasets = "",
+    backbones: Backbones = "",
+    protocol: Protocol = PROTOCOL,
+    seeds: Seeds = "",
+    evaluations: Evaluations = "",
+    refine: Refine = "",
+    evaluate_on: EvaluateOn = "",
+    epochs: Epochs = None,
+    views: Views = None,
     settings: Settings = [],  # noqa: B006 - typer copies it
     data: Data = DATA,
     runs: Runs = RUNS,
@@ -59,28 +79,28 @@ def run(
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Runs at a time; by default what the machine has room for.")
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Carry out at most so many runs.")] = None,
+    per_gpu: Annotated[int, typer.Option(min=1, help="Runs at a time on each GPU, where --jobs leaves it open.")] = 1,
+    limit: Limit = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and an estimate of the time.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Begin again what is done.")] = False,
+    force: Force = False,
     to: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("report"),
 ) -> None:
     """Compare methods: carry out the runs of a grid that are not done yet, and show the table.
 
     What is not given is the protocol's choice. The same command again carries on where it stopped, if it did.
     """
-    from bench.plan import Request, expand, parse_seeds, plan
-    from protocols.labels import words
+    from bench.plan import expand, parse, plan
     from protocols.place import Place
 
-    request = Request(
-        methods=words(methods),
-        datasets=words(datasets),
-        backbones=words(backbones),
-        seeds=parse_seeds(seeds),
+    request = parse(
+        methods=methods,
+        datasets=datasets,
+        backbones=backbones,
+        seeds=seeds,
         protocol=protocol,
-        evaluations=words(evaluations),
-        refinements=words(refine),
-        evaluate_on=words(evaluate_on),
+        evaluations=evaluations,
+        refine=refine,
+        evaluate_on=evaluate_on,
         epochs=epochs,
         views=views,
         settings=settings,
@@ -90,7 +110,7 @@ def run(
     if dry_run:
         show_plan(planned, todo, place)
         return
-    failed = carry_out(todo, place, jobs, force=force) if todo else 0
+    failed = carry_out(todo, place, jobs, per_gpu, force=force) if todo else 0
     show_table(planned, runs, to if todo else None)
     raise typer.Exit(1 if failed else 0)
 
@@ -110,7 +130,7 @@ def prepare(todo: Sequence[Run], place: Place) -> list[Budget]:
     return check(todo, place.data)
 
 
-def carry_out(todo: Sequence[Run], place: Place, jobs: int | None, *, force: bool) -> int:
+def carry_out(todo: Sequence[Run], place: Place, jobs: int | None, per_gpu: int, *, force: bool) -> int:
     """Carry runs out; returns how many failed."""
     from bench.progress import display_for
     from results.store import discard
@@ -122,7 +142,7 @@ def carry_out(todo: Sequence[Run], place: Place, jobs: int | None, *, force: boo
             discard(place.runs / one.folder())
     try:
         with display_for(todo, budgets) as display:
-            return sum(outcome.record is None for outcome in launch(todo, place, display, jobs=jobs))
+            return sum(outcome.record is None for outcome in launch(todo, place, display, jobs=jobs, per_gpu=per_gpu))
     except KeyboardInterrupt:
         typer.echo("bench: interrupted; the same command carries on", err=True)
         raise typer.Exit(130) from None

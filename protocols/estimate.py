@@ -10,6 +10,8 @@ from protocols.hardware import choose_device
 from protocols.speed import Loop, job_for, repeated
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from protocols.budget import Budget
     from protocols.place import Place
     from protocols.run import Run
@@ -29,6 +31,19 @@ def seconds_for(run: Run, budget: Budget, place: Place) -> float:
         return 0.0
     rate = views_per_second(run, budget, place)
     return (budget.total_views + images / 3) / rate
+
+
+def kind_of(run: Run) -> tuple[str, str, str, str]:
+    """The same for runs that take equally long."""
+    return run.method.label, run.dataset.label, run.backbone.label, run.label
+
+
+def seconds_by_kind(
+    runs: Sequence[tuple[Run, Budget]], place: Place
+) -> Iterator[tuple[tuple[str, str, str, str], float]]:
+    """Each kind of run and its estimate, as it is made."""
+    for kind, (run, budget) in {kind_of(run): (run, budget) for run, budget in runs}.items():
+        yield kind, seconds_for(run, budget, place)
 
 
 def views_per_second(run: Run, budget: Budget, place: Place) -> float:

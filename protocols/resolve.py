@@ -175,6 +175,12 @@ def evaluations_of(config: Mapping[str, Any]) -> tuple[Evaluation, ...]:
     )
 
 
+def lacking(run: Run, record: Mapping[str, Any]) -> tuple[Evaluation, ...]:
+    """The evaluations of a run that a record does not hold under their labels."""
+    made = [(run.name_of(part), part.identity()) for part in evaluations_of(record["run"])]
+    return tuple(part for part in run.evaluations if (run.name_of(part), part.identity()) not in made)
+
+
 def with_defaults(part: Table) -> Table:
     """All options of a stored evaluation that this version knows."""
     known = evaluations.describe(part["name"]).options if part["name"] in evaluations.names() else {}

@@ -33,7 +33,7 @@ from results.errors import Busy, RequestError, RunFailed
 from results.record import SCHEMA
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Container, Iterator
     from pathlib import Path
 
 CONFIG = "config.json"
@@ -142,7 +142,7 @@ def take_claim(claim: Path) -> None:
     Raises:
         Busy: its owner lives.
     """
-    mine = {"host": socket.gethostname(), "pid": os.getpid(), "started": start_of(os.getpid())}
+    mine = {"host": socket.gethostname(), "pid": os.getpid(), "started": start_of(os.getpid()), **slurm_job()}
     for _ in range(2):
         try:
             with claim.open("x", encoding="utf-8") as file:
@@ -163,9 +163,30 @@ def is_abandoned(claim: Path) -> bool:
         host, pid, started = owner["host"], owner["pid"], owner["started"]
     except (ValueError, KeyError, TypeError, FileNotFoundError):
         return silence(claim) > 1.0
+    job = slurm_job()
+    if job["job"] and owner.get("job") == job["job"] and owner["restart"] < job["restart"]:
+        return True
     if host == socket.gethostname():
         return bool(start_of(pid) != started)
     return min(silence(claim), silence(claim.with_name(HEARTBEAT))) > SILENCE
+
+
+def slurm_job() -> dict[str, Any]:
+    """The SLURM job that this process belongs to, if any, and how often it was started before."""
+    single, array = os.environ.get("SLURM_JOB_ID", ""), os.environ.get("SLURM_ARRAY_JOB_ID")
+    job = f"{array}_{os.environ.get('SLURM_ARRAY_TASK_ID')}" if array else single
+    return {"job": job, "restart": int(os.environ.get("SLURM_RESTART_COUNT", "0"))}
+
+
+def release(folder: Path, live: Container[str]) -> None:
+    """Remove the claim that a SLURM job has left on a run's folder, unless it is among the ``live`` ones."""
+    claim = folder / CLAIM
+    try:
+        job = json.loads(claim.read_text(encoding="utf-8")).get("job")
+    except (OSError, ValueError, AttributeError):
+        return
+    if job and job not in live:
+        claim.unlink(missing_ok=True)
 
 
 def silence(path: Path) -> float:

@@ -44,14 +44,17 @@ class Monitor:
         """A run is over."""
 
 
-def launch(runs: Sequence[Run], place: Place, monitor: Monitor, *, jobs: int | None = None) -> Iterator[Outcome]:
+def launch(
+    runs: Sequence[Run], place: Place, monitor: Monitor, *, jobs: int | None = None, per_gpu: int = 1
+) -> Iterator[Outcome]:
     """Carry runs out on this machine; a run that fails touches no other.
 
     Args:
         runs: to be carried out, begun in this order.
         place: where.
         monitor: hears of them.
-        jobs: runs at a time; by default one a GPU, or one a core, which is what small backbones use best.
+        jobs: runs at a time; by default ``per_gpu`` on each GPU, or one a core, which is what small backbones use best.
+        per_gpu: runs at a time on one GPU.
 
     Yields:
         How each run ended, as it ends.
@@ -61,20 +64,23 @@ def launch(runs: Sequence[Run], place: Place, monitor: Monitor, *, jobs: int | N
     """
     from slurm.pool import pool
 
-    places = places_for(place, min(jobs or len(runs), len(runs)), every=jobs is not None)
+    places = places_for(place, min(jobs or len(runs), len(runs)), every=jobs is not None, per_gpu=per_gpu)
     if len(places) == 1:
         return inline(runs, place, monitor)
     return pool(runs, places, monitor, threads=max(1, cores() // len(places)))
 
 
-def places_for(place: Place, jobs: int, *, every: bool) -> list[Place]:
-    """A place for each of at most ``jobs`` runs at a time; more than devices or cores only if ``every`` is wanted."""
+def places_for(place: Place, jobs: int, *, every: bool, per_gpu: int = 1) -> list[Place]:
+    """A place for each of at most ``jobs`` runs at a time, GPUs in turn.
+
+    More than ``per_gpu`` on a GPU, or one a core, only if ``every`` is wanted.
+    """
     from protocols.hardware import choose_device
 
     if choose_device(place.device).type != "cuda":
         return [place] * (jobs if every else min(jobs, room()))
     devices = gpus() if place.device in ("auto", "cuda") else [place.device]
-    count = jobs if every else min(jobs, len(devices))
+    count = jobs if every else min(jobs, per_gpu * len(devices))
     return [dataclasses.replace(place, device=devices[i % len(devices)]) for i in range(count)]
 
 

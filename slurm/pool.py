@@ -1,13 +1,15 @@
 """The launcher that carries out several runs at a time, in worker processes.
 
 A worker lives for many runs, so that it loads a data set once for all of them. If it dies it takes its run with it and
-nothing else: that run counts as failed, and a new worker takes the next.
+nothing else: that run counts as failed, and a new worker takes the next. Signals that ask the whole command to stop are
+for the pool alone to answer: workers hear of them by an event, and whatever processes a method starts, not at all.
 """
 
 from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import os
 import signal
 import time
 from dataclasses import dataclass, field
@@ -16,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from protocols.run import Run
 from protocols.watch import Watch
-from results.errors import RunFailed
+from results.errors import RequestError, RunFailed
 from results.record import Record
-from results.store import write_failure
+from results.store import CONFIG, FAILURE, write_failure, write_json
 from slurm.launch import Outcome
 
 if TYPE_CHECKING:
@@ -35,10 +37,18 @@ PERIOD = 0.2
 PATIENCE = 60.0
 """Seconds that a worker gets to keep its state and leave."""
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
+"""Those that ask a command to stop; USR2 is the one of SLURM jobs."""
+
+GRACE = 1.0
+"""Seconds in which a failed run may still turn out to have been stopped."""
+
 processes = multiprocessing.get_context("spawn")
 
 
-def pool(runs: Sequence[Run], places: Sequence[Place], monitor: Monitor, *, threads: int) -> Iterator[Outcome]:
+def pool(
+    runs: Sequence[Run], places: Sequence[Place], monitor: Monitor, *, threads: int, patience: float = PATIENCE
+) -> Iterator[Outcome]:
     """Carry runs out, as many at a time as there are places.
 
     Args:
@@ -46,6 +56,7 @@ def pool(runs: Sequence[Run], places: Sequence[Place], monitor: Monitor, *, thre
         places: one for each worker; they may differ in their device.
         monitor: hears of the runs.
         threads: of each worker.
+        patience: seconds that runs get to keep their state when they shall stop; then they are killed.
 
     Yields:
         How each run ended, as it ends; a run that fails touches no other.
@@ -53,7 +64,9 @@ def pool(runs: Sequence[Run], places: Sequence[Place], monitor: Monitor, *, thre
     Raises:
         KeyboardInterrupt: a watch asked to stop; every run has kept its state.
     """
-    waiting, stop = list(reversed(runs)), processes.Event()
+    waiting, deadline = list(reversed(runs)), float("inf")
+    with shielded():
+        stop = processes.Event()
     workers = [Worker(place, monitor, threads, stop) for place in places[: len(runs)]]
     try:
         while waiting or any(worker.run for worker in workers):
@@ -65,13 +78,24 @@ def pool(runs: Sequence[Run], places: Sequence[Place], monitor: Monitor, *, thre
                 if outcome := worker.hear():
                     monitor.ends(outcome)
                     yield outcome
-            if any(worker.watch.stopping() for worker in workers):
+            if not stop.is_set() and any(worker.watch.stopping() for worker in workers):
                 stop.set()
-            if stop.is_set() and not any(worker.run for worker in workers):
+                deadline = time.monotonic() + patience
+            if stop.is_set() and (time.monotonic() > deadline or not any(worker.run for worker in workers)):
                 raise KeyboardInterrupt
     finally:
         for worker in workers:
             worker.leave()
+
+
+@contextlib.contextmanager
+def shielded() -> Iterator[None]:
+    """Block the signals that ask a command to stop, also in a process that is started meanwhile."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @dataclass
@@ -108,8 +132,9 @@ class Worker:
 
     def _start(self) -> None:
         self.pipe, theirs = processes.Pipe()
-        self.process = processes.Process(target=work, args=(theirs, self.place, self.threads, self.stop), daemon=True)
-        self.process.start()
+        self.process = processes.Process(target=work, args=(theirs, self.place, self.threads, self.stop))
+        with shielded():
+            self.process.start()
         theirs.close()
 
     def hear(self) -> Outcome | None:
@@ -134,10 +159,13 @@ class Worker:
             return Outcome(run, Record.from_json(content))
         return Outcome(run, None, content)
 
-    def _died(self) -> Outcome:
+    def _died(self) -> Outcome | None:
         assert self.process is not None
         assert self.run is not None
         self.process.join()
+        if self.stop.is_set():
+            self.run, self.process = None, None
+            return None
         code = self.process.exitcode or 0
         reason = f"its process was killed by {signal.Signals(-code).name}" if code < 0 else "its process died"
         write_failure(self.place.runs / self.run.folder(), reason)
@@ -148,12 +176,13 @@ class Worker:
         """Let the process end."""
         if self.process is not None:
             self.pipe.close()
-            self.process.join(PATIENCE)
+            self.process.join(0 if self.run else PATIENCE)
             self.process.kill()
+            self.process.join()
 
 
 class Reporter(Watch):
-    """A worker's side: passes on what its run tells.
+    """A worker's side: passes on what its run tells. A pool that is gone counts as one that asks to stop.
 
     Args:
         pipe: to the pool.
@@ -165,19 +194,25 @@ class Reporter(Watch):
         self.stop = stop
         self._told = 0.0
 
+    def _tell(self, *message: Any) -> None:
+        try:
+            self.pipe.send(message)
+        except OSError:
+            self.stop.set()
+
     def stage(self, name: str, total: int) -> None:
         """Pass on."""
-        self.pipe.send(("stage", name, total))
+        self._tell("stage", name, total)
 
     def progress(self, done: int, note: str = "") -> None:
         """Pass on, a few times a second at most."""
         if time.monotonic() - self._told >= PERIOD:
             self._told = time.monotonic()
-            self.pipe.send(("progress", done, note))
+            self._tell("progress", done, note)
 
     def warn(self, text: str) -> None:
         """Pass on."""
-        self.pipe.send(("warn", text))
+        self._tell("warn", text)
 
     def stopping(self) -> bool:
         """Whether the pool asked to stop."""
@@ -186,8 +221,7 @@ class Reporter(Watch):
 
 def work(pipe: Connection, place: Place, threads: int, stop: Event) -> None:
     """What a worker process does until its pool hangs up."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # a terminal's Ctrl-C reaches everyone; the pool decides
+    leave_signals_to_the_pool()
     from protocols.hardware import prepare_process
 
     prepare_process(threads)
@@ -196,15 +230,34 @@ def work(pipe: Connection, place: Place, threads: int, stop: Event) -> None:
             pipe.send(result_of(Run.from_config(pipe.recv()), place, Reporter(pipe, stop)))
 
 
-def result_of(run: Run, place: Place, watch: Watch) -> tuple[str, Any]:
+def leave_signals_to_the_pool() -> None:
+    """Do nothing at a signal, without passing that on to the processes that a method may start and want to end."""
+    for number in SIGNALS[:2]:
+        signal.signal(number, lambda _number, _frame: None)
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # nobody ends a process by this one: it is ignored for good
+    os.register_at_fork(after_in_child=lambda: [signal.signal(number, signal.SIG_DFL) for number in SIGNALS[:2]])
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+
+def result_of(run: Run, place: Place, watch: Reporter) -> tuple[str, Any]:
     """Carry a run out; returns the message that says how it ended."""
     from protocols.registries import know_plugins
     from protocols.runner import execute
 
-    know_plugins(run)
+    folder = place.runs / run.folder()
     try:
+        know_plugins(run)
         return "done", execute(run, place, watch).to_json()
-    except RunFailed as failure:
-        return "failed", failure.message
     except KeyboardInterrupt:
         return "stopped", None
+    except RequestError as error:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / CONFIG, run.config())
+        write_failure(folder, str(error))
+        return "failed", str(error)
+    except RunFailed as failure:
+        if watch.stop.wait(GRACE):
+            # The signal that stops the pool ends the helpers of a method before: their end is no failure of the run.
+            (folder / FAILURE).unlink(missing_ok=True)
+            return "stopped", None
+        return "failed", failure.message

@@ -1,15 +1,12 @@
 """Launchers on one machine: many runs at a time, none of which touches another."""
 
 import textwrap
-from pathlib import Path
 
 import pytest
 import torch
 
 from methods.registry import registry
 from protocols.place import Place
-from protocols.protocol import load
-from protocols.resolve import parse_changes, resolve
 from protocols.watch import Watch
 from results import store
 from slurm.launch import Monitor, inline, launch, places_for
@@ -26,20 +23,6 @@ class Deadly(Method):
     def forward(self, batch):
         os.kill(os.getpid(), signal.SIGKILL)
 """
-
-
-def run_of(method: str, seed: int = 0, views: int = 2000, plugins=()):
-    settings = [f"pretrain.views={views}", "pretrain.precision=float32"]
-    return resolve(
-        load("quick"),
-        method=method,
-        dataset="digits",
-        backbone="conv4",
-        seed=seed,
-        changes=parse_changes(settings),
-        data=Path("data"),
-        plugins=plugins,
-    )
 
 
 class Listener(Monitor, Watch):
@@ -69,7 +52,7 @@ def metrics(outcomes):
     return {outcome.run.folder(): outcome.record.metrics for outcome in outcomes}
 
 
-def test_a_pool_gets_what_one_process_gets(tmp_path):
+def test_a_pool_gets_what_one_process_gets(run_of, tmp_path):
     runs = [run_of(method, seed) for seed in (0, 1) for method in ("simclr", "random")]
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -84,7 +67,7 @@ def test_a_pool_gets_what_one_process_gets(tmp_path):
     assert ("pretrain", 2304) in listener.heard or any(kind == "pretrain" for kind, *_ in listener.heard)
 
 
-def test_a_process_that_dies_takes_only_its_own_run_with_it(tmp_path):
+def test_a_process_that_dies_takes_only_its_own_run_with_it(run_of, tmp_path):
     plugin = tmp_path / "deadly.py"
     plugin.write_text(textwrap.dedent(DEADLY))
     registry.add_file(plugin)
@@ -97,7 +80,7 @@ def test_a_process_that_dies_takes_only_its_own_run_with_it(tmp_path):
     assert statuses[runs[0].folder()].failure["reason"] == "its process was killed by SIGKILL"
 
 
-def test_stopping_a_pool_keeps_every_state(tmp_path):
+def test_stopping_a_pool_keeps_every_state(run_of, tmp_path):
     runs = [run_of("simclr", seed, views=500_000) for seed in range(3)]
     place = Place(tmp_path / "runs", tmp_path, "cpu")
     with pytest.raises(KeyboardInterrupt):
@@ -108,7 +91,7 @@ def test_stopping_a_pool_keeps_every_state(tmp_path):
     assert not list(place.runs.glob("*/claim.json"))
 
 
-def test_one_run_needs_no_pool(tmp_path):
+def test_one_run_needs_no_pool(run_of, tmp_path):
     outcomes = list(launch([run_of("random")], Place(tmp_path / "runs", tmp_path, "cpu"), Listener()))
     assert outcomes[0].record.cost.device.endswith(f"{torch.get_num_threads()} threads")
 
@@ -119,3 +102,87 @@ def test_places_follow_what_is_asked_for_and_what_there_is(tmp_path, monkeypatch
     assert len(places_for(place, 10, every=False)) == 4
     assert len(places_for(place, 3, every=False)) == 3
     assert len(places_for(place, 10, every=True)) == 10
+
+
+HELPED = """
+import multiprocessing, os, signal, time
+from methods import Method, register
+
+@register("helped")
+class Helped(Method):
+    '''Has a helper, as a data loader would; everyone is sent the signal of a SLURM job.'''
+
+    def forward(self, batch):
+        helper = multiprocessing.get_context("fork").Process(target=time.sleep, args=(100,), daemon=True)
+        helper.start()
+        for number in (signal.SIGUSR2, signal.SIGTERM):
+            os.kill(os.getpid(), number)
+        os.kill(helper.pid, signal.SIGUSR2)
+        assert helper.is_alive()
+        while helper.is_alive():
+            helper.terminate()
+            helper.join(0.5)
+        assert helper.exitcode == -signal.SIGTERM
+        return {"loss": self.backbone(batch.views).pow(2).mean()}
+"""
+
+STUBBORN = """
+import time
+from methods import Method, register
+
+@register("stubborn")
+class Stubborn(Method):
+    '''Never comes to the end of a step.'''
+
+    def forward(self, batch):
+        time.sleep(1000)
+"""
+
+
+def plugin_run(run_of, tmp_path, name, source):
+    plugin = tmp_path / f"{name}.py"
+    plugin.write_text(textwrap.dedent(source))
+    registry.add_file(plugin)
+    return run_of(name, plugins=[str(plugin)], views=600)
+
+
+def test_signals_are_for_the_pool_alone(run_of, tmp_path):
+    run = plugin_run(run_of, tmp_path, "helped", HELPED)
+    (outcome,) = pool([run], [Place(tmp_path / "runs", tmp_path, "cpu")], Listener(), threads=1)
+    assert outcome.record, outcome.reason
+
+
+class Hurried(Listener):
+    def stopping(self):
+        return any(kind == "pretrain" for kind, *_ in self.heard)
+
+
+def test_a_run_that_does_not_stop_in_time_is_killed(run_of, tmp_path):
+    run = plugin_run(run_of, tmp_path, "stubborn", STUBBORN)
+    place = Place(tmp_path / "runs", tmp_path, "cpu")
+    with pytest.raises(KeyboardInterrupt):
+        list(pool([run], [place], Hurried(), threads=1, patience=0.5))
+    stored = store.read_run(place.runs / run.folder())
+    assert stored.status == "unfinished"
+    assert store.is_abandoned(stored.folder / store.CLAIM)
+
+
+def test_a_plugin_that_changed_is_not_run(run_of, tmp_path):
+    run = plugin_run(run_of, tmp_path, "stubborn", STUBBORN)
+    (tmp_path / "stubborn.py").write_text(textwrap.dedent(STUBBORN) + "# changed")
+    (outcome,) = pool([run], [Place(tmp_path / "runs", tmp_path, "cpu")], Listener(), threads=1)
+    assert outcome.reason.startswith("stubborn was changed after the run was planned")
+    assert store.read_run(tmp_path / "runs" / run.folder()).status == "failed"
+
+
+def test_gpus_are_used_in_turn(tmp_path, monkeypatch):
+    monkeypatch.setattr("slurm.launch.gpus", lambda: ["cuda:0", "cuda:1"])
+    monkeypatch.setattr("protocols.hardware.choose_device", lambda name: torch.device("cuda"))
+    place = Place(tmp_path, tmp_path)
+
+    def devices(jobs, **how):
+        return [one.device for one in places_for(place, jobs, **how)]
+
+    assert devices(10, every=False) == ["cuda:0", "cuda:1"]
+    assert devices(10, every=False, per_gpu=2) == ["cuda:0", "cuda:1", "cuda:0", "cuda:1"]
+    assert devices(3, every=True) == ["cuda:0", "cuda:1", "cuda:0"]

@@ -1,0 +1,84 @@
+"""Profiles: what a job asks for."""
+
+import pytest
+
+from protocols.place import Place
+from results.errors import RequestError
+from slurm.pack import Batch
+from slurm.profile import SHIPPED, Profiles, extras, read
+from slurm.submit import scripts
+
+WRONG = {
+    "unknown key": ('tme = "1h"', "a profile has no key 'tme'; did you mean time"),
+    "all keys are shown": ('tme = "1h"', "max_parallel"),
+    "unknown key for a method": ('time = "1h"\n[methods.simclr]\nram = "1G"', "a profile has no key 'ram'"),
+    "no time": ("cpus = 2", "no time limit: a job needs one"),
+    "bare clock": ("time = 10:30:00", "put it in quotes"),
+    "no such time": ('time = "soon"', "'soon' is not a length of time"),
+    "memory without a unit": ('time = "1h"\nmem = "8"', "'8' is not an amount of memory"),
+    "wrong type": ('time = "1h"\ncpus = "2"', "profile.cpus is '2'; it must be a whole number"),
+    "too few": ('time = "1h"\ncpus = 0', "cpus must be 1 or more"),
+    "not a table": ('time = "1h"\n[methods]\nsimclr = 3', "methods.simclr in a profile must be a table"),
+    "an option of ours": ('time = "1h"\n[sbatch]\narray = "1-2"', "'array' cannot be changed"),
+    "not TOML": ("time = ", "is not TOML"),
+}
+
+
+@pytest.mark.parametrize(("text", "message"), WRONG.values(), ids=WRONG)
+def test_what_is_wrong_is_said_in_a_line(tmp_path, text, message):
+    (tmp_path / "profile.toml").write_text(text)
+    with pytest.raises(RequestError) as error:
+        Profiles(read(str(tmp_path / "profile.toml")), {})
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_profile_that_is_not_there(tmp_path):
+    with pytest.raises(RequestError, match="give a TOML file, or one of cpu, gpu, preemptible"):
+        read(str(tmp_path / "none.toml"))
+
+
+@pytest.mark.parametrize("name", [path.stem for path in SHIPPED.glob("*.toml")])
+def test_shipped_profiles_are_valid(run_of, name):
+    assert Profiles(read(name), {}).of(run_of("simclr")).limit >= 60
+
+
+def test_the_command_line_lies_over_the_table_of_a_run_over_the_file(run_of):
+    table = {"time": "1h", "mem": "4G", "cpus": 2, "methods": {"simclr": {"mem": "8G", "cpus": 4}}}
+    profiles = Profiles(table, {"cpus": 6, "mem": None})
+    simclr, byol = profiles.of(run_of("simclr")), profiles.of(run_of("byol"))
+    assert (simclr.mem, simclr.cpus) == ("8G", 6)
+    assert (byol.mem, byol.cpus) == ("4G", 6)
+
+
+def test_the_script_says_what_was_asked_for_and_no_more(run_of, tmp_path):
+    given = {
+        "time": "1h30",
+        "partition": "main",
+        "gpus": 2,
+        "cpus": 3,
+        "mem": "8G",
+        "account": "lab",
+        "qos": "low",
+        "constraint": "a100",
+        "setup": ["module load cuda"],
+        "sbatch": extras(["nice=100", "exclusive", "--mail-type=END"]),
+    }
+    run = run_of("simclr")
+    batch = Batch(Profiles({}, given).of(run), ((run,), (run,), (run,)), parallel=2, after=None)
+    (script,) = scripts([batch], Place(tmp_path, tmp_path))
+    for line in (
+        "--array=0-2%2", "--time=90", "--partition=main", "--gpus-per-node=2", "--cpus-per-task=3", "--mem=8G",
+        "--account=lab", "--qos=low", "--constraint=a100", "--nice=100", "--exclusive", "--mail-type=END", "--requeue",
+        "--signal=USR2@120", "--open-mode=append",
+    ):  # fmt: skip
+        assert f"#SBATCH {line}\n" in script
+    assert script.index("module load cuda") < script.index("srun")
+    assert " --cpus-per-task=3 " in script.partition("srun")[2]
+    assert "wckey" not in script
+
+    plain = Batch(Profiles({"time": "2m"}, {}).of(run), ((run,),), parallel=0, after=None)
+    (script,) = scripts([plain], Place(tmp_path, tmp_path))
+    for word in ("--array", "--partition", "--mem", "--gpus", "--account", "--dependency"):
+        assert word not in script
+    assert "--signal=USR2@30\n" in script

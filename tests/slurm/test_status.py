@@ -1,0 +1,149 @@
+"""What is said of a run, for everything its files and SLURM may say."""
+
+import dataclasses
+import json
+import os
+import time
+
+import pytest
+
+from protocols.place import Place
+from results import store
+from results.record import SCHEMA
+from slurm import submission as records
+from slurm.queue import Answer, Job
+from slurm.status import RETRIES, Sent, overview, state_of, submissions
+from slurm.submission import Array
+
+
+@pytest.fixture
+def sent(run_of, tmp_path):
+    """A run in the second job of an array."""
+    run = run_of("simclr")
+    folder = tmp_path / run.folder()
+    folder.mkdir()
+    store.write_json(folder / store.CONFIG, run.config())
+    array = Array(first=0, size=2, minutes=60, mem="4G", job="12")
+    submission = records.new(
+        Place(tmp_path, tmp_path), name="one", command="bench submit", code="", root="/",
+        tasks=[["other"], [run.folder()]], arrays=[array],
+    )  # fmt: skip
+    submission.folder.mkdir(parents=True)
+    submission.write()
+    return folder, Sent("12_1", array, submission)
+
+
+def said(sent, job=None, **silent):
+    folder, last = sent
+    jobs = {"12_1": job} if job else {}
+    return state_of(store.read_run(folder), last, Answer(jobs, silent))
+
+
+def begin(folder):
+    with (folder / store.ATTEMPTS).open("a") as file:
+        file.write(json.dumps({"started": store.now()}) + "\n")
+    mine = {"host": "elsewhere", "pid": 1, "started": ""}
+    (folder / store.CLAIM).write_text(json.dumps(mine))
+    beat = {"stage": "pretrain", "done": 5, "total": 10, "note": "epoch 1/2", "time": time.time()}
+    store.write_json(folder / store.HEARTBEAT, {**beat, "per_second": 1.0, "seconds_left": 5.0})
+
+
+def test_a_submission_is_read_as_it_was_written(sent):
+    (read,) = submissions(sent[0].parent)
+    assert read == sent[1].submission
+    assert [(job, names) for job, _, names in read.jobs()] == [("12_0", ("other",)), ("12_1", (sent[0].name,))]
+
+
+def test_waiting(sent):
+    assert said(sent, Job("PENDING", "Priority")).state == "queued"
+    assert said(sent, Job("PENDING", "Priority")).reason == "Priority"
+    begin(sent[0])
+    assert said(sent, Job("PENDING", "BeginTime")).state == "requeued"
+
+
+def test_at_work(sent):
+    state = said(sent, Job("RUNNING"))
+    assert (state.state, state.reason) == ("queued", "its turn in the job has not come")
+    begin(sent[0])
+    state = said(sent, Job("RUNNING"))
+    assert (state.state, state.job, state.beat["note"]) == ("running", "12_1", "epoch 1/2")
+    assert said(sent, Job("COMPLETING")).state == "running"
+
+
+ENDINGS = {
+    "memory": (Job("OUT_OF_MEMORY", peak=int(3.9 * 2**30)), "out of memory: asked 4 GB, peaked 3.9 GB", "--mem 8G"),
+    "memory, by the kernel": (
+        Job("FAILED", "", "137:0", 4 * 2**30),
+        "out of memory: asked 4 GB, peaked 4 GB",
+        "--mem 8G",
+    ),
+    "killed": (Job("FAILED", "", "0:9", 2**30), "killed by SIGKILL", "--retry failed"),
+    "timeout": (Job("TIMEOUT"), "hit its time limit of 60 min", "--retry timeout --time 120m"),
+    "cancelled": (Job("CANCELLED"), "cancelled", "--retry all"),
+    "preempted": (Job("PREEMPTED"), "preempted, and not requeued", "--retry failed"),
+    "node": (Job("NODE_FAIL"), "its node failed", "--retry failed"),
+    "lost": (Job("COMPLETED", "", "0:0"), "its job ended as COMPLETED with exit code 0:0", "12_1_0_log.out"),
+    "lost, without accounting": (None, "its job is over, and SLURM keeps no account of it", "--retry failed"),
+}
+
+
+@pytest.mark.parametrize(("kind", "job", "reason", "remedy"), [(k, *v) for k, v in ENDINGS.items()], ids=ENDINGS)
+def test_endings(sent, kind, job, reason, remedy):
+    begin(sent[0])
+    state = said(sent, job)
+    assert (state.state, state.kind, state.reason) == ("failed", kind.partition(",")[0], reason)
+    assert remedy in state.remedy
+    assert state.kind in RETRIES["all"]
+
+
+def test_a_run_that_left_a_reason(sent):
+    store.write_failure(sent[0], "Diverged: the loss became nan")
+    for job in (Job("RUNNING"), Job("FAILED"), None):
+        state = said(sent, job)
+        assert (state.state, state.kind, state.reason) == ("failed", "error", "Diverged: the loss became nan")
+    store.write_failure(sent[0], "its process was killed by SIGKILL")
+    assert said(sent, Job("OUT_OF_MEMORY", peak=2**32)).kind == "memory"
+    store.write_failure(sent[0], "no progress in a whole time limit of 60 min")
+    assert said(sent, Job("FAILED")).kind == "timeout"
+
+
+def test_an_old_reason_does_not_count(sent):
+    folder, last = sent
+    store.write_failure(folder, "long ago")
+    later = dataclasses.replace(last.submission, created="2999-01-01T00:00:00+00:00")
+    assert said((folder, dataclasses.replace(last, submission=later)), Job("PENDING")).state == "queued"
+
+
+def test_while_slurm_is_silent_files_speak(sent):
+    assert said(sent, squeue="down").state == "unknown"
+    begin(sent[0])
+    assert said(sent, squeue="down").state == "running"
+    os.utime(sent[0] / store.HEARTBEAT, (0, 0))
+    assert said(sent, squeue="down").state == "unknown"
+
+
+def test_what_is_done_is_done_whatever_slurm_says(sent):
+    config = json.loads((sent[0] / store.CONFIG).read_text())
+    store.write_json(sent[0] / store.RECORD, {"schema": SCHEMA, "run": config})
+    for job in (Job("RUNNING"), Job("TIMEOUT"), None):
+        assert said(sent, job).state == "done"
+    config["evaluations"].append({**config["evaluations"][0], "label": "another", "options": {}})
+    store.write_json(sent[0] / store.CONFIG, config)
+    assert said(sent, Job("PENDING")).state == "queued"
+
+
+def test_runs_without_a_job(run_of, tmp_path):
+    names = {}
+    for seed in range(4):
+        folder = tmp_path / run_of("simclr", seed).folder()
+        folder.mkdir()
+        store.write_json(folder / store.CONFIG, run_of("simclr", seed).config())
+        names[seed] = folder
+    store.write_failure(names[1], "broken")
+    (names[3] / store.CONFIG).write_text("{")
+    with store.claimed(names[2]):
+        states = {state.run: state for state in overview(tmp_path).states}
+    found = [states[folder.name].state for folder in names.values()]
+    assert found == ["unfinished", "failed", "running", "failed"]
+    assert states[names[1].name].reason == "broken"
+    assert "unreadable" in states[names[3].name].reason
