@@ -9,7 +9,6 @@ import torch
 from PIL import Image
 
 from bench import show
-from bench.plan import lacking_of
 from protocols import protocol as protocols
 from protocols.backbones.small import Conv4
 from protocols.datasets.load import load_dataset
@@ -19,7 +18,7 @@ from protocols.evaluate.subject import Subject
 from protocols.place import Place
 from protocols.pretrained import pretrained
 from protocols.refined import with_keepsakes
-from protocols.resolve import parse_changes, resolve
+from protocols.resolve import lacking, parse_changes, resolve
 from protocols.runner import execute
 from protocols.watch import Watch
 from results import store
@@ -123,7 +122,7 @@ def test_a_record_of_a_version_that_knew_less_is_enough(tmp_path):
     del record["pictures"]
     record["metrics"][0]["value"] = 12.5
     store.write_json(folder / store.RECORD, record)
-    assert lacking_of(run_of(), record) == ()
+    assert lacking(run_of(), record) == ()
     second = carry_out(run_of("knn.k=3", chosen=["knn"]), tmp_path, NoTraining())
     assert list(values(second)) == [("linear", "digits"), ("knn", "digits"), ("knn[k=3]", "digits")]
     assert values(second)["linear", "digits"] == 12.5
