@@ -105,31 +105,66 @@ def aggregated(aggregation: Aggregation, first: Tensor, second: Tensor) -> Tenso
 
 
 @dataclass(frozen=True)
-class Meetings:
-    """Where the partners of a view lie; ``n`` is the number of views after it.
-
-    Attributes:
-        rows: (n·2·images,) rows of the second views, in the order of a block (n, 2, images) of pairs.
-        back: (n·2·images,) for each of those rows in their own order, its place in that block.
-    """
+class Bags:
+    """Rows to be summed: those of bag b are ``rows`` from ``starts[b]`` to the next start."""
 
     rows: Tensor
-    back: Tensor
+    starts: Tensor
+
+    @classmethod
+    def of_views(cls, views: list[list[Tensor]]) -> Bags:
+        """A bag for every image of every view; each view has lists (images,) of one row for each image."""
+        tables = [torch.stack(lists, dim=1) if lists else torch.empty(0, 0, dtype=torch.long) for lists in views]
+        images = max(len(table) for table in tables)
+        sizes = torch.tensor([table.shape[1] for table in tables]).repeat_interleave(images)
+        return cls(torch.cat([table.flatten() for table in tables]), sizes.cumsum(0) - sizes)
+
+    def sums(self, matrix: Tensor) -> Tensor:
+        """Sum of each bag's rows of a matrix (n, width): (bags, width)."""
+        return F.embedding_bag(self.rows, matrix, self.starts, mode="sum")
+
+    def to(self, device: torch.device) -> Bags:
+        """The same on a device."""
+        return Bags(self.rows.to(device), self.starts.to(device))
+
+
+@dataclass(frozen=True)
+class Meetings:
+    """Who meets whom; ``n`` is the number of views after a view.
+
+    Attributes:
+        partners: for every view but the last, (n·2·images,) rows of the second views, in the order of a block
+            (n, 2, images) of pairs.
+        places: for every view but the last, for each row of the later views its two places in that block.
+        seconds: the rows that a row meets as the first of a pair.
+        firsts: the rows that a row meets as the second of a pair.
+    """
+
+    partners: list[Tensor]
+    places: list[Bags]
+    seconds: Bags
+    firsts: Bags
 
 
 @lru_cache(maxsize=8)
-def meetings(views: int, images: int, device: torch.device) -> list[Meetings]:
-    """The meetings of every view but the last with those after it."""
+def meetings(views: int, images: int, device: torch.device) -> Meetings:
+    """The meetings of all views with those after them."""
     image = torch.arange(images)
-    shift, result = iter(shifts(views, images)), []
+    shift = iter(shifts(views, images))
+    seconds: list[list[Tensor]] = [[] for _ in range(views)]
+    firsts: list[list[Tensor]] = [[] for _ in range(views)]
+    places = []
     for i in range(views - 1):
-        rows, back = [], []
-        for place, j in enumerate(range(i + 1, views)):
+        in_block = []
+        for block, j in enumerate(range(i + 1, views)):
             step = next(shift)
-            rows += [j * images + image, j * images + (image - step) % images]
-            back += [2 * place * images + image, (2 * place + 1) * images + (image + step) % images]
-        result.append(Meetings(torch.cat(rows).to(device), torch.cat(back).to(device)))
-    return result
+            before, after = (image - step) % images, (image + step) % images
+            seconds[i] += [j * images + image, j * images + before]
+            firsts[j] += [i * images + image, i * images + after]
+            in_block.append([2 * block * images + image, (2 * block + 1) * images + after])
+        places.append(Bags.of_views(in_block).to(device))
+    partners = [torch.cat(rows).to(device) for rows in seconds[:-1]]
+    return Meetings(partners, places, Bags.of_views(seconds).to(device), Bags.of_views(firsts).to(device))
 
 
 class PairLogits(torch.autograd.Function):
@@ -145,21 +180,21 @@ class PairLogits(torch.autograd.Function):
     ) -> Tensor:
         """See :func:`pair_logits`."""
         views, images, width = left.shape
-        tables = meetings(views, images, left.device)
+        met = meetings(views, images, left.device)
         as_left, as_right = roles(views, left.device)
         pairs = views * (views - 1) * images
         left = left - (as_left * left).sum((0, 1)) / pairs
         right = right - (as_right * right).sum((0, 1)) / pairs
-        met = sum_of_partners(right, tables)
-        square = as_left * left.square() + as_right * right.square() + 2 * left * met
+        sum_met = met.seconds.sums(right.flatten(0, 1)).view_as(left)
+        square = as_left * left.square() + as_right * right.square() + 2 * left * sum_met
         scale = (square.sum((0, 1)) / pairs + eps).rsqrt()
         x_left, x_right = left * scale, right * scale
         u_left, u_right = x_left * gamma + beta, (x_right * gamma).flatten(0, 1)
         logits = [
-            F.leaky_relu_(u_right.index_select(0, table.rows).view(-1, images, width).add_(u_left[i]), SLOPE) @ weight
-            for i, table in enumerate(tables)
+            F.leaky_relu_(u_right.index_select(0, rows).view(-1, images, width).add_(u_left[i]), SLOPE) @ weight
+            for i, rows in enumerate(met.partners)
         ]
-        ctx.save_for_backward(x_left, x_right, gamma, beta, weight, scale, met * scale)
+        ctx.save_for_backward(x_left, x_right, gamma, beta, weight, scale, sum_met * scale)
         return torch.cat(logits).view(-1, 2, images)
 
     @staticmethod
@@ -167,27 +202,22 @@ class PairLogits(torch.autograd.Function):
         """Gradients for left, right, gamma, beta and weight."""
         x_left, x_right, gamma, beta, weight, scale, x_met_left = ctx.saved_tensors
         views, images, width = x_left.shape
-        tables = meetings(views, images, x_left.device)
+        met = meetings(views, images, x_left.device)
         as_left, as_right = roles(views, x_left.device)
         pairs = views * (views - 1) * images
         u_left, u_right = x_left * gamma + beta, x_right * gamma
 
         # Over the pairs that a row takes part in, the sums of g, of g·sign(u), and of its partners' x.
         g_left, g_right = (torch.zeros(views, images, 1, device=x_left.device) for _ in range(2))
-        sign_left, sign_right, x_met_right = (torch.zeros_like(x_left) for _ in range(3))
-        start = 0
-        for i, table in enumerate(tables):
-            count = views - 1 - i
-            g = grads[0][start : start + count].reshape(-1, images, 1)
-            start += count
-            signs = u_right.flatten(0, 1).index_select(0, table.rows).view(-1, images, width)
+        sign_left, sign_right = (torch.zeros_like(x_left) for _ in range(2))
+        x_met_right = met.firsts.sums(x_left.flatten(0, 1)).view_as(x_left)
+        blocks = grads[0].reshape(-1, images, 1).split([2 * later for later in range(views - 1, 0, -1)])
+        for i, (g, rows, places) in enumerate(zip(blocks, met.partners, met.places, strict=True)):
+            signs = u_right.flatten(0, 1).index_select(0, rows).view(-1, images, width)
             signs.add_(u_left[i]).sign_().mul_(g)
             g_left[i], sign_left[i] = g.sum(0), signs.sum(0)
-            g_right[i + 1 :] += g.reshape(-1, 1).index_select(0, table.back).view(count, 2, images, 1).sum(1)
-            sign_right[i + 1 :] += (
-                signs.view(-1, width).index_select(0, table.back).view(count, 2, images, width).sum(1)
-            )
-            x_met_right[i + 1 :] += x_left[i].index_select(0, table.back % images).view(count, 2, images, width).sum(1)
+            g_right[i + 1 :] += places.sums(g.flatten(0, 1)).view(-1, images, 1)
+            sign_right[i + 1 :] += places.sums(signs.view(-1, width)).view(-1, images, width)
 
         a, b = (1 + SLOPE) / 2, (1 - SLOPE) / 2
         slope_left, slope_right = a * g_left + b * sign_left, a * g_right + b * sign_right
@@ -205,14 +235,6 @@ def roles(views: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """In how many pairs a row of each view (views, 1, 1) is the first, and in how many the second."""
     view = torch.arange(views, device=device, dtype=torch.float32).view(-1, 1, 1)
     return 2 * (views - 1 - view), 2 * view
-
-
-def sum_of_partners(right: Tensor, tables: list[Meetings]) -> Tensor:
-    """For every row of a first view, the sum of all rows it meets; (views, images, width) to the same."""
-    _, images, width = right.shape
-    rows = right.flatten(0, 1)
-    sums = [rows.index_select(0, table.rows).view(-1, images, width).sum(0) for table in tables]
-    return torch.stack([*sums, torch.zeros_like(right[0])])
 
 
 @full_precision

@@ -14,7 +14,7 @@ from protocols.augment.resample import blur_radius
 from protocols.pretrain import by_size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
     from torch import Tensor
 
@@ -62,7 +62,7 @@ def transform_of(augmenter: Augmenter, side: int) -> T.Compose:
     return T.Compose([*steps, T.ToTensor(), T.Normalize(augmenter.mean, augmenter.std)])
 
 
-def batches(job: Job, workers: int) -> Iterator[Batch]:
+def batches(job: Job, workers: int) -> Generator[Batch]:
     """Batches of a job without end, made by so many worker processes."""
     device = job.images.device
     loader = DataLoader(
@@ -72,6 +72,7 @@ def batches(job: Job, workers: int) -> Iterator[Batch]:
         drop_last=True,
         num_workers=workers,
         persistent_workers=workers > 0,
+        multiprocessing_context="fork" if workers else None,
         pin_memory=device.type == "cuda",
     )
     while True:

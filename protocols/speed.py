@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import multiprocessing
@@ -40,9 +41,6 @@ T = TypeVar("T")
 
 ROUNDS = 3
 """Both sides of a comparison are measured in turn, so often."""
-
-SETTLED = 1.0
-"""Seconds after which a loader that nobody asks has filled its queue and rests."""
 
 
 @dataclass(frozen=True)
@@ -239,31 +237,24 @@ def matrix_product_peak(device: torch.device, precision: str) -> float:
 
 def compare(loop: Loop, run: Run, place: Place, seconds: float) -> dict[str, Ratio]:
     """Our loop beside the same one with plain operations, fed by PIL and a loader with a worker for each core."""
-    from protocols.conventional import batches
-
     device = loop.job.images.device
     theirs = Loop(job_for(run, dataclasses.replace(place, plain=True), device))
-    loaded = batches(theirs.job, cores())
-    calls: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {
-        "views": (loop.views, lambda: next(loaded)),
-        "step": (loop.step, lambda: theirs.learn(next(loaded))),
+    calls: dict[str, tuple[Callable[[], object], Callable[[Batch], object]]] = {
+        "views": (loop.views, lambda batch: batch),
+        "step": (loop.step, theirs.learn),
     }
     rounds = {
-        name: [side_by_side(*pair, loaded, seconds, device) for _ in range(ROUNDS)] for name, pair in calls.items()
+        name: [(repeated(ours, seconds, device), fed(learn, theirs.job, seconds)) for _ in range(ROUNDS)]
+        for name, (ours, learn) in calls.items()
     }
     return {name: Ratio(*map(tuple, zip(*taken, strict=True))) for name, taken in rounds.items()}
 
 
-def side_by_side(
-    ours: Callable[[], object],
-    theirs: Callable[[], object],
-    loaded: Iterator[Batch],
-    seconds: float,
-    device: torch.device,
-) -> tuple[float, float]:
-    """Seconds of a call of each; what the loader had in store is taken first."""
-    time.sleep(SETTLED)
-    our_seconds = repeated(ours, seconds, device)
-    for _ in range(2 * cores() + 1):
-        next(loaded)
-    return our_seconds, repeated(theirs, seconds, device)
+def fed(function: Callable[[Batch], object], job: Job, seconds: float) -> float:
+    """Seconds of a call and of the batch it is given, by a loader that lives only here; its first stock goes unused."""
+    from protocols.conventional import batches
+
+    with contextlib.closing(batches(job, cores())) as loaded:
+        for _ in range(2 * cores() + 1):
+            next(loaded)
+        return repeated(lambda: function(next(loaded)), seconds, job.images.device)

@@ -66,13 +66,11 @@ class NarrowNorm(torch.autograd.Function):
     def forward(ctx: Any, wide: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
         """The normalised input, and the mean and the variance of each channel."""
         channels = len(weight)
-        one, zero = torch.ones(WIDTH), torch.zeros(WIDTH)
-        _, means, rstds = torch.native_batch_norm(wide, one, zero, None, None, True, 0.0, eps)
-        means, rstds = means.float(), rstds.float()
+        means, variances = column_statistics(wide)
         mean = means.view(-1, channels).mean(0)
-        variance = (rstds.pow(-2) - eps + (means - repeated(mean)).square()).view(-1, channels).mean(0)
+        variance = (variances + (means - repeated(mean)).square()).view(-1, channels).mean(0)
         rstd = (variance + eps).rsqrt()
-        ctx.save_for_backward(wide, weight, means, rstds, mean, rstd)
+        ctx.save_for_backward(wide, weight, means, mean, rstd)
         ctx.mark_non_differentiable(mean, variance)
         scale = weight * rstd
         return affine(wide, scale, bias - mean * scale), mean, variance
@@ -80,13 +78,13 @@ class NarrowNorm(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients for the input, weight and bias."""
-        wide, weight, means, rstds, mean, rstd = ctx.saved_tensors
+        wide, weight, means, mean, rstd = ctx.saved_tensors
         channels = len(weight)
         count = wide.numel() // channels
         _, products, sums = torch.ops.aten.native_batch_norm_backward(
-            grad, wide, torch.ones(WIDTH), None, None, means, rstds, True, 0.0, [False, True, True]
+            grad, wide, torch.ones(WIDTH), None, None, means, torch.ones(WIDTH), True, 0.0, [False, True, True]
         )
-        centred = products / rstds + (means - repeated(mean)) * sums
+        centred = products + (means - repeated(mean)) * sums
         grad_bias = sums.view(-1, channels).sum(0)
         grad_weight = rstd * centred.view(-1, channels).sum(0)
         scale = weight * rstd
@@ -94,6 +92,12 @@ class NarrowNorm(torch.autograd.Function):
         grad_wide = affine(wide, slope, -scale * grad_bias / count - slope * mean)
         grad_wide += affine(grad, scale, torch.zeros_like(scale))
         return grad_wide, grad_weight, grad_bias, None
+
+
+def column_statistics(wide: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and biased variance (``WIDTH``,) of the columns, in float32: so the kernel does where it follows some."""
+    mean, variance = torch.ops.aten.batch_norm_update_stats(wide, torch.zeros(WIDTH), torch.ones(WIDTH), 0.0)
+    return mean, variance
 
 
 def affine(wide: Tensor, scale: Tensor, shift: Tensor) -> Tensor:

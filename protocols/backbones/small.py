@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from methods.base import Backbone
 from protocols.backbones import register
 from protocols.backbones.norm import BatchNorm2d
+from protocols.backbones.pool import AvgPool2d, SpatialMean
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,14 +40,13 @@ class Conv4(Backbone):
     def __init__(self) -> None:
         super().__init__()
         self.stem = block(3, 8)
-        self.body = nn.Sequential(
-            nn.AvgPool2d(2), block(8, 16), nn.AvgPool2d(2), block(16, 32), nn.AvgPool2d(2), block(32, 64)
-        )
+        self.body = nn.Sequential(AvgPool2d(), block(8, 16), AvgPool2d(), block(16, 32), AvgPool2d(), block(32, 64))
+        self.mean = SpatialMean()
 
     def forward(self, images: Tensor) -> Tensor:
         """(n, 3, side, side) to (n, 64)."""
-        maps: Tensor = self.body(self.stem(images))
-        return maps.mean((2, 3))
+        means: Tensor = self.mean(self.body(self.stem(images)))
+        return means
 
 
 class BasicBlock(nn.Module):
@@ -87,11 +87,12 @@ class ResNet(Backbone):
                 blocks.append(BasicBlock(width, out, stride=2 if stage and not place else 1))
                 width = out
         self.body = nn.Sequential(*blocks)
+        self.mean = SpatialMean()
 
     def forward(self, images: Tensor) -> Tensor:
         """(n, 3, side, side) to (n, dim)."""
-        maps: Tensor = self.body(self.pool(self.stem(images)))
-        return maps.mean((2, 3))
+        means: Tensor = self.mean(self.body(self.pool(self.stem(images))))
+        return means
 
 
 def cifar_resnet(depth: int) -> ResNet:

@@ -25,8 +25,8 @@ def slow_pairs(views: int, images: int) -> list[tuple[int, int, int]]:
 def test_pairs_are_those_of_the_papers_code(views, images):
     """Rows that are told apart by their numbers: the head's blocks must hold the slow list's pairs in its order."""
     pairs = []
-    for i, table in enumerate(meetings(views, images, torch.device("cpu"))):
-        rows = table.rows.view(-1, 2, images)
+    for i, partners in enumerate(meetings(views, images, torch.device("cpu")).partners):
+        rows = partners.view(-1, 2, images)
         pairs += [
             (i * images + m, int(row), int(kind == 0))
             for block in rows

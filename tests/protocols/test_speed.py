@@ -12,6 +12,7 @@ from protocols import conventional, speed
 from protocols.augment import Augmenter
 from protocols.augment.draw import COLUMNS
 from protocols.backbones.norm import BatchNorm2d
+from protocols.backbones.pool import AvgPool2d, SpatialMean
 from protocols.place import Place
 from protocols.pretrain import forward, make_batch
 from protocols.protocol import Recipe
@@ -58,7 +59,11 @@ def test_the_plain_path_computes_the_same(place, tmp_path, method):
     run, losses, grads = run_of(tmp_path, method), [], []
     for plain in (False, True):
         job = speed.job_for(run, dataclasses.replace(place, plain=plain), torch.device("cpu"))
-        parts = [part for part in job.method.modules() if isinstance(part, (BatchNorm2d, RelationHead))]
+        parts = [
+            part
+            for part in job.method.modules()
+            if isinstance(part, (BatchNorm2d, AvgPool2d, SpatialMean, RelationHead))
+        ]
         assert parts
         assert all(part.plain == plain for part in parts)
         job.method.train()
