@@ -25,6 +25,10 @@ Runs = Annotated[Path, typer.Option("--runs", envvar="BENCH_RUNS", help="Folder 
 Data = Annotated[Path, typer.Option("--data", envvar="BENCH_DATA", help="Folder of the data sets.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")]
 Plain = Annotated[bool, typer.Option("--plain", help="Train by plain torch operations: slower, the same to rounding.")]
+Ranks = Annotated[
+    int,
+    typer.Option(min=1, help="Processes that share each run's pretraining, with a GPU each or a share of the cores."),
+]
 Settings = Annotated[
     list[str], typer.Option("--set", metavar="TARGET.KEY=VALUE", help="Change one value; may be repeated.")
 ]

@@ -24,6 +24,7 @@ from bench.options import (
     Methods,
     Plain,
     Protocol,
+    Ranks,
     Refine,
     Runs,
     Seeds,
@@ -76,6 +77,7 @@ def run(
     runs: Runs = RUNS,
     device: Device = DEVICE,
     plain: Plain = False,
+    ranks: Ranks = 1,
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Runs at a time; by default what the machine has room for.")
     ] = None,
@@ -106,7 +108,7 @@ def run(
         settings=settings,
     )
     planned = plan(expand(request, data), runs, force=force)
-    todo, place = planned.todo[:limit], Place(runs, data, device, plain)
+    todo, place = planned.todo[:limit], Place(runs, data, device, plain, ranks)
     if dry_run:
         show_plan(planned, todo, place)
         return

@@ -26,6 +26,7 @@ from bench.options import (
     Methods,
     Plain,
     Protocol,
+    Ranks,
     Refine,
     Runs,
     Seeds,
@@ -73,6 +74,7 @@ def submit(
     runs: Runs = RUNS,
     device: Device = DEVICE,
     plain: Plain = False,
+    ranks: Ranks = 1,
     limit: Limit = None,
     force: Force = False,
     retry: Annotated[
@@ -125,7 +127,7 @@ def submit(
         views=views,
         settings=settings,
     )
-    place = Place(runs, data, device, plain)
+    place = Place(runs, data, device, plain, ranks)
     given = {
         "time": time,
         "partition": partition,
@@ -153,6 +155,7 @@ def submit(
     budgets = prepare(todo, place, dry_run=dry_run)
     by_run = {run.folder(): budget for run, budget in zip(todo, budgets, strict=True)}
     made = batches_of(todo, profiles, lambda some: seconds_each(some, by_run, place))
+    require_gpus(made, ranks)
     if dry_run:
         show_scripts(made, place)
     else:
@@ -242,6 +245,17 @@ def batches_of(
             raise
         largest = MOST
     return batches(todo, profiles, largest, estimate)
+
+
+def require_gpus(made: Sequence[Batch], ranks: int) -> None:
+    """A job with GPUs must have one for each rank.
+
+    Raises:
+        RequestError: it has fewer.
+    """
+    for batch in made:
+        if 0 < batch.profile.gpus < ranks:
+            raise RequestError(f"--ranks {ranks} wants as many GPUs a job", hint=f"add --gpus {ranks}")
 
 
 def seconds_each(runs: Sequence[Run], budgets: dict[str, Budget], place: Place) -> list[float]:

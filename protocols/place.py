@@ -19,12 +19,14 @@ class Place:
         data: folder of the data sets.
         device: ``auto`` or a torch device.
         plain: train by plain torch operations, without the quicker ways that give the same to rounding.
+        ranks: processes that share each run's pretraining, with a GPU each, or a share of the cores.
     """
 
     runs: Path
     data: Path
     device: str = "auto"
     plain: bool = False
+    ranks: int = 1
 
 
 MEMORY_A_RUN = 2 * 2**30

@@ -13,7 +13,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from methods.base import Batch
-from protocols import randomness
+from protocols import randomness, ranks, sharing
 from protocols.augment.draw import COLUMNS
 from protocols.checkpoint import Pace, Progress, load
 from protocols.evaluate.features import represent
@@ -92,7 +92,7 @@ def pretrain(job: Job, watch: Watch) -> Progress:
             progress.seconds = before + time.monotonic() - start
             if progress.step == end:
                 end_epoch(progress, epoch, learning_rate(job.pretrain, end / budget.steps))
-            if stopping or pace.due():
+            if stopping or (pace.due() and ranks.rank() == 0):
                 progress.peak_memory = max(progress.peak_memory, memory.read())
                 pace.save(job.checkpoint, state(job, optimizer, progress))
             if stopping:
@@ -117,7 +117,7 @@ def take_step(job: Job, optimizer: torch.optim.Optimizer, progress: Progress, in
         scalars = forward(job, batch)
         scalars["loss"].backward()
     if counter:
-        progress.flops = counter.get_total_flops() / views
+        progress.flops = sharing.total(counter.get_total_flops(), job.images.device) / views
     update(job, optimizer, progress.step)
     progress.step += 1
     progress.views += views
@@ -128,13 +128,15 @@ def take_step(job: Job, optimizer: torch.optim.Optimizer, progress: Progress, in
 
 def forward(job: Job, batch: Batch) -> dict[str, Tensor]:
     """The method's loss and scalars, in the job's precision."""
-    with torch.autocast(batch.views.device.type, torch.bfloat16, enabled=job.precision == "bfloat16"):
+    autocast = torch.autocast(batch.views.device.type, torch.bfloat16, enabled=job.precision == "bfloat16")
+    with autocast, sharing.step(len(batch.index)):
         scalars: dict[str, Tensor] = job.method(batch)
     return scalars
 
 
 def update(job: Job, optimizer: torch.optim.Optimizer, step: int) -> None:
     """Move the weights by their gradients, ``step`` steps after the start, and then what follows them."""
+    sharing.reduce_gradients(job.method)
     follow_schedules(optimizer, job.pretrain, step / job.budget.steps)
     if job.pretrain.clip is not None:
         clip_gradients(optimizer, job.pretrain.clip)
@@ -149,12 +151,14 @@ def make_batch(job: Job, index: Tensor, epoch: int) -> Batch:
     on_device = index.to(job.images.device, non_blocking=True)
     sources = job.method.sources(on_device, len(job.views))
     made: dict[int, Tensor] = {}
+    own = ranks.own(len(index))
     for recipe in dict.fromkeys(job.views):
         numbers = [number for number, name in enumerate(job.views) if name == recipe]
-        rows = np.concatenate([index.numpy() + number * 2**40 for number in numbers])
-        shown = torch.cat([sources[number] for number in numbers])
+        rows = np.concatenate([index.numpy()[own] + number * 2**40 for number in numbers])
+        shown = torch.cat([sources[number][own] for number in numbers])
         views = job.augmenters[recipe](job.images, shown, randomness.uniforms(key, rows, COLUMNS))
-        made.update(zip(numbers, views.split(len(index)), strict=True))
+        parts = (sharing.among(part, len(index)) for part in views.tensor_split(len(numbers)))
+        made.update(zip(numbers, parts, strict=True))
     labels = None if job.labels is None else job.labels.index_select(0, on_device)
     full, *crops = by_size([made[number] for number in range(len(job.views))])
     return Batch(full, on_device, labels, tuple(crops))

@@ -10,7 +10,7 @@ from torch import nn
 
 from methods.base import Setting
 from methods.registry import registry as methods
-from protocols import checkpoint, randomness
+from protocols import checkpoint, randomness, ranks, sharing
 from protocols.augment import Augmenter, normalise
 from protocols.backbones import registry as backbones
 from protocols.budget import budget_for
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from methods.base import Backbone, Method
     from protocols.budget import Budget
     from protocols.datasets.base import Dataset, Split
+    from protocols.place import Place
     from protocols.run import Run
     from protocols.watch import Watch
 
@@ -36,7 +37,7 @@ M = TypeVar("M", bound=nn.Module)
 
 
 def pretrained(
-    run: Run, folder: Path, dataset: Dataset, device: torch.device, watch: Watch, *, plain: bool = False
+    run: Run, dataset: Dataset, device: torch.device, watch: Watch, place: Place
 ) -> tuple[Backbone, Progress]:
     """The run's backbone with its trained weights, and what training it took.
 
@@ -44,10 +45,12 @@ def pretrained(
         RequestError: the run's options cannot work with this data set.
         Diverged: its loss stopped being a number.
     """
+    folder = place.runs / run.folder()
     saved = checkpoint.load(folder / BACKBONE, device)
     if saved is None:
-        job = prepare(run, folder, dataset, device, plain=plain)
-        progress = pretrain(job, watch)
+        with ranks.together(run, folder, place):
+            job = prepare(run, folder, dataset, device, plain=place.plain)
+            progress = pretrain(job, watch)
         if kept := job.method.keepsakes():
             checkpoint.save(folder / KEEPSAKES, kept)
         saved = {"backbone": job.method.encoder.state_dict(), "progress": vars(progress)}
@@ -135,6 +138,8 @@ def new_method(run: Run, dataset: Dataset) -> tuple[Method, Budget]:
     budget = budget_for(run.pretrain, images=images, views=kind.passes(options))
     setting = Setting(len(dataset.classes), images, side, budget.steps, run.seed)
     backbone = new_backbone(run)
+    if ranks.count() > 1:
+        sharing.share(backbone)
     torch.manual_seed(randomness.key(run.seed, "heads"))
     return kind(backbone, options, setting), budget
 

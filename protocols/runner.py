@@ -62,7 +62,7 @@ def carry_out(run: Run, folder: Path, place: Place, watch: Watch) -> Record:
     """Every stage of a run, each from where it was left."""
     device = choose_device(place.device)
     dataset = load_dataset(run.dataset.name, place.data)
-    backbone, progress = pretrained(run, folder, dataset, device, watch, plain=place.plain)
+    backbone, progress = pretrained(run, dataset, device, watch, place)
     measured = Evaluator(run, folder, backbone, place.data, watch).measure()
     trained, attempts = progress.views > 0, store.read_lines(folder / store.ATTEMPTS)
     return Record(
@@ -78,7 +78,7 @@ def carry_out(run: Run, folder: Path, place: Place, watch: Watch) -> Record:
             views_per_second=progress.views / progress.seconds if trained else None,
             flops=progress.views * (progress.flops or 0.0) if trained else None,
             peak_memory=progress.peak_memory,
-            device=device_name(device),
+            device=device_name(device) if place.ranks == 1 else f"{place.ranks} × {device_name(device)}",
             precision=progress.precision,
             attempts=len(attempts),
         ),

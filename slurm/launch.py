@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from protocols.place import cores, room
-from results.errors import RunFailed
+from results.errors import RequestError, RunFailed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -71,17 +71,31 @@ def launch(
 
 
 def places_for(place: Place, jobs: int, *, every: bool, per_gpu: int = 1) -> list[Place]:
-    """A place for each of at most ``jobs`` runs at a time, GPUs in turn.
+    """A place for each of at most ``jobs`` runs at a time, GPUs in turn; ranks of a run have neighbouring ones.
 
     More than ``per_gpu`` on a GPU, or one a core, only if ``every`` is wanted.
+
+    Raises:
+        RequestError: there are fewer GPUs than ranks.
     """
     from protocols.hardware import choose_device
 
     if choose_device(place.device).type != "cuda":
-        return [place] * (jobs if every else min(jobs, room()))
-    devices = gpus() if place.device in ("auto", "cuda") else [place.device]
+        return [place] * (jobs if every else max(1, min(jobs, room() // place.ranks)))
+    devices = first_devices(place)
     count = jobs if every else min(jobs, per_gpu * len(devices))
     return [dataclasses.replace(place, device=devices[i % len(devices)]) for i in range(count)]
+
+
+def first_devices(place: Place) -> list[str]:
+    """The GPUs of the first ranks of runs."""
+    found = gpus()
+    if place.device not in ("auto", "cuda"):
+        first = int(place.device.partition(":")[2] or 0)
+        found = found[first : first + place.ranks]
+    if len(found) < place.ranks:
+        raise RequestError(f"--ranks {place.ranks} wants as many GPUs; from {place.device} on there are {len(found)}")
+    return found[:: place.ranks][: len(found) // place.ranks]
 
 
 def gpus() -> list[str]:

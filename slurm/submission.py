@@ -72,6 +72,7 @@ class Submission:
         root: the folder that the code is imported from.
         tasks: names of run folders, for each task.
         arrays: what the tasks went out in.
+        ranks: see ``Place``.
     """
 
     runs: str
@@ -85,6 +86,7 @@ class Submission:
     root: str
     tasks: tuple[tuple[str, ...], ...]
     arrays: tuple[Array, ...]
+    ranks: int = 1
 
     @property
     def folder(self) -> Path:
@@ -94,7 +96,7 @@ class Submission:
     @property
     def place(self) -> Place:
         """Where its runs are carried out."""
-        return Place(Path(self.runs), Path(self.data), self.device, self.plain)
+        return Place(Path(self.runs), Path(self.data), self.device, self.plain, self.ranks)
 
     def array_of(self, task: int) -> Array:
         """What a task went out in."""
@@ -149,6 +151,7 @@ def new(
         root=root,
         tasks=tuple(map(tuple, tasks)),
         arrays=tuple(arrays),
+        ranks=place.ranks,
     )
 
 

@@ -58,7 +58,7 @@ class SpatialMean(nn.Module):
 def is_narrow(x: Tensor) -> bool:
     """Whether the kernel would be slow, and rows of pixels divide into whole products."""
     channels, height, width = x.shape[1:]
-    fits = height % 2 == 0 and (width * channels) % WIDTH == 0 and WIDTH % (2 * channels) == 0
+    fits = len(x) > 0 and height % 2 == 0 and (width * channels) % WIDTH == 0 and WIDTH % (2 * channels) == 0
     return x.device.type == "cpu" and channels < LANES and fits and x.is_contiguous(memory_format=torch.channels_last)
 
 

@@ -240,7 +240,7 @@ def test_a_method_with_two_networks_offers_both_and_its_recorded_graph(tmp_path)
     run = run_of(*settings, method="graph_nnclr", chosen=["knn"], refine=["concatenated"])
     record = carry_out(run, tmp_path)
     assert [m.refinement for m in record.metrics] == ["", "concatenated"]
-    backbone, _ = pretrained(run, tmp_path / run.folder(), load_dataset("digits", tmp_path), CPU, Watch())
+    backbone, _ = pretrained(run, load_dataset("digits", tmp_path), CPU, Watch(), Place(tmp_path, tmp_path))
     subject = Subject(backbone, load_dataset("digits", tmp_path), {}, 0, Watch())
     given = with_keepsakes(subject, run, tmp_path / run.folder())
     kept = torch.load(tmp_path / run.folder() / store.KEEPSAKES, weights_only=True)
@@ -261,8 +261,10 @@ def test_a_method_with_one_network_has_nothing_to_concatenate(tmp_path):
 def test_another_data_set_has_no_recorded_graph(tmp_path, colours):
     settings = ["pretrain.views=1000", "graph_nnclr.prototypes=16", "graph_nnclr.hidden=16"]
     run, digits = run_of(*settings, method="graph_nnclr", chosen=["knn"]), load_dataset("digits", tmp_path)
-    backbone, _ = pretrained(run, tmp_path, digits, CPU, Watch())
-    given = with_keepsakes(Subject(backbone, load_dataset(colours, tmp_path), {}, 0, Watch()), run, tmp_path)
+    (tmp_path / run.folder()).mkdir()
+    backbone, _ = pretrained(run, digits, CPU, Watch(), Place(tmp_path, tmp_path))
+    subject = Subject(backbone, load_dataset(colours, tmp_path), {}, 0, Watch())
+    given = with_keepsakes(subject, run, tmp_path / run.folder())
     assert given.recorded is None
     assert given.second.recorded is None
 

@@ -9,6 +9,7 @@ from methods.registry import registry
 from protocols.place import Place
 from protocols.watch import Watch
 from results import store
+from results.errors import RequestError
 from slurm.launch import Monitor, inline, launch, places_for
 from slurm.pool import pool
 
@@ -186,3 +187,22 @@ def test_gpus_are_used_in_turn(tmp_path, monkeypatch):
     assert devices(10, every=False) == ["cuda:0", "cuda:1"]
     assert devices(10, every=False, per_gpu=2) == ["cuda:0", "cuda:1", "cuda:0", "cuda:1"]
     assert devices(3, every=True) == ["cuda:0", "cuda:1", "cuda:0"]
+
+
+@pytest.mark.parametrize(
+    ("device", "ranks", "first"),
+    [("auto", 2, ["cuda:0", "cuda:2"]), ("auto", 4, ["cuda:0"]), ("cuda:3", 2, ["cuda:3"]), ("cuda:1", 1, ["cuda:1"])],
+)
+def test_ranks_of_a_run_have_neighbouring_gpus(tmp_path, monkeypatch, device, ranks, first):
+    monkeypatch.setattr("slurm.launch.gpus", lambda: [f"cuda:{n}" for n in range(5)])
+    monkeypatch.setattr("protocols.hardware.choose_device", lambda name: torch.device("cuda"))
+    places = places_for(Place(tmp_path, tmp_path, device, ranks=ranks), 10, every=False)
+    assert [one.device for one in places] == first
+    assert all(one.ranks == ranks for one in places)
+
+
+def test_more_ranks_than_gpus_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("slurm.launch.gpus", lambda: ["cuda:0", "cuda:1"])
+    monkeypatch.setattr("protocols.hardware.choose_device", lambda name: torch.device("cuda"))
+    with pytest.raises(RequestError, match="--ranks 3 wants as many GPUs; from auto on there are 2"):
+        places_for(Place(tmp_path, tmp_path, ranks=3), 10, every=False)

@@ -39,6 +39,7 @@ WRONG = {
     "no such profile": (["--dry-run", "--profile", "mine.toml"], "cannot read profile mine.toml"),
     "ours": (["--dry-run", "--time", "1h", "--sbatch", "array=1-3"], "'array' cannot be changed"),
     "a grid and a retry": (["--dry-run", "--time", "1h", "--retry", "all"], "--retry takes the place of a grid"),
+    "fewer GPUs than ranks": (["--dry-run", "--time", "1h", "--gpus", "2", "--ranks", "4"], "add --gpus 4"),
     "a misspelt method": (["--dry-run", "--time", "1h", "--methods", "simclrr"], "did you mean simclr?"),
 }
 
