@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -57,7 +58,9 @@ def convolution(gnn: GNN, width_in: int, width: int, number: int) -> Any:
 
     GIN's network is linear, ReLU, linear. GCNII takes α 0.1 and θ 0.5 (Chen et al. 2020, section 6).
     """
-    from torch_geometric import nn as pyg
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*torch.jit.script", category=FutureWarning)  # that it uses it
+        from torch_geometric import nn as pyg
 
     if gnn == "gcn":
         return pyg.GCNConv(width_in, width, normalize=False)
