@@ -26,7 +26,7 @@ class PerImage(Dataset[tuple[list["Tensor"], int]]):
     """The images of a job, and for each its views."""
 
     def __init__(self, job: Job) -> None:
-        self.images = job.images.cpu().permute(0, 1, 3, 2).contiguous().numpy()
+        self.images = job.images.stored.cpu().permute(0, 1, 3, 2).contiguous().numpy()
         side = self.images.shape[1]
         made = {name: transform_of(job.augmenters[name], side) for name in set(job.views)}
         self.transforms = [made[name] for name in job.views]

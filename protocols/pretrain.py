@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from methods.base import Batch
+from methods.base import Batch, Method
 from protocols import randomness, ranks, sharing
 from protocols.augment.draw import COLUMNS
 from protocols.checkpoint import Pace, Progress, load
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from methods.base import Method
     from protocols.augment import Augmenter
     from protocols.budget import Budget
+    from protocols.images import Images
     from protocols.protocol import Pretrain
     from protocols.watch import Watch
 
@@ -43,7 +43,7 @@ class Job:
         views: recipe names of the views it wants.
         augmenters: by the name of the recipe.
         normalise: makes network input of images as they are.
-        images: (n, side, 3, side) uint8 on the device.
+        images: of the training split.
         labels: (n,) int64 on the device, for a method that uses them.
         budget: how long.
         pretrain: how.
@@ -56,7 +56,7 @@ class Job:
     views: tuple[str, ...]
     augmenters: dict[str, Augmenter]
     normalise: Callable[[Tensor], Tensor]
-    images: Tensor
+    images: Images
     labels: Tensor | None
     budget: Budget
     pretrain: Pretrain
@@ -86,6 +86,8 @@ def pretrain(job: Job, watch: Watch) -> Progress:
         end = min(budget.steps, (epoch + 1) * budget.epoch)
         for step in range(progress.step, end):
             index = order[budget.span(step)[1]]
+            if step + 1 < end:
+                expect(job, order[budget.span(step + 1)[1]])
             take_step(job, optimizer, progress, index, epoch)
             watch.progress(progress.views, note(progress, budget))
             stopping = watch.stopping()
@@ -105,7 +107,18 @@ def begin_epoch(job: Job, epoch: int) -> None:
     """Let the method look at its pretraining split, if it wants to."""
     torch.manual_seed(randomness.key(job.seed, "epoch", epoch))
     backbone, device = job.method.backbone, job.images.device
-    job.method.before_epoch(epoch, lambda: represent(backbone, job.images, job.normalise, device))
+    job.method.before_epoch(epoch, lambda: represent(backbone, job.images.stored, job.normalise, device))
+
+
+def expect(job: Job, index: Tensor) -> None:
+    """Have the images of the next batch (b,) read, unless the method chooses what its views show."""
+    if not chooses(job.method):
+        job.images.expect(index[ranks.own(len(index))])
+
+
+def chooses(method: Method) -> bool:
+    """Whether a method has its views show other images than those of the batch."""
+    return getattr(method.sources, "__func__", None) is not Method.sources
 
 
 def take_step(job: Job, optimizer: torch.optim.Optimizer, progress: Progress, index: Tensor, epoch: int) -> None:
@@ -149,14 +162,15 @@ def make_batch(job: Job, index: Tensor, epoch: int) -> Batch:
     """All views of the images at ``index``, (b,) on the CPU; how a view is drawn depends on no method."""
     key = randomness.key(job.seed, "views", epoch)
     on_device = index.to(job.images.device, non_blocking=True)
-    sources = job.method.sources(on_device, len(job.views))
+    sources = job.method.sources(on_device, len(job.views)) if chooses(job.method) else index.expand(len(job.views), -1)
     made: dict[int, Tensor] = {}
     own = ranks.own(len(index))
+    images, shown = job.images.at(sources[:, own])
     for recipe in dict.fromkeys(job.views):
         numbers = [number for number, name in enumerate(job.views) if name == recipe]
         rows = np.concatenate([index.numpy()[own] + number * 2**40 for number in numbers])
-        shown = torch.cat([sources[number][own] for number in numbers])
-        views = job.augmenters[recipe](job.images, shown, randomness.uniforms(key, rows, COLUMNS))
+        places = torch.cat([shown[number] for number in numbers])
+        views = job.augmenters[recipe](images, places, randomness.uniforms(key, rows, COLUMNS))
         parts = (sharing.among(part, len(index)) for part in views.tensor_split(len(numbers)))
         made.update(zip(numbers, parts, strict=True))
     labels = None if job.labels is None else job.labels.index_select(0, on_device)

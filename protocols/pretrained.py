@@ -16,6 +16,7 @@ from protocols.backbones import registry as backbones
 from protocols.budget import budget_for
 from protocols.checkpoint import Progress
 from protocols.hardware import choose_precision
+from protocols.images import images_for
 from protocols.parse import build
 from protocols.plain import make_plain
 from protocols.pretrain import Job, pretrain
@@ -72,7 +73,7 @@ def prepare(run: Run, folder: Path, dataset: Dataset, device: torch.device, *, p
         views=views_of(type(method), method.options, run),
         augmenters=augmenters(run, dataset),
         normalise=partial(normalise, mean=dataset.mean, std=dataset.std),
-        images=torch.from_numpy(split.images).to(device),
+        images=images_for(split.images, device),
         labels=torch.from_numpy(split.labels).to(device) if method.uses_labels else None,
         budget=budget,
         pretrain=run.pretrain,

@@ -111,13 +111,13 @@ def kept(path: Path, shape: Shape, read: Callable[[], Iterable[np.ndarray]]) -> 
 
 
 def mapped(path: Path, shape: Shape) -> np.ndarray:
-    """Map a kept array into memory.
+    """Map a kept array into memory; what is written to it never gets to the file, and torch takes it without complaint.
 
     Raises:
         DataMissing: it is damaged.
     """
     try:
-        array: np.ndarray = np.load(path, mmap_mode="r")
+        array: np.ndarray = np.load(path, mmap_mode="c")
         if array.shape == shape:
             return array
         why = f"its shape is {array.shape}, not {shape}"

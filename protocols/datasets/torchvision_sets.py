@@ -75,7 +75,7 @@ class Stl10(Fetched):
 
 def stl10_images(path: Path) -> np.ndarray:
     """View a file of 96×96 images, whose planes lie column by column, as (n, 96, 3, 96) uint8."""
-    return np.memmap(path, np.uint8, mode="r").reshape(-1, 3, 96, 96).transpose(0, 3, 1, 2)
+    return np.memmap(path, np.uint8, mode="c").reshape(-1, 3, 96, 96).transpose(0, 3, 1, 2)
 
 
 @register("svhn")
