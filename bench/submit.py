@@ -36,7 +36,7 @@ from bench.options import (
 from results.errors import RequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from bench.plan import Request
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from protocols.place import Place
     from protocols.run import Run
     from slurm.pack import Batch
-    from slurm.profile import Profiles
+    from slurm.profile import Profile, Profiles
 
 EXAMPLES = """\b
 Examples:
@@ -152,10 +152,10 @@ def submit(
     if not todo:
         typer.echo("nothing to submit")
         return
+    require_gpus((profiles.of(run) for run in todo), ranks)
     budgets = prepare(todo, place, dry_run=dry_run)
     by_run = {run.folder(): budget for run, budget in zip(todo, budgets, strict=True)}
     made = batches_of(todo, profiles, lambda some: seconds_each(some, by_run, place))
-    require_gpus(made, ranks)
     if dry_run:
         show_scripts(made, place)
     else:
@@ -247,15 +247,14 @@ def batches_of(
     return batches(todo, profiles, largest, estimate)
 
 
-def require_gpus(made: Sequence[Batch], ranks: int) -> None:
+def require_gpus(profiles: Iterable[Profile], ranks: int) -> None:
     """A job with GPUs must have one for each rank.
 
     Raises:
         RequestError: it has fewer.
     """
-    for batch in made:
-        if 0 < batch.profile.gpus < ranks:
-            raise RequestError(f"--ranks {ranks} wants as many GPUs a job", hint=f"add --gpus {ranks}")
+    if any(0 < profile.gpus < ranks for profile in profiles):
+        raise RequestError(f"--ranks {ranks} wants as many GPUs a job", hint=f"add --gpus {ranks}")
 
 
 def seconds_each(runs: Sequence[Run], budgets: dict[str, Budget], place: Place) -> list[float]:

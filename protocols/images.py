@@ -53,7 +53,8 @@ class FarImages(Images):
         """Begin to read images (b,); those of the last call but one are forgotten."""
         rows = index.cpu().unique().numpy()
         self._expected = dict([*self._expected.items()][-1:])
-        self._expected.setdefault(rows.tobytes(), self._reader.submit(self._read, rows))
+        if rows.tobytes() not in self._expected:
+            self._expected[rows.tobytes()] = self._reader.submit(self._read, rows)
 
     def at(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """Images on the device, and at which places among them those of an index of any shape are."""

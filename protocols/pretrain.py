@@ -162,7 +162,7 @@ def make_batch(job: Job, index: Tensor, epoch: int) -> Batch:
     """All views of the images at ``index``, (b,) on the CPU; how a view is drawn depends on no method."""
     key = randomness.key(job.seed, "views", epoch)
     on_device = index.to(job.images.device, non_blocking=True)
-    sources = job.method.sources(on_device, len(job.views)) if chooses(job.method) else index.expand(len(job.views), -1)
+    sources = job.method.sources(on_device, len(job.views))
     made: dict[int, Tensor] = {}
     own = ranks.own(len(index))
     images, shown = job.images.at(sources[:, own])

@@ -15,6 +15,7 @@ from torch import distributed
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from protocols import ranks
+from protocols.backbones.norm import follow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +46,7 @@ class Step:
 
 @contextlib.contextmanager
 def step(images: int) -> Iterator[None]:
-    """Share the backbone's work on a batch of so many images."""
+    """Share the backbone's work on a batch of so many images; of 0, have every rank work for itself."""
     before, Step.images = Step.images, images if ranks.count() > 1 else 0
     try:
         yield
@@ -77,19 +78,12 @@ def shared(kind: type[Backbone]) -> type[Backbone]:
             if not Step.images:
                 return super().with_map(images)  # type: ignore[no-any-return]
             part = mine(images)
-            with alone():
+            with step(0):
                 outputs = super().with_map(part)
             z, maps = (gathered(output, len(images)) for output in outputs)
             return z, maps
 
     return Shared
-
-
-@contextlib.contextmanager
-def alone() -> Iterator[None]:
-    """Within a step, send all of what is given through the backbone."""
-    with step(0):
-        yield
 
 
 def mine(rows: Tensor) -> Tensor:
@@ -111,7 +105,7 @@ class Gathered(torch.autograd.Function):
         """See :func:`gathered`; added in float32, which is exact, since all but one of the terms are zero."""
         ctx.images = images
         whole = part.new_zeros((rows // images, images, *part.shape[1:]), dtype=torch.float32)
-        whole[:, ranks.own(images)] = part.float().reshape(rows // images, -1, *part.shape[1:]) if len(part) else 0.0
+        whole[:, ranks.own(images)] = torch.stack(part.float().tensor_split(rows // images))
         distributed.all_reduce(whole)
         return whole.flatten(0, 1).to(part.dtype)
 
@@ -137,9 +131,9 @@ class AllSum(torch.autograd.Function):
 
 def summed(term: Tensor) -> Tensor:
     """Sum over ranks."""
-    total = term.clone(memory_format=torch.contiguous_format)
-    distributed.all_reduce(total)
-    return total
+    result = term.clone(memory_format=torch.contiguous_format)
+    distributed.all_reduce(result)
+    return result
 
 
 def total(number: int, device: torch.device) -> float:
@@ -165,19 +159,11 @@ class SyncBatchNorm(_BatchNorm):
         mean = AllSum.apply(x.sum(others)) / number
         centred = x - mean.view(channels)
         variance = AllSum.apply(centred.square().sum(others)) / number
-        self._follow(mean.detach(), variance.detach(), number)
+        follow(self, mean.detach(), variance.detach(), number)
         out: Tensor = centred * (variance + self.eps).rsqrt().view(channels)
         if self.affine:
             out = out * self.weight.view(channels) + self.bias.view(channels)
         return out.to(input.dtype)
-
-    def _follow(self, mean: Tensor, variance: Tensor, number: Tensor) -> None:
-        if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
-            return
-        self.num_batches_tracked += 1
-        weight = self.momentum or 1.0 / float(self.num_batches_tracked)
-        self.running_mean.lerp_(mean, weight)
-        self.running_var.lerp_(variance * (number / (number - 1)), weight)
 
 
 def reduce_gradients(method: Method) -> None:
@@ -190,6 +176,6 @@ def reduce_gradients(method: Method) -> None:
         for parameter in method.parameters()
         if parameter.grad is not None
     ]
-    total = summed(torch.cat([grad.flatten() for grad in grads]))
-    for grad, part in zip(grads, total.split([grad.numel() for grad in grads]), strict=True):
+    reduced = summed(torch.cat([grad.flatten() for grad in grads]))
+    for grad, part in zip(grads, reduced.split([grad.numel() for grad in grads]), strict=True):
         grad.copy_(part.view_as(grad))

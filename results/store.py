@@ -89,14 +89,17 @@ def read_json(path: Path) -> Any:
 
 
 def read_lines(path: Path) -> list[Any]:
-    """The content of a file of JSON lines; a line that a crash cut off stands as None."""
+    """The content of a file of JSON lines, none if there is no file; a line that a crash cut off stands as None."""
 
     def parsed(line: str) -> Any:
         with contextlib.suppress(ValueError):
             return json.loads(line)
         return None
 
-    return [parsed(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    try:
+        return [parsed(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    except FileNotFoundError:
+        return []
 
 
 def now() -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -160,7 +159,8 @@ def unheard(stored: store.Stored, sent: Sent) -> State:
 
 def waiting(stored: store.Stored, sent: Sent, job: Job) -> State:
     """A run whose job waits, for the first time or again."""
-    begun = any(line["started"] >= sent.submission.created for line in attempts(stored.folder))
+    attempts = store.read_lines(stored.folder / store.ATTEMPTS)
+    begun = any(attempt and attempt["started"] >= sent.submission.created for attempt in attempts)
     return held(stored.folder, "requeued" if begun else "queued", sent, job.reason)
 
 
@@ -254,12 +254,3 @@ def beat_of(folder: Path) -> dict[str, Any]:
         return store.read_json(folder / store.HEARTBEAT) or {}
     except ValueError:
         return {}
-
-
-def attempts(folder: Path) -> list[dict[str, Any]]:
-    """When a run was started; a line that was not written to its end is passed over."""
-    try:
-        lines = (folder / store.ATTEMPTS).read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        return []
-    return [json.loads(line) for line in lines if line.endswith("}")]

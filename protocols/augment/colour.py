@@ -90,6 +90,8 @@ def jitter(planes: Tensor, order: Tensor, factors: Tensor) -> Tensor:
 
 def rearranged(planes: Tensor, lying: NDArray[np.int64], wanted: NDArray[np.int64]) -> Tensor:
     """Planes (3, n, pixels) with the views in another order; both orders are (n,)."""
+    if np.array_equal(lying, wanted):
+        return planes
     count = len(lying)
     places = np.empty_like(lying)
     places[lying] = np.arange(count)

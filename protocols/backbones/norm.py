@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from torch.nn.modules.batchnorm import _BatchNorm
 
 LANES = 16
 """Channels from which on PyTorch's own kernel is as fast as it gets."""
@@ -37,19 +38,19 @@ class BatchNorm2d(nn.BatchNorm2d):
         if self.plain or not self.training or torch.compiler.is_compiling() or not is_narrow(input):
             return super().forward(input)
         wide, mean, variance = NarrowNorm.apply(widened(input), self.weight, self.bias, self.eps)
-        self._follow(mean, variance, input.numel() // input.shape[1])
+        follow(self, mean, variance, input.numel() // input.shape[1])
         return narrowed(wide, input)
 
-    @torch.no_grad()
-    def _follow(self, mean: Tensor, variance: Tensor, count: int) -> None:
-        """Move the running statistics, as torch does: the variance with count - 1."""
-        assert self.running_mean is not None
-        assert self.running_var is not None
-        assert self.num_batches_tracked is not None
-        assert self.momentum is not None
-        self.num_batches_tracked += 1
-        self.running_mean.lerp_(mean, self.momentum)
-        self.running_var.lerp_(variance * (count / (count - 1)), self.momentum)
+
+@torch.no_grad()
+def follow(norm: _BatchNorm, mean: Tensor, variance: Tensor, count: int | Tensor) -> None:
+    """Move the running statistics of a layer, if it has any, as torch does: the variance with count - 1."""
+    if norm.running_mean is None or norm.running_var is None or norm.num_batches_tracked is None:
+        return
+    norm.num_batches_tracked += 1
+    weight = 1.0 / float(norm.num_batches_tracked) if norm.momentum is None else norm.momentum
+    norm.running_mean.lerp_(mean, weight)
+    norm.running_var.lerp_(variance * (count / (count - 1)), weight)
 
 
 def is_narrow(x: Tensor) -> bool:
@@ -95,7 +96,7 @@ class NarrowNorm(torch.autograd.Function):
 
 
 def column_statistics(wide: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and biased variance (``WIDTH``,) of the columns, in float32: so the kernel does where it follows some."""
+    """Mean and biased variance (``WIDTH``,) of the columns; in float32, since the running ones to follow are."""
     mean, variance = torch.ops.aten.batch_norm_update_stats(wide, torch.zeros(WIDTH), torch.ones(WIDTH), 0.0)
     return mean, variance
 

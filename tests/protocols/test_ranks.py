@@ -133,21 +133,10 @@ def test_a_shared_backbone_keeps_its_names_and_is_itself_outside_of_steps():
     torch.testing.assert_close(own.with_map(images)[1], backbone.with_map(images)[1], rtol=1e-4, atol=1e-5)
 
 
-class StopAfter(Watch):
-    """Asks to stop after some steps."""
-
-    def __init__(self, steps: int) -> None:
-        self.steps = steps
-
-    def stopping(self) -> bool:
-        self.steps -= 1
-        return self.steps < 0
-
-
-def test_a_shared_run_may_be_carried_on_by_one_process(tmp_path):
+def test_a_shared_run_may_be_carried_on_by_one_process(tmp_path, stop_after):
     run = run_of("simclr", "pretrain.batch=64")
     with pytest.raises(KeyboardInterrupt):
-        execute(run, Place(tmp_path / "two", tmp_path, "cpu", ranks=2), StopAfter(10))
+        execute(run, Place(tmp_path / "two", tmp_path, "cpu", ranks=2), stop_after(10))
     assert (tmp_path / "two" / run.folder() / store.CHECKPOINT).exists()
     record = execute(run, Place(tmp_path / "two", tmp_path, "cpu"), Watch())
     alone = execute(run, Place(tmp_path / "one", tmp_path, "cpu"), Watch())

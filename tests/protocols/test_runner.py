@@ -62,17 +62,6 @@ def assert_same(one, other):
     assert all(torch.equal(weight, other[1][name]) for name, weight in one[1].items())
 
 
-class StopAfter(Watch):
-    """Asks to stop after some calls."""
-
-    def __init__(self, steps: int) -> None:
-        self.steps = steps
-
-    def stopping(self) -> bool:
-        self.steps -= 1
-        return self.steps < 0
-
-
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """Outcomes of uninterrupted runs, by method."""
@@ -90,11 +79,11 @@ def whole(tmp_path_factory):
 
 @pytest.mark.parametrize("method", ["relational", "byol", "supervised", "mocov2", "graph_nnclr", "deepcluster"])
 @pytest.mark.parametrize("steps", [1, 10])
-def test_an_interrupted_run_ends_as_if_it_had_not_been(tmp_path, whole, method, steps):
+def test_an_interrupted_run_ends_as_if_it_had_not_been(tmp_path, whole, stop_after, method, steps):
     """Bit for bit on a CPU: within an epoch, and at its end, which is step 11 of the latter two."""
     run = run_of(method)
     with pytest.raises(KeyboardInterrupt):
-        execute(run, place(tmp_path), StopAfter(steps))
+        execute(run, place(tmp_path), stop_after(steps))
     assert store.read_run(tmp_path / run.folder()).status == "unfinished"
     record = execute(run, place(tmp_path), Watch())
     assert record.cost.attempts == 2

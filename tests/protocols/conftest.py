@@ -1,0 +1,22 @@
+"""What tests of the training loop share."""
+
+import pytest
+
+from protocols.watch import Watch
+
+
+class StopAfter(Watch):
+    """Asks to stop after some steps."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+
+    def stopping(self) -> bool:
+        self.steps -= 1
+        return self.steps < 0
+
+
+@pytest.fixture
+def stop_after():
+    """Makes a watch that asks to stop after so many steps."""
+    return StopAfter
