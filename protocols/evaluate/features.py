@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
 
 from protocols import randomness
 from protocols.augment import normalise
+from protocols.neighbours import nearest, nearest_others, unit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -36,6 +38,19 @@ class Stream:
     train: Tensor
     test: Tensor
     recorded: Tensor | None = None
+    _found: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @cached_property
+    def units(self) -> tuple[Tensor, Tensor]:
+        """Representations of the training and test split with their lengths set to 1."""
+        return unit(self.train), unit(self.test)
+
+    def neighbours(self, k: int) -> tuple[Tensor, Tensor]:
+        """(n, k) and (m, k) int32, the nearest training images of training and test images, searched for once."""
+        if k not in self._found:
+            train, test = self.units
+            self._found[k] = nearest_others(train, k).index, nearest(test, train, k).index
+        return self._found[k]
 
 
 @dataclass(frozen=True)
@@ -79,7 +94,7 @@ class Features:
     graph: Graph | None = None
     transductive: bool = False
 
-    @property
+    @cached_property
     def streams(self) -> tuple[Stream, ...]:
         """One a network, the run's own first."""
         own = Stream(self.train, self.test, self.recorded)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from protocols import randomness
-from protocols.neighbours import nearest, unit
+from protocols.neighbours import unit
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,7 +29,7 @@ def k_means(units: Tensor, k: int, seed: int) -> Tensor:
     start = randomness.permutation(len(units), seed, "clusters")[:k]
     centres = units[start.to(units.device)]
     for _ in range(ROUNDS):
-        cluster = nearest(units, centres, 1).index[:, 0].long()
+        cluster = (units @ centres.T).argmax(1)
         centres = torch.where(occupied(cluster, k), unit(sums(units, cluster, k)), centres)
     return cluster
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from protocols.neighbours import nearest, nearest_others, unit
 from protocols.refine import register
 
 if TYPE_CHECKING:
@@ -35,7 +34,7 @@ def concatenated(features: Features) -> Features | None:
     """Control: what a method's two networks make of an image, side by side; none for a method that has one."""
     if features.second is None:
         return None
-    return side_by_side(features, [(unit(stream.train), unit(stream.test)) for stream in features.streams])
+    return side_by_side(features, [stream.units for stream in features.streams])
 
 
 def side_by_side(features: Features, parts: list[tuple[Tensor, Tensor]]) -> Features:
@@ -46,8 +45,7 @@ def side_by_side(features: Features, parts: list[tuple[Tensor, Tensor]]) -> Feat
 
 def averages(stream: Stream, k: int, rounds: int) -> tuple[Tensor, Tensor]:
     """Averaged features (n, d) and (m, d) of training and test images."""
-    train, test = unit(stream.train), unit(stream.test)
-    of_train, of_test = nearest_others(train, k).index, nearest(test, train, k).index
+    (train, test), (of_train, of_test) = stream.units, stream.neighbours(k)
     for _ in range(rounds):
         train, test = mean_with(train, train, of_train), mean_with(test, train, of_test)
     return train, test

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -22,19 +24,46 @@ class Subgraph:
     """Edges among some nodes, which are numbered from 0.
 
     Attributes:
-        index: (2, e) int64, source and target of every edge.
+        index: (2, e) int64, source and target of every edge, by rising target.
         degree: (n,) int64, edges that end at each node, here or in the graph that this is a part of.
     """
 
     index: Tensor
     degree: Tensor
 
-    def normalised(self) -> tuple[Tensor, Tensor]:
-        """Edges and their weights for graph convolution (Kipf & Welling 2017), with a loop at every node."""
-        nodes = torch.arange(len(self.degree), device=self.index.device)
-        index = torch.cat([self.index, nodes.expand(2, -1)], dim=1)
+    @cached_property
+    def listed(self) -> Tensor:
+        """(n,) int64, edges that end at each node here."""
+        return self.index[1].bincount(minlength=len(self.degree))
+
+    @cached_property
+    def adjacency(self) -> Tensor:
+        """Sparse (n, n), one at (target, source)."""
+        source = self.index[0]
+        return sparse(source, self.listed, torch.ones_like(source, dtype=torch.float32))
+
+    @cached_property
+    def normalised(self) -> Tensor:
+        """Sparse (n, n) weights for graph convolution (Kipf & Welling 2017), with a loop at every node."""
+        source, target = self.index
         scale = (self.degree + 1.0).rsqrt()
-        return index, scale[index[0]] * scale[index[1]]
+        node, edge = (torch.arange(len(some), device=source.device) for some in (scale, source))
+        place = torch.cat([edge + target, node + self.listed.cumsum(0)])  # a node's loop after its edges
+        column, value = source.new_empty(len(place)), scale.new_empty(len(place))
+        column[place] = torch.cat([source, node])
+        value[place] = torch.cat([scale[source] * scale[target], scale.square()])
+        return sparse(column, self.listed + 1, value)
+
+
+def sparse(column: Tensor, in_row: Tensor, value: Tensor) -> Tensor:
+    """Square sparse matrix of its entries, row by row, and their number in each row (n,).
+
+    Products with it gather no messages: they are several times as fast as sums over edges, and as exact.
+    """
+    start = torch.cat([in_row.new_zeros(1), in_row.cumsum(0)])
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Sparse", category=UserWarning)  # that they are young, and unchecked
+        return torch.sparse_csr_tensor(start, column, value, (len(in_row), len(in_row)))
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,7 +20,7 @@ GNN = Literal["gcn", "sage", "gat", "gin", "gcnii"]
 Combine = Literal["max", "mean", "cat", "last"]
 
 COMBINE: dict[str, Callable[[Sequence[Tensor]], Tensor]] = {
-    "max": lambda states: torch.stack([*states]).amax(0),
+    "max": lambda states: functools.reduce(torch.maximum, states),
     "mean": lambda states: torch.stack([*states]).mean(0),
     "cat": lambda states: torch.cat([*states], dim=1),
     "last": lambda states: states[-1],
@@ -43,14 +44,20 @@ class Layer(nn.Module):
     def __init__(self, gnn: GNN, width_in: int, width: int, number: int) -> None:
         super().__init__()
         self.conv = convolution(gnn, width_in, width, number)
-        self.normalised = gnn in ("gcn", "gcnii")
+        self.gnn = gnn
         self.residual = gnn == "gcnii"
 
     def forward(self, x: Tensor, first: Tensor, graph: Subgraph) -> Tensor:
         """(n, width_in) and what entered the first layer, to (n, width)."""
-        edges = graph.normalised() if self.normalised else (graph.index,)
-        output: Tensor = self.conv(x, *[first] * self.residual, *edges)
+        output: Tensor = self.conv(x, *[first] * self.residual, seen(graph, self.gnn))
         return output
+
+
+def seen(graph: Subgraph, gnn: GNN) -> Tensor:
+    """A graph as a convolution reads it: a sparse matrix, or edge by edge where their weights depend on the nodes."""
+    if gnn == "gat":
+        return graph.index
+    return graph.normalised if gnn in ("gcn", "gcnii") else graph.adjacency
 
 
 def convolution(gnn: GNN, width_in: int, width: int, number: int) -> Any:

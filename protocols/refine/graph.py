@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Literal
 import torch
 
 from protocols.evaluate.features import Graph
-from protocols.neighbours import nearest, nearest_others, unit
 from protocols.refine import register
 from protocols.refine.attach import attached
 from protocols.refine.controls import side_by_side
@@ -155,15 +154,15 @@ class View:
 
 def connected(stream: Stream, k: int, origin: Origin) -> View:
     """A network's features, joined to their nearest neighbours, or to the recorded ones where they are wanted."""
-    train, test = unit(stream.train), unit(stream.test)
-    recorded = stream.recorded if origin == "recorded" else None
-    of_train = nearest_others(train, k).index if recorded is None else recorded
-    return View(train, test, (of_train, nearest(test, train, k).index))
+    of_train, of_test = stream.neighbours(k)
+    if origin == "recorded" and stream.recorded is not None:
+        of_train = stream.recorded
+    return View(*stream.units, (of_train, of_test))
 
 
 def unconnected(stream: Stream) -> View:
     """A network's features on their own."""
-    train, test = unit(stream.train), unit(stream.test)
+    train, test = stream.units
     return View(train, test, (train[:, :0].int(), test[:, :0].int()))
 
 

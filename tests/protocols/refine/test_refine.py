@@ -168,6 +168,36 @@ def test_edges_are_those_of_the_table(direction):
     assert part.degree.tolist() == [sum(b == i for _, b in among) for i in range(2)]
 
 
+@pytest.mark.parametrize("gnn", ["gcn", "sage", "gin"])
+def test_a_step_is_torch_geometrics_edge_by_edge_and_repeats_to_the_bit(gnn):
+    """Gradients included, with as many threads as there are and edges enough for all of them."""
+    torch.set_num_threads(2)
+    some = toy(n=3000)
+    graph = edges_of([nearest_others(some.train, 15).index], "from_neighbours").within(torch.arange(0, 3000, 2))
+    torch.manual_seed(0)
+    layer = Encoder(gnn, 16, 16, 1, "last").layers[0]
+    x = some.train[::2].clone().requires_grad_()
+    tangent = torch.randn(1500, 16)
+
+    def step(output):
+        return [output, *torch.autograd.grad((output * tangent).sum(), [x, *layer.parameters()])]
+
+    one, again = (step(layer(x, x, graph)) for _ in range(2))
+    conv = as_torch_geometric_has_it(gnn, layer, 1)
+    output = conv(x, graph.index)
+    expected = [output, *torch.autograd.grad((output * tangent).sum(), [x, *conv.parameters()])]
+    for a, b, c in zip(one, again, expected, strict=True):
+        assert torch.equal(a, b)
+        torch.testing.assert_close(a, c, rtol=1e-4, atol=1e-4)
+
+
+def test_neighbours_are_searched_for_once():
+    stream = toy().streams[0]
+    assert stream.neighbours(5) is stream.neighbours(5)
+    assert torch.equal(stream.neighbours(5)[0], nearest_others(stream.train, 5).index)
+    assert torch.equal(stream.neighbours(4)[1], nearest(stream.test, stream.train, 4).index)
+
+
 INDUCTIVE = [("graph", {"gnn": gnn, "k": 5, **QUICK}) for gnn in GNNS]
 INDUCTIVE += [("graph", {"direction": way, "k": 5, **QUICK}) for way in ("to_neighbours", "both")]
 INDUCTIVE += [("isolated", QUICK), ("averaged", {"k": 5}), ("concatenated", {})]
