@@ -32,7 +32,7 @@ def looks(methods: Iterable[str]) -> dict[str, Look]:
     """
     found: dict[str, Look] = {}
     free = [(turn, colour) for turn in range(len(MARKERS)) for colour in range(len(COLOURS))]
-    for method in sorted(methods):
+    for method in sorted({*methods}):
         if method in ANCHOR_LOOKS:
             found[method] = ANCHOR_LOOKS[method]
             continue

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from results.published import OVER, PLACE, UNTRAINED, WITHIN, base, changed
+from results.published import OVER, PLACE, UNTRAINED, WITHIN, base, named
 from results.tables import MISSING, Cell, data_words, half_of, records, unique_name
 
 if TYPE_CHECKING:
@@ -29,8 +29,9 @@ UNPUBLISHED = "not published"
 TABLE = ["source", "table"]
 FIGURE = "Figure"
 
-SERIES_COLUMNS = ["panel", "method", "whose", "x", "value", "half", "xlabel", "ylabel"]
-"""Of a figure's points: ``whose`` tells published ones and our protocols apart, ``half`` is deviation or interval."""
+SERIES_COLUMNS = ["panel", "method", "whose", "x", "place", "value", "half", "xlabel", "ylabel"]
+"""Of a figure's points: ``whose`` tells published ones and our protocols apart, ``half`` is deviation or interval,
+``place`` the name of ``x`` where it is no number."""
 
 
 @dataclass(frozen=True)
@@ -189,10 +190,9 @@ def build_one(name: str, title: str, cells: pd.DataFrame) -> PaperTable:
 
 def gain_line(cells: pd.DataFrame) -> Iterator[str]:
     """What a table of gains counts from."""
-    references = [metric.partition(OVER)[2] for metric in cells["metric"] if OVER in metric]
+    references = dict.fromkeys(named(metric.partition(OVER)[2]) for metric in cells["metric"] if OVER in metric)
     if references:
-        changes = dict.fromkeys(change for reference in references for change in changed(reference))
-        yield f"Gains in points over {', '.join(changes)}; ours paired over seeds."
+        yield f"Gains in points over {', '.join(references)}; ours paired over seeds."
 
 
 def lines_of(cells: dict[str, dict[str, Any]], columns: Sequence[str], reasons: dict[str, int]) -> Iterator[Line]:
@@ -255,13 +255,16 @@ def series_of(pairs: pd.DataFrame) -> pd.DataFrame:
     ours = pairs[pairs["mean"].notna()]
     names = [line_name(row) for row in records(ours)]
     ours = ours.assign(whose=names, value=ours["mean"], half=(ours["high"] - ours["low"]) / 2)
-    points = pd.concat([theirs, ours])
-    reference = points["metric"].str.partition(OVER)[2].map(lambda label: ", ".join(changed(label)))
+    points = pd.concat([theirs, ours], ignore_index=True)
+    reference = points["metric"].str.partition(OVER)[2].map(named)
+    number, unit = points["column"].str.extract(r"^([\d.]+) +(.*)").to_numpy().T
+    is_place = pd.isna(number).all()
     return points.assign(
-        panel=points["evaluated_on"] + ", " + points["backbone"],
+        panel=points["backbone"] if is_place else points["evaluated_on"] + ", " + points["backbone"],
         method=points["name"],
-        x=points["column"].str.extract(r"([\d.]+)", expand=False).astype(float),
-        xlabel=points["column"].str.replace(r"[\d.]+ *", "", regex=True),
+        x=pd.factorize(points["column"])[0] + 1.0 if is_place else number.astype(float),
+        place=points["column"] if is_place else "",
+        xlabel="" if is_place else unit,
         ylabel=("gain over " + reference + " (points)").where(reference != "", "accuracy (%)"),
     )[SERIES_COLUMNS]
 

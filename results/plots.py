@@ -263,7 +263,7 @@ def draw_cost(axes: Axes, spent: pd.Series[float], values: pd.Series[float], cel
 
 @mpl.rc_context(STYLE)
 def series(points: pd.DataFrame, styles: Mapping[str, Look]) -> Figure:
-    """Published points, open and dotted, beside ours: a panel per data set, a look per method, a line per protocol.
+    """Published points, open and dotted, beside ours: a look per method, a line per protocol, where x is a number.
 
     Args:
         points: ``results.papers.SERIES_COLUMNS``.
@@ -281,11 +281,12 @@ def series(points: pd.DataFrame, styles: Mapping[str, Look]) -> Figure:
             # Moved aside a little, so that no interval hides another.
             x = line["x"] * (1 + 0.03 * lines.index(whose))
             look = {"color": styles[method].colour, "marker": styles[method].marker, **strokes[whose]}
+            look |= {"ls": "none"} if line["place"].any() else {}
             axes.errorbar(x, line["value"], line["half"], elinewidth=0.8, **look)
         axes.set_title(str(title))
-        axes.set_xscale("log")
-        axes.set_xticks(sorted(of_panel["x"].unique()))
-        axes.xaxis.set_major_formatter("{x:g}")
+        axes.set_xscale("linear" if of_panel["place"].any() else "log")
+        ticks = of_panel.drop_duplicates("x").sort_values("x")
+        axes.set_xticks(ticks["x"], [place or f"{x:g}" for place, x in zip(ticks["place"], ticks["x"], strict=True)])
         axes.xaxis.set_minor_locator(NullLocator())
     handles = [Line2D([], [], color=styles[m].colour, marker=styles[m].marker, ls="none") for m in methods]
     figure.legend(handles, methods, loc="outside lower left")

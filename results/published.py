@@ -7,7 +7,7 @@ row, column     what they are called there
 method          label of the method that corresponds to it here; likewise protocol and evaluation, with the changes in
                 brackets that would reproduce it; no protocol means that none of ours has its conditions
 dataset         what it was pretrained on; ``evaluated_on``, ``backbone`` and ``metric`` as in a record; the metric
-                ``top1 over a[b=1]`` is the gain in top1 over the method with that label
+                ``top1 over a[b=1]`` is the gain in top1 over the method with that label, or over that backbone
 epochs          length of pretraining under its protocol, if that is known
 value, std      mean and standard deviation in percent (whether over n or n - 1 is not stated), of ``seeds`` trials
 conditions      why it cannot be compared even with a run of that protocol; empty if it can
@@ -125,14 +125,25 @@ def twice(ours: pd.DataFrame) -> pd.DataFrame:
 
 
 def gains(results: pd.DataFrame, summary: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
-    """Rows of a summary for the published metrics that are gains: paired over the seeds that both methods have."""
-    references = {metric.partition(OVER)[2] for metric in published["metric"]} & set(results["method"])
+    """Rows of a summary for the published metrics that are gains: paired over the seeds that both setups have."""
+    references = {metric.partition(OVER)[2] for metric in published["metric"]}
     found = [pd.DataFrame(columns=[*CELL, "mean", "n", "low", "high", "views", "budget"])]
     for reference in sorted(references):
         variants = results[results["method"].map(base) == base(reference)]
-        gain = differences(variants, reference).merge(summary[[*CELL, "views", "budget"]], on=CELL)
-        found.append(gain.assign(metric=gain["metric"] + OVER + reference))
+        for gain in (differences(variants, reference), swapped(differences(swapped(results), reference))):
+            of_both = gain.merge(summary[[*CELL, "views", "budget"]], on=CELL)
+            found.append(of_both.assign(metric=of_both["metric"] + OVER + reference))
     return pd.concat([rows for rows in found if len(rows)] or found)
+
+
+def swapped(rows: pd.DataFrame) -> pd.DataFrame:
+    """With methods and backbones in each other's place, so that what compares methods compares backbones."""
+    return rows.rename(columns={"method": "backbone", "backbone": "method"})
+
+
+def named(reference: str) -> str:
+    """What a gain counts from: ``views=2`` for the label a[views=2], else all of it."""
+    return ", ".join(changed(reference)) or reference
 
 
 def unmeasured(rows: pd.DataFrame, frames: Frames, absent: Callable[[str], bool]) -> Iterator[tuple[Any, str]]:

@@ -59,7 +59,7 @@ def test_rows_and_columns_are_those_of_the_paper(papers, name, rows, columns):
 
 
 def test_every_cell_has_a_verdict_or_a_reason(papers):
-    assert len(papers.tables) == 7
+    assert len(papers.tables) == 8
     for table in papers.tables:
         for row in table.rows:
             assert [line.kind for line in row.lines] in (
@@ -198,10 +198,9 @@ def test_published_figures_are_drawn(store, runs):
     put_series(store)
     put_fractions(store)
     series = papers_of(runs).series
-    assert [name.rpartition("_")[2] for name in series] == ["2b", "2c"]
-    for (name, points), titles in zip(
-        series.items(), (["cifar10, conv4"], ["cifar10, resnet32", "cifar100, resnet32"]), strict=True
-    ):
+    assert [name.rpartition("_")[2] for name in series] == ["2a", "2b", "2c"]
+    panels = (["resnet32"], ["cifar10, conv4"], ["cifar10, resnet32", "cifar100, resnet32"])
+    for (name, points), titles in zip(series.items(), panels, strict=True):
         figure = plots.series(points, looks(points["method"]))
         assert [axes.get_title() for axes in figure.axes] == titles, name
         assert [text.get_text() for text in figure.legends[1].get_texts()] == ["ours, relational2020", "published"]
@@ -210,6 +209,17 @@ def test_published_figures_are_drawn(store, runs):
         (72.1, 73.0, 74.5, 77.0, 84.0),
         (76.5, 80.1, 85.2, 89.3, 90.6),
     ]
+
+
+def test_a_figure_whose_places_are_no_numbers_names_them(store, runs):
+    put(store, [51.0, 50.0, 52.0], method="simclr")
+    put(store, [67.0, 66.5, 68.5], method="simclr", backbone="resnet32")
+    (points,) = papers_of(runs).series.values()
+    assert set(points["ylabel"]) == {"gain over conv4 (points)"}
+    (axes,) = plots.series(points, looks(points["method"])).axes
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["CIFAR-10", "CIFAR-100", "tiny-ImageNet"]
+    (ours,) = (lines for lines in axes.containers if len(lines[0].get_ydata()) == 1)
+    assert ours[0].get_ydata() == pytest.approx([16.3333333])
 
 
 def test_figures_go_to_the_folder_and_the_page(store, runs, tmp_path):

@@ -25,7 +25,7 @@ def value_of(published, **keys):
 
 def test_files_hold_what_the_columns_promise():
     rows = pd.concat(pd.read_csv(path, keep_default_na=False) for path in PUBLISHED.glob("*.csv"))
-    assert len(rows) == 93 + 22 + 142 + 149 + 3
+    assert len(rows) == 93 + 9 + 22 + 142 + 149 + 3
     fractions = {f"linear-{percent}" for percent in (1, 10, 25, 50)}
     assert set(rows["evaluation"].str.partition("[")[0]) == {"linear", "knn", "finetune", *fractions}
     assert set(rows["metric"].str.partition(" over ")[0]) == {"top1", "top5", "top1 gain"}
@@ -186,6 +186,24 @@ def test_gains_are_paired_over_seeds(store, runs):
     assert gains["high"]["4 views"] == pytest.approx(2.2 + 0.2484138)
     assert gains["difference"]["4 views"] == pytest.approx(-0.5)
     assert gains["verdict"]["4 views"].startswith("not comparable: theirs read off a figure")
+
+
+def test_gains_over_a_backbone_are_paired_likewise(store, runs):
+    for seed, level in enumerate((50.0, 60.0, 55.0), start=1):
+        for backbone, gain in (("conv4", 0.0), ("resnet32", 16.0 + seed / 10)):
+            store({"linear": level + gain}, method="simclr", backbone=backbone, seed=seed, **PAPER)
+    comparison = compared(runs).set_index(["table", "row", "column"])
+    cell = comparison.loc[("Figure 2a", "SimCLR", "CIFAR-10")]
+    assert (cell["mean"], cell["n"]) == (pytest.approx(16.2), 3)
+    assert cell["high"] == pytest.approx(16.2 + 0.2484138)
+    assert cell["verdict"] == "lower"
+
+
+def test_gains_over_a_backbone_are_the_differences_of_table_2():
+    published = load().set_index(["table", "row", "column"])["value"]
+    for (row, column), gain in published["Figure 2a"].items():
+        deep, shallow = (published["Table 2", row, f"{backbone} {column}"] for backbone in ("ResNet-32", "Conv-4"))
+        assert gain == pytest.approx(deep - shallow)
 
 
 def test_nothing_measured_names_the_reason(store, runs):
