@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import time
 from dataclasses import dataclass
@@ -163,25 +164,25 @@ def make_batch(job: Job, index: Tensor, epoch: int) -> Batch:
     key = randomness.key(job.seed, "views", epoch)
     on_device = index.to(job.images.device, non_blocking=True)
     sources = job.method.sources(on_device, len(job.views))
-    made: dict[int, Tensor] = {}
+    parts = []
     own = ranks.own(len(index))
     images, shown = job.images.at(sources[:, own])
-    for recipe in dict.fromkeys(job.views):
-        numbers = [number for number, name in enumerate(job.views) if name == recipe]
+    for recipe, stretch in itertools.groupby(range(len(job.views)), key=job.views.__getitem__):
+        numbers = [*stretch]
         rows = np.concatenate([index.numpy()[own] + number * 2**40 for number in numbers])
-        places = torch.cat([shown[number] for number in numbers])
+        places = shown[numbers[0] : numbers[-1] + 1].flatten()
         views = job.augmenters[recipe](images, places, randomness.uniforms(key, rows, COLUMNS))
-        parts = (sharing.among(part, len(index)) for part in views.tensor_split(len(numbers)))
-        made.update(zip(numbers, parts, strict=True))
+        parts.append(sharing.among(views, len(numbers), len(index)))
     labels = None if job.labels is None else job.labels.index_select(0, on_device)
-    full, *crops = by_size([made[number] for number in range(len(job.views))])
+    full, *crops = by_size(parts)
     return Batch(full, on_device, labels, tuple(crops))
 
 
-def by_size(views: list[Tensor]) -> list[Tensor]:
+def by_size(parts: list[Tensor]) -> list[Tensor]:
     """Views of one size in one tensor, sizes in the order of their first view."""
-    sizes = dict.fromkeys(view.shape[-1] for view in views)
-    return [torch.cat([view for view in views if view.shape[-1] == size]) for size in sizes]
+    sizes = dict.fromkeys(part.shape[-1] for part in parts)
+    groups = [[part for part in parts if part.shape[-1] == size] for size in sizes]
+    return [torch.cat(group) if len(group) > 1 else group[0] for group in groups]
 
 
 def end_epoch(progress: Progress, epoch: int, rate: float) -> None:

@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from methods.base import Backbone, Method
 
 
-def among(views: Tensor, images: int) -> Tensor:
-    """This rank's views (own, …) at their places among those of all images (images, …), which it does not see."""
+def among(views: Tensor, blocks: int, images: int) -> Tensor:
+    """This rank's views (blocks · own, …) at their places among those of all images (blocks · images, …)."""
     if ranks.count() == 1:
         return views
-    every = views.new_zeros((images, *views.shape[1:])).contiguous(memory_format=torch.channels_last)
-    every[ranks.own(images)] = views
+    every = views.new_zeros((blocks * images, *views.shape[1:])).contiguous(memory_format=torch.channels_last)
+    every.unflatten(0, (blocks, images))[:, ranks.own(images)] = views.unflatten(0, (blocks, len(views) // blocks))
     return every
 
 
