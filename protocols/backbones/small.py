@@ -13,39 +13,40 @@ from torch.nn import functional as F
 
 from methods.base import Backbone
 from protocols.backbones import register
-from protocols.backbones.norm import BatchNorm2d
-from protocols.backbones.pool import AvgPool2d, SpatialMean
+from protocols.backbones.block import Block, convolution_of
+from protocols.backbones.pool import SpatialMean
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-
-def convolution(width_in: int, width_out: int, size: int = 3, stride: int = 1) -> nn.Conv2d:
-    """A square convolution without bias that keeps the side, divided by ``stride``."""
-    layer = nn.Conv2d(width_in, width_out, size, stride, padding=size // 2, bias=False)
-    nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
-    return layer
-
-
-def block(width_in: int, width_out: int, size: int = 3, stride: int = 1) -> nn.Sequential:
-    """Convolution, BatchNorm, ReLU; not in place, which would force copies of what BatchNorm is seen through."""
-    return nn.Sequential(convolution(width_in, width_out, size, stride), BatchNorm2d(width_out), nn.ReLU())
 
 
 class Conv4(Backbone):
     """Four blocks of 8, 16, 32 and 64 channels, halved by average pooling after each but the last."""
 
     dim = 64
+    stem: Block
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem = block(3, 8)
-        self.body = nn.Sequential(AvgPool2d(), block(8, 16), AvgPool2d(), block(16, 32), AvgPool2d(), block(32, 64))
+        self.stem = Block(3, 8)
+        self.second = Block(8, 16)
+        self.third = Block(16, 32)
+        self.fourth = Block(32, 64)
         self.mean = SpatialMean()
 
     def forward(self, images: Tensor) -> Tensor:
         """(n, 3, side, side) to (n, 64)."""
-        means: Tensor = self.mean(self.body(self.stem(images)))
+        return self._after_stem(self.stem.halved(images))
+
+    def with_map(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """See ``Backbone``."""
+        maps = self.stem(images)
+        return self._after_stem(F.avg_pool2d(maps, 2)), maps
+
+    def _after_stem(self, maps: Tensor) -> Tensor:
+        for block in (self.second, self.third):
+            maps = block.halved(maps)
+        means: Tensor = self.mean(self.fourth(maps))
         return means
 
 
@@ -54,11 +55,11 @@ class BasicBlock(nn.Module):
 
     def __init__(self, width_in: int, width_out: int, stride: int) -> None:
         super().__init__()
-        self.first = block(width_in, width_out, stride=stride)
-        self.second = nn.Sequential(convolution(width_out, width_out), BatchNorm2d(width_out))
+        self.first = Block(width_in, width_out, stride=stride)
+        self.second = nn.Sequential(convolution_of(width_out, width_out), nn.BatchNorm2d(width_out))
         self.shortcut = nn.Sequential()
         if stride != 1 or width_in != width_out:
-            self.shortcut = nn.Sequential(convolution(width_in, width_out, 1, stride), BatchNorm2d(width_out))
+            self.shortcut = nn.Sequential(convolution_of(width_in, width_out, 1, stride), nn.BatchNorm2d(width_out))
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, in, h, w) to (n, out, h / stride, w / stride)."""
@@ -97,7 +98,7 @@ class ResNet(Backbone):
 
 def cifar_resnet(depth: int) -> ResNet:
     """A ResNet of 6·depth + 2 layers for small images."""
-    return ResNet(block(3, 16), nn.Identity(), (16, 32, 64), (depth,) * 3)
+    return ResNet(Block(3, 16), nn.Identity(), (16, 32, 64), (depth,) * 3)
 
 
 @register("conv4")
@@ -133,4 +134,4 @@ def resnet34(name: str) -> Backbone:
     """ResNet-34 with the ImageNet stem (7×7 stride 2, max-pool), 512 features, 21,284,672 parameters."""
     del name
     pool = nn.MaxPool2d(3, stride=2, padding=1)
-    return ResNet(block(3, 64, 7, 2), pool, (64, 128, 256, 512), (3, 4, 6, 3))
+    return ResNet(Block(3, 64, 7, 2), pool, (64, 128, 256, 512), (3, 4, 6, 3))
