@@ -118,8 +118,8 @@ def send(executor: Executor, submission: Submission, array: Array) -> str:
 
 def refusal(error: Exception) -> Refused:
     """SLURM's own words, and what to do about it."""
-    said = next((line for line in str(error).splitlines() if "sbatch: error:" in line), str(error))
-    words = last_words(said)
+    said = [last_words(line) for line in str(error).splitlines() if "sbatch: error:" in line]
+    words = "; ".join(dict.fromkeys(said)) or last_words(str(error))
     hints = {
         "partition": partitions_hint(),
         "account": "see: sacctmgr show associations user=$USER",

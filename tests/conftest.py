@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # tests run side by side, each on one core
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 PACKED = Path(__file__).parents[2] / "shared" / "data" / "expand.py"
 
 

@@ -189,6 +189,7 @@ def test_doctor_finds_what_is_broken(grid):
     assert "unreadable: broken" in done
     assert "digits: here" in done
     assert "cifar10: not here" in done
+    assert "compiled kernels: " in done
 
 
 def test_report_of_nothing_is_refused(tmp_path):

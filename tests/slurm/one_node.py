@@ -90,6 +90,8 @@ def up() -> None:
     if os.geteuid() != 0:
         raise Unavailable("a real SLURM needs root")
     install()
+    if not any(alive(name) for name in DAEMONS):
+        shutil.rmtree(ROOT, ignore_errors=True)  # what one that was killed has left
     for name in ("state", "spool", "db", "log"):
         (ROOT / name).mkdir(parents=True, exist_ok=True)
     ROOT.chmod(0o755)
