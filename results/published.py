@@ -127,12 +127,13 @@ def twice(ours: pd.DataFrame) -> pd.DataFrame:
 def gains(results: pd.DataFrame, summary: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
     """Rows of a summary for the published metrics that are gains: paired over the seeds that both setups have."""
     references = {metric.partition(OVER)[2] for metric in published["metric"]}
+    methods, backbones = (sorted(references & {*results[key]}) for key in ("method", "backbone"))
+    over = {one: differences(results[results["method"].map(base) == base(one)], one) for one in methods}
+    over |= {one: swapped(differences(swapped(results), one)) for one in backbones}
     found = [pd.DataFrame(columns=[*CELL, "mean", "n", "low", "high", "views", "budget"])]
-    for reference in sorted(references):
-        variants = results[results["method"].map(base) == base(reference)]
-        for gain in (differences(variants, reference), swapped(differences(swapped(results), reference))):
-            of_both = gain.merge(summary[[*CELL, "views", "budget"]], on=CELL)
-            found.append(of_both.assign(metric=of_both["metric"] + OVER + reference))
+    for reference, gain in over.items():
+        of_both = gain.merge(summary[[*CELL, "views", "budget"]], on=CELL)
+        found.append(of_both.assign(metric=of_both["metric"] + OVER + reference))
     return pd.concat([rows for rows in found if len(rows)] or found)
 
 

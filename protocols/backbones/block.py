@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from protocols.backbones.kernels import Kernels, kernels
 from protocols.backbones.norm import follow
-from protocols.backbones.pool import across, fits, spread
+from protocols.backbones.pool import across, is_halvable, spread
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,7 +54,7 @@ class Block(nn.Sequential):
         """The same, and the mean of 2×2 pixels: (n, in, h, w) to (n, out, h / 2, w / 2)."""
         convolution, norm, relu = self
         maps: Tensor = convolution(images)
-        if self.is_quick(maps) and fits(maps):
+        if self.is_quick(maps) and is_halvable(maps):
             return normed(norm, maps, rows=2)
         return F.avg_pool2d(relu(norm(maps)), 2)
 

@@ -33,7 +33,7 @@ class SpatialMean(nn.Module):
         return maps.mean((2, 3)) if self.plain else maps.permute(0, 2, 3, 1).flatten(1, 2).mean(1)
 
 
-def fits(maps: Tensor) -> bool:
+def is_halvable(maps: Tensor) -> bool:
     """Whether maps (n, channels, height, width) can be halved by :func:`across`."""
     channels, height, width = maps.shape[1:]
     together = taken(channels)
