@@ -71,7 +71,7 @@ def prepare(run: Run, folder: Path, dataset: Dataset, device: torch.device, *, p
     return Job(
         method=placed(method, device),
         views=views_of(type(method), method.options, run),
-        augmenters=augmenters(run, dataset),
+        augmenters=augmenters(run, dataset, plain=plain),
         normalise=partial(normalise, mean=dataset.mean, std=dataset.std),
         images=images_for(split.images, device),
         labels=torch.from_numpy(split.labels).to(device) if method.uses_labels else None,
@@ -89,9 +89,9 @@ def placed(module: M, device: torch.device) -> M:
     return module
 
 
-def augmenters(run: Run, dataset: Dataset) -> dict[str, Augmenter]:
+def augmenters(run: Run, dataset: Dataset, *, plain: bool = False) -> dict[str, Augmenter]:
     """The protocol's recipes, with the data set's normalisation."""
-    return {name: Augmenter(recipe, dataset.mean, dataset.std) for name, recipe in run.recipes.items()}
+    return {name: Augmenter(recipe, dataset.mean, dataset.std, plain=plain) for name, recipe in run.recipes.items()}
 
 
 def method_options(kind: type[Method], run: Run) -> Any:

@@ -8,6 +8,7 @@ import torch
 
 from protocols.augment import colour, resample
 from protocols.augment.draw import draw
+from protocols.compiled import works
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 CACHEFUL = 2**19
 """Pixels worked on at a time on a CPU, so that they stay in its cache: 512 views of 32×32."""
 
+LEAST = 2**18
+"""Numbers in a batch of views from which on it is worth to compile what is done with them."""
+
 
 class Augmenter:
     """Makes views of one recipe.
@@ -30,12 +34,14 @@ class Augmenter:
         recipe: how a view is drawn.
         mean: of each channel in [0, 1], subtracted at the end.
         std: of each channel, divided by at the end.
+        plain: compile nothing; the slow way, to compare with.
     """
 
-    def __init__(self, recipe: Recipe, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+    def __init__(self, recipe: Recipe, mean: tuple[float, ...], std: tuple[float, ...], *, plain: bool = False) -> None:
         self.recipe = recipe
         self.mean = mean
         self.std = std
+        self.plain = plain
 
     def __call__(self, images: Tensor, index: Tensor, u: NDArray[np.float32]) -> Tensor:
         """Make a view of some images.
@@ -51,43 +57,56 @@ class Augmenter:
         side = images.shape[1]
         size = self.recipe.size or side
         drawn = draw(self.recipe, u, side)
-        views = torch.empty(len(index), size, size, 3, device=images.device)
+        out = torch.empty(len(index), size, size, 3, device=images.device)
         step = max(1, CACHEFUL // size**2) if images.device.type == "cpu" else len(index)
         for start in range(0, len(index), step):
             rows = slice(start, start + step)
             some = images.index_select(0, index[rows].to(images.device, non_blocking=True))
-            self._make(some, drawn.part(rows), views[rows])
-        return views.permute(0, 3, 1, 2)
+            self._finish(self._make(some, drawn.part(rows)), out[rows])
+        return out.permute(0, 3, 1, 2)
 
-    def _make(self, images: Tensor, drawn: Draw, out: Tensor) -> None:
-        size = out.shape[1]
+    def _make(self, images: Tensor, drawn: Draw) -> Tensor:
+        size = self.recipe.size or images.shape[1]
         views = resample.crop(images, drawn, self.recipe, size)
-        planes = colour.jitter(views.view(3, len(images), size * size), drawn.order, drawn.factor)
-        change(planes, drawn.grayscale, colour.grayscale)
-        change(planes, drawn.blur, resample.blur, drawn.sigma)
-        change(planes, drawn.solarize, colour.solarize)
-        for channel, plane in enumerate(planes.view(3, len(images), size, size)):
-            shift, scale = -self.mean[channel] / self.std[channel], 1 / self.std[channel]
-            torch.add(torch.tensor(shift), plane, alpha=scale, out=out[..., channel])
+        views = jittered(views, drawn, quick=not self.plain)
+        views = changed(views, drawn.grayscale, colour.grayscale)
+        views = changed(views, drawn.blur, resample.blur, drawn.sigma)
+        return changed(views, drawn.solarize, colour.solarize)
+
+    def _finish(self, views: Tensor, out: Tensor) -> None:
+        for channel, (mean, std) in enumerate(zip(self.mean, self.std, strict=True)):
+            torch.add(torch.tensor(-mean / std), views[:, :, channel], alpha=1 / std, out=out[..., channel])
 
 
-def change(planes: Tensor, chosen: Tensor, operation: Callable[..., None], parameter: Tensor | None = None) -> None:
-    """Apply an operation to some of the views, in place.
+def jittered(views: Tensor, drawn: Draw, *, quick: bool) -> Tensor:
+    """Views (n, size, 3, size) after their colour operations, each in its own order; compiled if that pays."""
+    compiled = quick and views.device.type == "cpu" and views.numel() >= LEAST and works()
+    jitter = colour.quick_jitter if compiled else colour.jitter
+    for operation, factor in zip(drawn.operation, drawn.factor, strict=True):
+        if (operation >= 0).any():
+            # Copies: of a part of something, torch.compile takes the whole for an operand and compiles again.
+            views = jitter(views, *(some.clone().to(views.device, non_blocking=True) for some in (operation, factor)))
+    return views
+
+
+def changed(views: Tensor, chosen: Tensor, operation: Callable[..., Tensor], parameter: Tensor | None = None) -> Tensor:
+    """Apply an operation to some of the views.
 
     Args:
-        planes: (3, n, pixels).
+        views: (n, size, 3, size); may be spoilt.
         chosen: (n,) bool, on the CPU, so that no device has to be waited for.
-        operation: works in place on planes (3, m, pixels), given parameters (m, 1) if there are any.
+        operation: of views (m, size, 3, size), given parameters (m, 1) if there are any.
         parameter: (n,), on the CPU.
+
+    Returns:
+        (n, size, 3, size).
     """
-    views = chosen.nonzero().squeeze(1)
-    if len(views) == 0:
-        return
-    parameters = [] if parameter is None else [parameter[views, None].to(planes.device, non_blocking=True)]
-    views = views.to(planes.device, non_blocking=True)
-    some = planes.index_select(1, views)
-    operation(some, *parameters)
-    planes.index_copy_(1, views, some)
+    places = chosen.nonzero().squeeze(1)
+    if len(places) == 0:
+        return views
+    parameters = [] if parameter is None else [parameter[places, None].to(views.device, non_blocking=True)]
+    places = places.to(views.device, non_blocking=True)
+    return views.index_copy_(0, places, operation(views.index_select(0, places), *parameters))
 
 
 def normalise(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:

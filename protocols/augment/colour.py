@@ -1,109 +1,81 @@
-"""Colour operations on a batch of views, one factor a view; numerically those of torchvision.
+"""Colour operations on a batch of views, of every view another one; numerically those of torchvision.
 
-All take planes (3, m, pixels) in [0, 1], red, green and blue apart so that every step runs over contiguous memory, and
-work in place. Selections are written as arithmetic, which a CPU does many times faster.
+All take views (n, side, 3, side) in [0, 1]: a row of pixels of one colour lies together.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 
+from protocols.compiled import compiled
+
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from torch import Tensor
 
-
-def luminance(planes: Tensor) -> Tensor:
-    """Grey value (m, pixels) by ITU-R 601, as in torchvision."""
-    red, green, blue = planes
-    grey: Tensor = red * 0.2989
-    return grey.add_(green, alpha=0.587).add_(blue, alpha=0.114)
+BRIGHTNESS, CONTRAST, SATURATION, HUE = OPERATIONS = range(4)
 
 
-def brightness(planes: Tensor, factor: Tensor) -> None:
-    """Multiply by the factor (m, 1)."""
-    planes.mul_(factor).clamp_(max=1.0)
+def jitter(views: Tensor, operation: Tensor, factor: Tensor) -> Tensor:
+    """Apply one operation to each view.
+
+    All four are computed and one is taken: on a CPU, compiled, that is one loop over memory, where bringing the views
+    together by their operation would take several.
+
+    Args:
+        views: (n, side, 3, side).
+        operation: (n,) one of ``OPERATIONS``, or -1 for none.
+        factor: (n,) to multiply with, to blend with, or to turn the hue by, as a fraction of the circle.
+
+    Returns:
+        (n, side, 3, side).
+    """
+    operation, factor = operation[:, None, None], factor[:, None, None]
+    grey = luminance(views)
+    target = torch.where(operation == SATURATION, grey, 0.0)
+    target = torch.where(operation == CONTRAST, grey.mean((1, 2), keepdim=True), target)
+    channels = []
+    for channel, turned in zip(views.unbind(2), hue(views, factor), strict=True):
+        blended = (target + (channel - target) * factor).clamp(0.0, 1.0)
+        changed = torch.where(operation == HUE, turned, blended)
+        channels.append(torch.where(operation >= 0, changed, channel))
+    return torch.stack(channels, 2)
 
 
-def contrast(planes: Tensor, factor: Tensor) -> None:
-    """Blend with the mean grey value of the view."""
-    mean = luminance(planes).mean(1, keepdim=True)
-    planes.mul_(factor).add_(mean * (1 - factor)).clamp_(0.0, 1.0)
+quick_jitter = compiled(jitter)
 
 
-def saturation(planes: Tensor, factor: Tensor) -> None:
-    """Blend with the grey view."""
-    torch.lerp(luminance(planes), planes, factor, out=planes).clamp_(0.0, 1.0)
+def luminance(views: Tensor) -> Tensor:
+    """Grey value (n, side, side) by ITU-R 601, as in torchvision."""
+    red, green, blue = views.unbind(2)
+    return red * 0.2989 + green * 0.587 + blue * 0.114
 
 
-def hue(planes: Tensor, shift: Tensor) -> None:
-    """Turn the hue by a fraction (m, 1) of the circle, at equal value and saturation.
+def hue(views: Tensor, shift: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Red, green and blue of turned hue, by a fraction (n, 1, 1) of the circle, at equal value and saturation.
 
     With r, g, b scaled so that the largest is 1 and the smallest 0, the hue in sixths of the circle is 1 + g + b - r
     where g ≥ b and 6 minus that elsewhere: 3 minus a number with the sign of g - b. What a channel lacks of the largest
     is a trapezoid of the hue.
     """
-    red, green, blue = planes
+    red, green, blue = views.unbind(2)
     high = torch.maximum(torch.maximum(red, green), blue)
     low = torch.minimum(torch.minimum(red, green), blue)
     chroma = high - low
-    from_middle = low.add_(red).sub_(green).sub_(blue).div_(chroma.clamp(min=1e-8)).add_(2.0).copysign_(green - blue)
-    sixths = torch.add(shift + 1.5, from_middle, alpha=-1 / 6).frac_().mul_(6.0)
-    for plane, middle in zip(planes, (3.0, 2.0, 4.0), strict=True):
-        torch.sub(sixths, middle, out=plane).abs_()
-    red.neg_().add_(2.0).clamp_(0.0, 1.0)
-    planes[1:].sub_(1.0).clamp_(0.0, 1.0)
-    torch.addcmul(high, chroma, planes, value=-1, out=planes)
+    from_middle = (low + red - green - blue) / chroma.clamp(min=1e-8) + 2.0
+    turned = shift + 1.5 - torch.where(green >= blue, from_middle, -from_middle) / 6.0
+    sixths = (turned - turned.floor()) * 6.0
+    lacking = 2.0 - (sixths - 3.0).abs(), (sixths - 2.0).abs() - 1.0, (sixths - 4.0).abs() - 1.0
+    red, green, blue = (high - chroma * share.clamp(0.0, 1.0) for share in lacking)
+    return red, green, blue
 
 
-OPERATIONS = (brightness, contrast, saturation, hue)
-"""In the order in which ``draw.ORDERS`` numbers them."""
+def grayscale(views: Tensor) -> Tensor:
+    """Every channel has the grey value."""
+    return luminance(views)[:, :, None].expand_as(views)
 
 
-def jitter(planes: Tensor, order: Tensor, factors: Tensor) -> Tensor:
-    """Apply the operations to every view in an order of its own.
-
-    For each turn the views are brought together by what is to be done with them.
-
-    Args:
-        planes: (3, n, pixels); spoilt.
-        order: (n, 4) what is done first, second, …, by its place in ``OPERATIONS``, or -1; on the CPU.
-        factors: (4, n) of each operation, on the CPU.
-
-    Returns:
-        (3, n, pixels).
-    """
-    at_rest = lying = np.arange(len(order))
-    for turn in order.numpy().T:
-        together = turn.argsort(kind="stable")
-        planes, lying = rearranged(planes, lying, together), together
-        ends = np.searchsorted(turn[lying], range(len(OPERATIONS) + 1))
-        for operation, of_views, start, end in zip(OPERATIONS, factors.numpy(), ends, ends[1:], strict=False):
-            if start < end:
-                factor = torch.from_numpy(of_views[lying[start:end], None])
-                operation(planes[:, start:end], factor.to(planes.device, non_blocking=True))
-    return rearranged(planes, lying, at_rest)
-
-
-def rearranged(planes: Tensor, lying: NDArray[np.int64], wanted: NDArray[np.int64]) -> Tensor:
-    """Planes (3, n, pixels) with the views in another order; both orders are (n,)."""
-    if np.array_equal(lying, wanted):
-        return planes
-    count = len(lying)
-    places = np.empty_like(lying)
-    places[lying] = np.arange(count)
-    rows = torch.from_numpy(np.concatenate([places[wanted] + channel * count for channel in range(3)]))
-    return planes.view(3 * count, -1).index_select(0, rows.to(planes.device, non_blocking=True)).view_as(planes)
-
-
-def grayscale(planes: Tensor) -> None:
-    """Give every channel the grey value."""
-    planes.copy_(luminance(planes).expand_as(planes))
-
-
-def solarize(planes: Tensor) -> None:
-    """Invert what is not darker than one half."""
-    planes.copy_(torch.where(planes >= 0.5, 1.0 - planes, planes))
+def solarize(views: Tensor) -> Tensor:
+    """What is not darker than one half is inverted."""
+    return torch.where(views >= 0.5, 1.0 - views, views)

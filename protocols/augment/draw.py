@@ -21,8 +21,11 @@ TRIES = 10
 COLUMNS = 2 * TRIES + 14
 """Uniform numbers a view takes."""
 
-ORDERS = np.array(list(itertools.permutations(range(4))))
-"""Every order of the four colour operations: brightness, contrast, saturation, hue."""
+COLOUR = ("brightness", "contrast", "saturation", "hue")
+"""The colour operations."""
+
+ORDERS = np.array(list(itertools.permutations(range(len(COLOUR)))))
+"""Every order of them."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +38,8 @@ class Draw:
         height: (n,) of the crop box.
         width: (n,) of the crop box.
         flip: (n,) bool.
-        order: (n, 4) the colour operation in each place, numbered as in ``ORDERS``; -1 where there is none.
-        factor: (4, n) of each colour operation.
+        operation: (4, n) the first, second, … colour operation, by its place in ``COLOUR``; -1 where there is none.
+        factor: (4, n) of that operation.
         grayscale: (n,) bool.
         blur: (n,) bool.
         sigma: (n,) of the blur, in pixels.
@@ -48,7 +51,7 @@ class Draw:
     height: Tensor
     width: Tensor
     flip: Tensor
-    order: Tensor
+    operation: Tensor
     factor: Tensor
     grayscale: Tensor
     blur: Tensor
@@ -58,7 +61,7 @@ class Draw:
     def part(self, rows: slice) -> Draw:
         """The parameters of some of the views."""
         fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return Draw(**{name: value[:, rows] if name == "factor" else value[rows] for name, value in fields.items()})
+        return Draw(**{name: value[..., rows] for name, value in fields.items()})
 
 
 def draw(recipe: Recipe, u: NDArray[np.float32], side: int) -> Draw:
@@ -76,7 +79,8 @@ def draw(recipe: Recipe, u: NDArray[np.float32], side: int) -> Draw:
         next(rest) < getattr(recipe, name) for name in ("flip", "jitter", "grayscale", "blur", "solarize")
     )
     order = ORDERS[(next(rest) * len(ORDERS)).astype(np.int64)]
-    used = np.array([recipe.brightness, recipe.contrast, recipe.saturation, recipe.hue]) > 0
+    used = np.array([getattr(recipe, name) > 0 for name in COLOUR])
+    factors = np.stack([colour_factor(recipe, name, next(rest)) for name in COLOUR], 1)
     low, high = recipe.sigma
     columns = {
         "top": top,
@@ -84,17 +88,14 @@ def draw(recipe: Recipe, u: NDArray[np.float32], side: int) -> Draw:
         "height": height,
         "width": width,
         "flip": flip,
-        "order": np.where(jitter[:, None] & used[order], order, -1),
-        "factor": np.stack([colour_factor(recipe, name, next(rest)) for name in COLOUR]),
+        "operation": np.where(jitter & used[order].T, order.T, -1),
+        "factor": np.take_along_axis(factors, order, 1).T,
         "grayscale": grayscale,
         "blur": blur,
         "sigma": low + (high - low) * next(rest),
         "solarize": solarize,
     }
     return Draw(**{name: torch.from_numpy(value) for name, value in columns.items()})
-
-
-COLOUR = ("brightness", "contrast", "saturation", "hue")
 
 
 def colour_factor(recipe: Recipe, name: str, u: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -24,7 +23,7 @@ def crop(images: Tensor, drawn: Draw, recipe: Recipe, size: int) -> Tensor:
         size: side of the views, in pixels.
 
     Returns:
-        (3, n, size, size) float32 in [0, 1], or a little outside of it after bicubic resampling.
+        (n, size, 3, size) float32 in [0, 1], or a little outside of it after bicubic resampling.
     """
     n, side = images.shape[:2]
     device = images.device
@@ -36,10 +35,9 @@ def crop(images: Tensor, drawn: Draw, recipe: Recipe, size: int) -> Tensor:
             (drawn.left, drawn.width, drawn.flip),
         )
     )
-    half = torch.bmm(rows.mul_(1 / 255), images.view(n, side, 3 * side).float()).view(n, size, 3, side)
-    views = torch.empty(3, n, size, size, device=device)
-    for channel, plane in enumerate(views):
-        torch.bmm(half[:, :, channel], columns.transpose(1, 2), out=plane)
+    half = torch.bmm(rows.mul_(1 / 255), images.view(n, side, 3 * side).float()).view(n, size * 3, side)
+    views = torch.empty(n, size, 3, size, device=device)
+    torch.bmm(half, columns.transpose(1, 2), out=views.view(n, size * 3, size))
     return views
 
 
@@ -109,17 +107,17 @@ def cubic_with_border(centre: Tensor, start: Tensor, length: Tensor, side: int) 
     return weights
 
 
-def blur(planes: Tensor, sigma: Tensor) -> None:
-    """Gaussian blur in place, as torchvision's ``gaussian_blur``: reflected borders, a kernel of a tenth of the side.
+def blur(views: Tensor, sigma: Tensor) -> Tensor:
+    """Gaussian blur as torchvision's ``gaussian_blur``: reflected borders, a kernel of a tenth of the side.
 
     Args:
-        planes: (3, n, pixels) of square views.
+        views: (n, side, 3, side).
         sigma: (n, 1) standard deviations in pixels.
     """
-    size = math.isqrt(planes.shape[-1])
-    weights = blur_weights(sigma, size)
-    for plane in planes.view(*planes.shape[:2], size, size):
-        plane.copy_(weights @ plane @ weights.transpose(1, 2))
+    n, side = views.shape[:2]
+    weights = blur_weights(sigma, side)
+    half = torch.bmm(weights, views.view(n, side, 3 * side)).view(n, 3 * side, side)
+    return torch.bmm(half, weights.transpose(1, 2)).view_as(views)
 
 
 def blur_weights(sigma: Tensor, size: int) -> Tensor:

@@ -14,9 +14,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from protocols.backbones.kernels import Kernels, kernels
+from protocols.backbones import kernels
 from protocols.backbones.norm import follow
 from protocols.backbones.pool import across, is_halvable, spread
+from protocols.compiled import works
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -61,7 +62,7 @@ class Block(nn.Sequential):
     def is_quick(self, maps: Tensor) -> bool:
         """Whether what follows the convolution is done at once."""
         alone = type(self[1]) is nn.BatchNorm2d and self.training and not self.plain
-        return alone and is_fit(maps) and kernels() is not None
+        return alone and is_fit(maps) and works()
 
 
 def convolution_of(width_in: int, width_out: int, size: int = 3, stride: int = 1) -> nn.Conv2d:
@@ -102,7 +103,7 @@ class NormRelu(torch.autograd.Function):
         scale = weight * rstd
         affine = wide(width, scale, bias - mean * scale)
         y = maps.permute(0, 2, 3, 1).reshape(n * height // rows, rows, width * channels)
-        out = quick().activated(y, affine)
+        out = kernels.activated(y, affine)
         ctx.shape = maps.shape
         ctx.save_for_backward(y, affine, scale, mean, rstd)
         ctx.mark_non_differentiable(mean, variance)
@@ -119,19 +120,12 @@ class NormRelu(torch.autograd.Function):
         by_image = y.view(n, -1, *y.shape[1:]), back.view(n, -1, width * channels)
         sums, products = (
             of_images.sum(0).view(width, channels).sum(0)
-            for of_images in quick().slopes(*by_image, affine, wide(width, mean)[0])
+            for of_images in kernels.slopes(*by_image, affine, wide(width, mean)[0])
         )
         slope = -scale * rstd.square() * products / (n * height * width)
         constant = -scale * sums / (n * height * width) - slope * mean
-        grad_maps = quick().gradient(y, back, affine, wide(width, slope, constant))
+        grad_maps = kernels.gradient(y, back, affine, wide(width, slope, constant))
         return grad_maps.view(n, height, width, channels).permute(0, 3, 1, 2), rstd * products, sums, None
-
-
-def quick() -> Kernels:
-    """The kernels, where there are some."""
-    made = kernels()
-    assert made is not None
-    return made
 
 
 def wide(width: int, *values: Tensor) -> Tensor:

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from protocols.backbones import block, kernels
+from protocols import compiled
+from protocols.backbones import block
 from protocols.backbones.pool import SpatialMean
 from protocols.backbones.small import Conv4
 from protocols.plain import make_plain
@@ -116,8 +117,8 @@ def test_without_a_compiler_torch_does_it_and_a_line_says_so(monkeypatch, caplog
 
         return call
 
-    monkeypatch.setattr(kernels, "compiled", fail)
-    kernels.kernels.cache_clear()
+    monkeypatch.setattr(compiled, "made", fail)
+    compiled.works.cache_clear()
     try:
         with caplog.at_level(logging.WARNING):
             layer, x = made(8), images()
@@ -129,7 +130,7 @@ def test_without_a_compiler_torch_does_it_and_a_line_says_so(monkeypatch, caplog
         assert "no compiler found" in line
         assert "\n" not in line
     finally:
-        kernels.kernels.cache_clear()
+        compiled.works.cache_clear()
 
 
 def test_conv4_quick_and_plain_are_one_network():
