@@ -133,7 +133,7 @@ class Display(Monitor):
     def left(self) -> str:
         """Time left for all, in words; nothing while there is too little to judge by."""
         passed, done = time.monotonic() - self._began, self.share()
-        return f"{duration(passed * (1 - done) / done)} left" if passed > 5 and done > 0.01 else ""
+        return f"{duration(passed * (1 - done) / done)} left" if passed > 20 and done > 0.01 else ""
 
     def say(self, line: str) -> None:
         """Print a line."""

@@ -37,8 +37,8 @@ class Heartbeat(Watch):
 
     def progress(self, done: int, note: str = "") -> None:
         """Pass on, and beat if it is time."""
-        if self._first is None:
-            self._first = done
+        if self._first is None:  # the first step also compiles and fills caches
+            self._first, self._began = done, time.monotonic()
         if time.monotonic() - self._beat >= PERIOD:
             self._write(done, note)
         self.watch.progress(done, note)

@@ -19,7 +19,7 @@ from results.errors import BenchError, RequestError
 from slurm.queue import NoAnswer, call
 from slurm.status import overview
 
-pytestmark = [pytest.mark.slurm, pytest.mark.slow]
+pytestmark = pytest.mark.slurm
 
 SLOW = """
 import multiprocessing, os, time
@@ -183,6 +183,7 @@ def limited(cluster, home):
     return send(home, 9, "--time", "3m", "--partition", "high", steps=170)
 
 
+@pytest.mark.slow
 def test_every_interruption_ends_as_designed(cluster, limited, home):
     runs = home / "runs"
     preempted = send(home, 0, "--time", "1h", "--partition", "low")
@@ -234,6 +235,7 @@ def test_every_interruption_ends_as_designed(cluster, limited, home):
     assert log.count("Calling checkpoint method") == log.count("Requeued job") == 1, log
 
 
+@pytest.mark.slow
 def test_a_time_limit_is_a_pause(cluster, limited, home):
     runs, (job, name) = home / "runs", limited
     until(lambda: states(runs)[name].state == "done")
@@ -244,6 +246,7 @@ def test_a_time_limit_is_a_pause(cluster, limited, home):
     assert {name: found[name]} == undisturbed(home, [name], steps=170)
 
 
+@pytest.mark.slow
 def test_what_failed_is_submitted_again_and_carries_on(cluster, home):
     runs = home / "runs"
     ended = {state.kind: state.run for state in states(runs).values() if state.state == "failed"}
@@ -263,6 +266,7 @@ def read_attempts(folder):
     return store.read_run(folder).record["cost"]["attempts"]
 
 
+@pytest.mark.slow
 def test_a_hundred_short_runs_lose_nothing_and_leave_nothing(cluster, tmp_path):
     words = grid("random", seeds="0-99")
     said = submit(*words, "--time", "20m", "--runs-per-job", "6", cwd=tmp_path)
@@ -275,6 +279,7 @@ def test_a_hundred_short_runs_lose_nothing_and_leave_nothing(cluster, tmp_path):
     until(lambda: {path.suffix for path in runs.glob(".submissions/*/log/*")} == {".out", ".sh"})
 
 
+@pytest.mark.slow
 def test_a_node_that_fails_is_no_loss(cluster, home, tmp_path):
     (tmp_path / "slow.py").symlink_to(home / "slow.py")
     send(tmp_path, 0, "--time", "1h", steps=30)

@@ -2,7 +2,9 @@
 
 import contextlib
 import io
+import os
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from bench.cli import app
 from results import store
 from results.errors import RequestError
 from slurm import submission as records
+from slurm.sbatch import outside_of_jobs
 
 GRID = ["--methods", "random", "--datasets", "digits", "--seeds", "0-19", "--views", "1000"]
 
@@ -68,6 +71,24 @@ def test_a_dry_run_prints_scripts_and_leaves_nothing(bench, tmp_path):
 def test_runs_are_packed_by_an_estimate(bench):
     said = bench("submit", *GRID, "--time", "1h", "--minutes-per-job", "10h", "--dry-run")
     assert "20 runs in 1 jobs of 1 arrays" in said
+
+
+def test_ten_thousand_runs_take_seconds(bench):
+    began = time.monotonic()
+    words = ["--methods", "random", "--datasets", "digits", "--seeds", "0-9999", "--runs-per-job", "6"]
+    said = bench("submit", *words, "--time", "1h", "--dry-run")
+    assert "10,000 runs in 1,667 jobs of 2 arrays" in said
+    assert time.monotonic() - began < 30
+
+
+def test_a_submission_from_inside_a_job_hides_that_job(monkeypatch):
+    """Its variables would be taken for options of the new one, or slow it down."""
+    given = {"SLURM_JOB_ID": "77", "SLURM_CPUS_PER_TASK": "1", "SLURM_CONF": "/there", "SBATCH_ACCOUNT": "lab"}
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    with outside_of_jobs():
+        assert {name for name in given if name in os.environ} == {"SLURM_CONF", "SBATCH_ACCOUNT"}
+    assert {name: os.environ[name] for name in given} == given
 
 
 def test_nothing_to_cancel_without_slurm(bench):
