@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import tempfile
 import warnings
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -10,7 +12,7 @@ import torch
 from torch import nn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from torch import Tensor
 
@@ -69,13 +71,30 @@ def convolution(gnn: GNN, width_in: int, width: int, number: int) -> Any:
         warnings.filterwarnings("ignore", message=".*torch.jit.script", category=FutureWarning)  # that it uses it
         from torch_geometric import nn as pyg
 
-    if gnn == "gcn":
-        return pyg.GCNConv(width_in, width, normalize=False)
-    if gnn == "gcnii":
-        return pyg.GCN2Conv(width, alpha=0.1, theta=0.5, layer=number, normalize=False)
-    if gnn == "gin":
-        return pyg.GINConv(nn.Sequential(nn.Linear(width_in, width), nn.ReLU(), nn.Linear(width, width)))
-    return {"sage": pyg.SAGEConv, "gat": pyg.GATConv}[gnn](width_in, width)
+    with leaving_no_files():
+        match gnn:
+            case "gcn":
+                return pyg.GCNConv(width_in, width, normalize=False)
+            case "sage":
+                return pyg.SAGEConv(width_in, width)
+            case "gat":
+                return pyg.GATConv(width_in, width)
+            case "gin":
+                return pyg.GINConv(nn.Sequential(nn.Linear(width_in, width), nn.ReLU(), nn.Linear(width, width)))
+            case "gcnii":
+                return pyg.GCN2Conv(width, alpha=0.1, theta=0.5, layer=number, normalize=False)
+
+
+@contextlib.contextmanager
+def leaving_no_files() -> Iterator[None]:
+    """Remove the code that torch-geometric writes for every kind of layer once a process, loads, and leaves behind."""
+    before = tempfile.tempdir
+    with tempfile.TemporaryDirectory() as folder:
+        tempfile.tempdir = folder
+        try:
+            yield
+        finally:
+            tempfile.tempdir = before
 
 
 class Encoder(nn.Module):

@@ -1,6 +1,9 @@
 """Refinements: what they compute against slow references, whom they let influence whom, and what they are good for."""
 
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -67,6 +70,18 @@ def as_torch_geometric_has_it(gnn: str, layer, number: int):
     conv = GCNConv(16, 16) if gnn == "gcn" else GCN2Conv(16, alpha=0.1, theta=0.5, layer=number)
     conv.load_state_dict(layer.conv.state_dict())
     return conv
+
+
+def test_no_file_is_left_by_any_convolution(tmp_path):
+    program = f"""
+import tempfile
+tempfile.tempdir = {str(tmp_path)!r}
+from protocols.refine.encoder import Encoder
+for gnn in {list(GNNS)!r}:
+    Encoder(gnn, 4, 4, 2, "max")
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=Path(__file__).parents[3])
+    assert not [*tmp_path.glob("*.py")]
 
 
 @pytest.mark.parametrize("gnn", GNNS)
