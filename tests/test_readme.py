@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BENCH = [sys.executable, "-c", "from bench.cli import main; main()"]
-TABLES = re.findall(r"<!-- (table|published): (\S+) -->\n\n((?:\|.*\n)+(?:\n(?:- .*\n)+)?)", README)
+TABLES = re.findall(r"<!-- (table|published|speed): (\S+) -->\n\n((?:\|.*\n)+(?:\n(?:- .*\n)+)?)", README)
 
 
 def example():
@@ -33,15 +33,28 @@ def test_a_method_in_one_file_outside_of_the_repository_runs_beside_the_others(t
 
 
 def test_every_measured_table_is_there():
-    assert {kind for kind, _, _ in TABLES} == {"table", "published"}
+    assert {kind for kind, _, _ in TABLES} == {"table", "published", "speed"}
     assert README.count("<!-- ") == len(TABLES)
 
 
-@pytest.mark.parametrize(("kind", "folder", "table"), TABLES)
+@pytest.mark.parametrize(("kind", "folder", "table"), [table for table in TABLES if table[0] != "speed"])
 def test_tables_are_those_of_the_committed_records(tmp_path, kind, folder, table):
     command = [*BENCH, "report", "--runs", str(ROOT / folder), "--to", str(tmp_path), "--data", str(tmp_path / "data")]
     subprocess.run(command + ["--published"] * (kind == "published"), check=True, capture_output=True)
     assert table in (tmp_path / "table.md").read_text(encoding="utf-8")
+
+
+def speed_row(measured):
+    times, method = measured["times"], measured["run"]["method"]["label"]
+    cells = method, f"{measured['views_per_second']:,.0f}", f"{times['views']:.1f} ×", f"{times['step']:.1f} ×"
+    return f"| {' | '.join(cells)} | {measured['memory'] / 2**20:,.0f} MiB |"
+
+
+@pytest.mark.parametrize(("file", "table"), [(file, table) for kind, file, table in TABLES if kind == "speed"])
+def test_speeds_are_those_of_the_committed_measurement(file, table):
+    document = json.loads((ROOT / file).read_text(encoding="utf-8"))
+    assert table.splitlines()[2:] == [speed_row(measured) for measured in document["speeds"]]
+    assert not document["provenance"]["dirty"]
 
 
 def test_linked_pictures_are_there():
