@@ -29,6 +29,10 @@ RETRIES: dict[str, frozenset[Kind]] = {
 """What ``bench submit --retry`` submits again."""
 
 
+FRESH = 60.0
+"""Seconds since a run's last heartbeat during which it counts as running, though SLURM may not list its job."""
+
+
 @dataclass(frozen=True)
 class Sent:
     """The job that a run went out in last."""
@@ -127,7 +131,7 @@ def submitted(stored: store.Stored, sent: Sent, answer: Answer) -> State:
         return waiting(stored, sent, job)
     if job and job.state in AT_WORK:
         return at_work(stored, sent)
-    if job is None and "squeue" in answer.silent:
+    if job is None and ("squeue" in answer.silent or store.silence(stored.folder / store.HEARTBEAT) < FRESH):
         return unheard(stored, sent)
     return ended(stored.folder, sent, job)
 

@@ -90,6 +90,7 @@ ENDINGS = {
 @pytest.mark.parametrize(("kind", "job", "reason", "remedy"), [(k, *v) for k, v in ENDINGS.items()], ids=ENDINGS)
 def test_endings(sent, kind, job, reason, remedy):
     begin(sent[0])
+    os.utime(sent[0] / store.HEARTBEAT, (0, 0))
     state = said(sent, job)
     assert (state.state, state.kind, state.reason) == ("failed", kind.partition(",")[0], reason)
     assert remedy in state.remedy
@@ -120,6 +121,12 @@ def test_while_slurm_is_silent_files_speak(sent):
     assert said(sent, squeue="down").state == "running"
     os.utime(sent[0] / store.HEARTBEAT, (0, 0))
     assert said(sent, squeue="down").state == "unknown"
+
+
+def test_a_run_whose_heart_beats_is_not_lost(sent):
+    begin(sent[0])
+    assert said(sent).state == "running"
+    assert said(sent, Job("NODE_FAIL")).state == "failed"
 
 
 def test_what_is_done_is_done_whatever_slurm_says(sent):
