@@ -6,12 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BENCH = [sys.executable, "-c", "from bench.cli import main; main()"]
-TABLES = re.findall(r"<!-- (table|published|speed): (\S+) -->\n\n((?:\|.*\n)+(?:\n(?:- .*\n)+)?)", README)
+TABLES = re.findall(r"<!-- (table|published|speed|parity): (\S+) -->\n\n((?:\|.*\n)+(?:\n(?:- .*\n)+)?)", README)
 
 
 def example():
@@ -33,11 +34,11 @@ def test_a_method_in_one_file_outside_of_the_repository_runs_beside_the_others(t
 
 
 def test_every_measured_table_is_there():
-    assert {kind for kind, _, _ in TABLES} == {"table", "published", "speed"}
+    assert {kind for kind, _, _ in TABLES} == {"table", "published", "speed", "parity"}
     assert README.count("<!-- ") == len(TABLES)
 
 
-@pytest.mark.parametrize(("kind", "folder", "table"), [table for table in TABLES if table[0] != "speed"])
+@pytest.mark.parametrize(("kind", "folder", "table"), [one for one in TABLES if one[0] in ("table", "published")])
 def test_tables_are_those_of_the_committed_records(tmp_path, kind, folder, table):
     command = [*BENCH, "report", "--runs", str(ROOT / folder), "--to", str(tmp_path), "--data", str(tmp_path / "data")]
     subprocess.run(command + ["--published"] * (kind == "published"), check=True, capture_output=True)
@@ -55,6 +56,33 @@ def test_speeds_are_those_of_the_committed_measurement(file, table):
     document = json.loads((ROOT / file).read_text(encoding="utf-8"))
     assert table.splitlines()[2:] == [speed_row(measured) for measured in document["speeds"]]
     assert not document["provenance"]["dirty"]
+
+
+def accuracies(folder):
+    """Of every method and precision, as the README writes them."""
+    found = {}
+    for path in sorted((ROOT / folder).glob("*/record.json")):
+        record = json.loads(path.read_text(encoding="utf-8"))
+        key = record["run"]["method"]["label"], record["cost"]["precision"]
+        assert ("--plain" in record["provenance"]["command"]) == (key[1] == "float32")
+        found.setdefault(key, []).append(record["metrics"][0]["value"])
+    return {
+        key: f"{np.mean(values):.2f} ± {np.std(values, ddof=1):.2f} ({len(values)})" for key, values in found.items()
+    }
+
+
+@pytest.mark.parametrize(("folder", "table"), [(folder, table) for kind, folder, table in TABLES if kind == "parity"])
+def test_speed_costs_no_accuracy(folder, table):
+    """The table is that of the records; what is quick and what is plain differ by less than their deviation."""
+    measured = accuracies(folder)
+    methods = sorted({method for method, _ in measured})
+    rows = [f"| {name} | {measured[name, 'bfloat16']} | {measured[name, 'float32']} |" for name in methods]
+    assert table.splitlines()[2:] == rows
+    for name in methods:
+        (mean, deviation), (plain, deviation_of_plain) = (
+            map(float, re.findall(r"[\d.]+", measured[name, precision])[:2]) for precision in ("bfloat16", "float32")
+        )
+        assert abs(mean - plain) < max(deviation, deviation_of_plain)
 
 
 def test_linked_pictures_are_there():
