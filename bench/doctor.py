@@ -43,7 +43,7 @@ def machine_lines() -> Iterator[str]:
     for device in devices:
         precision = "bfloat16" if bfloat16_pays(device.type) else "float32"
         yield f"{device}: {device_name(device)}, trains in {precision}"
-    yield f"compiled kernels: {'work' if works() else 'do not work; training on the CPU is slower'}"
+    yield f"compiled kernels: {'work' if works() else 'do not work; training on the CPU is much slower'}"
 
 
 def data_lines(data: Path) -> Iterator[str]:

@@ -155,7 +155,7 @@ def local_state(stored: store.Stored) -> State:
 
 
 def unheard(stored: store.Stored, sent: Sent) -> State:
-    """How a run gets on while SLURM does not answer."""
+    """How a run gets on of which SLURM says nothing, by its own files."""
     if store.silence(stored.folder / store.HEARTBEAT) < store.SILENCE:
         return held(stored.folder, "running", sent, beat=True)
     return held(stored.folder, "unknown", sent, "SLURM does not answer")

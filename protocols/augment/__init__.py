@@ -62,11 +62,10 @@ class Augmenter:
         for start in range(0, len(index), step):
             rows = slice(start, start + step)
             some = images.index_select(0, index[rows].to(images.device, non_blocking=True))
-            self._finish(self._make(some, drawn.part(rows)), out[rows])
+            self._finish(self._make(some, drawn.part(rows), size), out[rows])
         return out.permute(0, 3, 1, 2)
 
-    def _make(self, images: Tensor, drawn: Draw) -> Tensor:
-        size = self.recipe.size or images.shape[1]
+    def _make(self, images: Tensor, drawn: Draw, size: int) -> Tensor:
         views = resample.crop(images, drawn, self.recipe, size)
         views = jittered(views, drawn, quick=not self.plain)
         views = changed(views, drawn.grayscale, colour.grayscale)

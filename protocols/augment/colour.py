@@ -14,7 +14,10 @@ from protocols.compiled import compiled
 if TYPE_CHECKING:
     from torch import Tensor
 
-BRIGHTNESS, CONTRAST, SATURATION, HUE = OPERATIONS = range(4)
+OPERATIONS = ("brightness", "contrast", "saturation", "hue")
+"""Known by their places."""
+
+CONTRAST, SATURATION, HUE = range(1, len(OPERATIONS))
 
 
 def jitter(views: Tensor, operation: Tensor, factor: Tensor) -> Tensor:
@@ -25,7 +28,7 @@ def jitter(views: Tensor, operation: Tensor, factor: Tensor) -> Tensor:
 
     Args:
         views: (n, side, 3, side).
-        operation: (n,) one of ``OPERATIONS``, or -1 for none.
+        operation: (n,) place in ``OPERATIONS``, or -1 for none.
         factor: (n,) to multiply with, to blend with, or to turn the hue by, as a fraction of the circle.
 
     Returns:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from protocols.augment.colour import OPERATIONS
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
@@ -21,11 +23,8 @@ TRIES = 10
 COLUMNS = 2 * TRIES + 14
 """Uniform numbers a view takes."""
 
-COLOUR = ("brightness", "contrast", "saturation", "hue")
-"""The colour operations."""
-
-ORDERS = np.array(list(itertools.permutations(range(len(COLOUR)))))
-"""Every order of them."""
+ORDERS = np.array(list(itertools.permutations(range(len(OPERATIONS)))))
+"""Every order of the colour operations."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class Draw:
         height: (n,) of the crop box.
         width: (n,) of the crop box.
         flip: (n,) bool.
-        operation: (4, n) the first, second, … colour operation, by its place in ``COLOUR``; -1 where there is none.
+        operation: (4, n) the first, second, … colour operation, by its place in ``OPERATIONS``; -1 where there is none.
         factor: (4, n) of that operation.
         grayscale: (n,) bool.
         blur: (n,) bool.
@@ -79,8 +78,8 @@ def draw(recipe: Recipe, u: NDArray[np.float32], side: int) -> Draw:
         next(rest) < getattr(recipe, name) for name in ("flip", "jitter", "grayscale", "blur", "solarize")
     )
     order = ORDERS[(next(rest) * len(ORDERS)).astype(np.int64)]
-    used = np.array([getattr(recipe, name) > 0 for name in COLOUR])
-    factors = np.stack([colour_factor(recipe, name, next(rest)) for name in COLOUR], 1)
+    used = np.array([getattr(recipe, name) > 0 for name in OPERATIONS])
+    factors = np.stack([colour_factor(recipe, name, next(rest)) for name in OPERATIONS], 1)
     low, high = recipe.sigma
     columns = {
         "top": top,

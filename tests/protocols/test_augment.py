@@ -10,7 +10,7 @@ from torchvision import transforms as T
 from torchvision.transforms import functional as TF
 
 from protocols.augment import Augmenter, colour, normalise, resample
-from protocols.augment.draw import COLOUR, COLUMNS, draw
+from protocols.augment.draw import COLUMNS, draw
 from protocols.protocol import Recipe
 from protocols.randomness import key, uniforms
 
@@ -88,7 +88,7 @@ def test_colour_operations_are_torchvisions(name, jitter):
     images[1, :, :16] = torch.tensor([1.0, 0.0, 0.0])[:, None, None]
     images[1, :, 16:] = torch.tensor([0.0, 0.7, 0.7])[:, None, None]
     factors = torch.linspace(low, high, N)
-    views = as_views(jitter(as_views(images), torch.full((N,), COLOUR.index(name)), factors))
+    views = as_views(jitter(as_views(images), torch.full((N,), colour.OPERATIONS.index(name)), factors))
     for view, image, factor in zip(views, images, factors.tolist(), strict=True):
         torch.testing.assert_close(view, theirs(image, factor), atol=1e-5, rtol=0)
 
