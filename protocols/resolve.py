@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from methods.registry import registry as methods
 from protocols.backbones import registry as backbones
+from protocols.datasets import HELD_OUT
 from protocols.datasets import registry as datasets
 from protocols.datasets.load import source_of
 from protocols.evaluate import registry as evaluations
@@ -87,7 +88,7 @@ def resolve(
     """
     name, inline = parse_label(method)
     entry = methods.describe(name)
-    tables, extended = protocol.for_run(dataset=dataset, backbone=backbone, method=name)
+    tables, extended = protocol.for_run(dataset=dataset.removeprefix(HELD_OUT), backbone=backbone, method=name)
     changes = overlay(extended, changes)
     own, change = tables["methods"].get(name, {}), overlay(changes.get(name, {}), sectioned(inline, entry))
     shared = {key: changes.get(key, {}) for key in SHARED}

@@ -11,3 +11,6 @@ if TYPE_CHECKING:
 
 registry: Registry[type[Source]] = Registry("dataset", package="protocols.datasets", group="bench.datasets")
 register = registry.register
+
+HELD_OUT = "held_out:"
+"""Begins the name of a part of another data set; what a protocol says of that one holds for the part."""

@@ -210,7 +210,7 @@ class Folder(ImageFolders):
         return "folder:PATH needs PATH/train/CLASS/* and PATH/test/CLASS/* (or val); folder:PATH@64 resizes to 64×64"
 
     def digest(self) -> str:
-        """The names and sizes of all files."""
+        """The names and sizes of all files, and the side that they are resized to, if they are."""
         splits = [split for split in ("train", self.test, UNLABELED) if (self.folder / split).is_dir()]
         listed = ((split, file.path, file.size) for split in splits for file in self.listing(split).files)
-        return prepared.digest_of(*listed)
+        return prepared.digest_of(*listed, *([self.side] if self.resize else []))

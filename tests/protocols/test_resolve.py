@@ -103,6 +103,13 @@ def test_conditions_of_a_protocol_hold_where_they_apply():
     assert run_of(dataset="tiny_imagenet", **words).method.options["views"] == 32
 
 
+def test_what_holds_for_a_data_set_holds_for_a_part_of_it():
+    words = {"method": "relational", "protocol": "relational2020", "backbone": "resnet34"}
+    whole, part = (run_of(dataset=name, **words) for name in ("stl10", "held_out:stl10"))
+    assert (part.pretrain, part.method) == (whole.pretrain, whole.method)
+    assert part.fingerprint() != whole.fingerprint()
+
+
 def test_solo2022_is_solo_learns():
     dino, vicreg = (run_of(method=name, protocol="solo2022") for name in ("dino", "vicreg"))
     assert (dino.pretrain.epochs, dino.pretrain.batch, dino.pretrain.trust, dino.pretrain.clip_trust) == (

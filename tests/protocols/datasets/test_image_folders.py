@@ -138,6 +138,10 @@ def test_digest_tells_contents_apart_and_not_machines(photos, tmp_path):
     assert digest(tmp_path / "elsewhere") != before
 
 
+def test_digest_tells_sides_apart(photos, tmp_path):
+    assert len({source_of(f"folder:{photos}{side}", tmp_path).digest() for side in ("", "@4", "@8")}) == 3
+
+
 def test_a_relative_path_is_looked_for_here_then_under_the_root(photos, tmp_path, monkeypatch):
     assert source_of("folder:photos", tmp_path).folder == tmp_path / "photos"
     monkeypatch.chdir(tmp_path)

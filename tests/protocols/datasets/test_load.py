@@ -21,7 +21,7 @@ SOUND = Dataset("toy", ("a", "b"), (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), train=split
 
 
 def test_every_data_set_has_a_summary():
-    assert {*DOWNLOADED, "digits", "folder"} <= set(registry.names())
+    assert {*DOWNLOADED, "digits", "folder", "held_out"} <= set(registry.names())
     for entry in registry.entries():
         assert len(entry.summary) > 20, entry.name
 
@@ -36,7 +36,8 @@ def test_missing_data_say_what_to_do(name, tmp_path):
 
 
 def test_looking_for_data_imports_no_torch(tmp_path):
-    names = [*(name for name in registry.names() if name != "folder"), "folder:nowhere"]
+    whole = [name for name in registry.names() if not registry.get(name).argument]
+    names = [*whole, "folder:nowhere", "held_out:cifar10"]
     code = (
         "import sys; from pathlib import Path; from protocols.datasets.load import source_of\n"
         f"for name in {names}: source_of(name, Path({str(tmp_path)!r})).missing()\n"
