@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from results.papers import Papers, PaperTable
     from results.tables import Table
 
-VERSION = 2
+VERSION = 3
 """Of how figures look; bumped by hand, so that those of an older report are drawn again."""
 
 DRAWN = ".drawn.json"
@@ -43,6 +43,8 @@ CAPTIONS = {
     "(1) and lowest (0) loss, named in its panel.",
     "cost": "Accuracy against the cost of pretraining: mean (marker), 95 % interval over seeds (bar) and single seeds "
     "(dots). The dotted line needs no training.",
+    "gains": "What refinements add to every method in points, paired by seed; below, the mean over methods that are no "
+    "anchors, with its 95 % interval over seeds.",
     "published": "Published points (open, with standard deviations where known) beside ours (filled, with 95 % "
     "intervals over seeds); those of one line share a protocol.",
 }
@@ -82,15 +84,16 @@ def drawings(
         runs: the runs folder.
         every: whether every table gets its figures, however long that takes.
     """
-    results = by_section(frames.results)
+    results, refined = by_section(frames.results), by_section(frames.refined)
     filled = [table for table in tables if table.rows]
     series = {} if papers is None else papers.series
     methods = {name for points in series.values() for name in points["method"]}
     styles = looks({*frames.results["method"], *methods})
     for table in filled if every else largest(filled, results):
         trials = results[table.section]
-        make = partial(figures_of, table, trials, runs, styles)
-        yield Drawing(table.name, digest_of(table, trials, styles), make)
+        after = refined.get(table.section, frames.refined[:0])
+        make = partial(figures_of, table, trials, after, runs, styles)
+        yield Drawing(table.name, digest_of(table, pd.concat([trials, after]), styles), make)
     for name, points in series.items():
         yield Drawing(name, digest_of_points(points, styles), partial(published_figure, points, styles))
 
@@ -154,7 +157,9 @@ def largest(tables: Sequence[Table], results: Mapping[tuple[Any, ...], pd.DataFr
 
 def digest_of(table: Table, trials: pd.DataFrame, styles: Mapping[str, Look]) -> str:
     """Of everything that a table's figures show; a run's history is known by its run and cost."""
-    rows = pd.util.hash_pandas_object(trials[["run", "method", "evaluation", "value", *COST]], index=False)
+    rows = pd.util.hash_pandas_object(
+        trials[["run", "method", "evaluation", "refinement", "value", *COST]], index=False
+    )
     words = repr((VERSION, table, [styles[row.method] for row in table.rows]))
     return hashlib.sha256(words.encode() + rows.to_numpy().tobytes()).hexdigest()
 
@@ -165,15 +170,19 @@ def digest_of_points(points: pd.DataFrame, styles: Mapping[str, Look]) -> str:
     return hashlib.sha256((words + points.to_csv()).encode()).hexdigest()
 
 
-def figures_of(table: Table, trials: pd.DataFrame, runs: Path, styles: Mapping[str, Look]) -> dict[str, Figure]:
-    """The figures of one table, by their kind."""
-    from results import plots
+def figures_of(
+    table: Table, trials: pd.DataFrame, refined: pd.DataFrame, runs: Path, styles: Mapping[str, Look]
+) -> dict[str, Figure]:
+    """The figures of one table and of what was refined under its protocol, by their kind."""
+    from results import gains, plots
 
     made = {"accuracy": plots.accuracy(table, trials, styles), "cost": plots.cost(table, trials, styles)}
     history = histories(trials, runs)
     if len(history):
         trained = [row.method for row in table.rows if row.method in set(history["method"])]
         made["curves"] = plots.curves(history, trained, styles)
+    if len(refined):
+        made["gains"] = gains.gains(pd.concat([trials, refined]), styles)
     return made
 
 

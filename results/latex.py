@@ -7,6 +7,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from results import papers as published
+from results import refinement
 from results.notes import PAIRED_CAPTION, shortened
 from results.tables import MISSING, fitting
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from results.papers import Heading, PaperRow, Papers, PaperTable
+    from results.refinement import RefinementTable
     from results.tables import Cell, Column, Row, Table
 
 PREAMBLE = r"""% A whole document. To show its tables in a paper, load booktabs and docmute there and \input this file.
@@ -40,6 +42,9 @@ ESCAPED = {
     "·": r"$\cdot$",
 }
 
+BELOW = "\n\\medskip\n\n"
+"""Between tabulars of one float."""
+
 PAGE = 92
 """Characters that fit on a line of a table."""
 
@@ -47,9 +52,10 @@ ROWS = 12
 """Of a published table that fit on a page."""
 
 
-def document(tables: Sequence[Table], papers: Papers | None = None) -> str:
-    """Every table that has rows, and published tables beside what was measured, as one document."""
+def document(tables: Sequence[Table], refinements: Sequence[RefinementTable] = (), papers: Papers | None = None) -> str:
+    """Every table that has rows, those of refinements, and published ones beside what was measured, as one document."""
     floats = [text for table in tables if table.rows for text in table_floats(table)]
+    floats += [refinement_float(table, f"tab:refinement-{n}") for n, table in enumerate(refinements, start=1)]
     floats += [text for table in (papers.tables if papers else ()) for text in paper_floats(table)]
     return PREAMBLE + "\n".join(floats or ["No run has finished.\n"]) + "\\end{document}\n"
 
@@ -68,7 +74,7 @@ def table_float(columns: Sequence[Column], rows: Sequence[Row], caption: str, la
     cells = [[cell.text for row in rows if (cell := row.cells[place])] for place in range(len(columns))]
     widths = [max(map(len, [*texts, column.measure])) for texts, column in zip(cells, columns, strict=True)]
     parts = fitting(widths, PAGE - max(len(row.method) for row in rows))
-    grids = "\n\\medskip\n\n".join(grid(columns, rows, slice(part[0], part[-1] + 1)) for part in parts)
+    grids = BELOW.join(grid(columns, rows, slice(part[0], part[-1] + 1)) for part in parts)
     return floated(caption, label, grids, below)
 
 
@@ -84,6 +90,29 @@ def floated(caption: str, label: str, grids: str, below: Sequence[str]) -> str:
 def label_of(table: Table | PaperTable) -> str:
     """By which the text refers to a table."""
     return f"tab:{''.join(c for c in table.name if c.isascii() and (c.isalnum() or c in '-.'))}"
+
+
+def refinement_float(table: RefinementTable, label: str) -> str:
+    """One evaluation as it is and refined, above what lies between the refinements."""
+    grids = text_grids(table.header, table.lines)
+    if table.between:
+        words = f"{{\\footnotesize {escape(refinement.BETWEEN)}\\par}}\n\\smallskip\n"
+        grids += BELOW + words + text_grids(table.between[0], table.between[1:])
+    return floated(f"{table.title}. {refinement.CAPTION}", label, grids, refinement.NOTES)
+
+
+def text_grids(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """Lines of text as tabulars, the first cell of each its name; columns that do not fit stand below the others."""
+    names, *columns = zip(header, *lines, strict=True)
+    parts = fitting([max(map(len, column)) for column in columns], PAGE - max(map(len, names)))
+    return BELOW.join(text_grid(names, [columns[place] for place in places]) for places in parts)
+
+
+def text_grid(names: Sequence[str], columns: Sequence[Sequence[str]]) -> str:
+    """Some columns of text, beginning with their headers, as a tabular."""
+    head, *rows = (line([*map(escape, texts)]) for texts in zip(names, *columns, strict=True))
+    lines = [f"\\begin{{tabular}}{{l{'r' * len(columns)}}}", "\\toprule", head, "\\midrule", *rows]
+    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", ""])
 
 
 def paper_floats(table: PaperTable) -> Iterator[str]:

@@ -66,8 +66,12 @@ def blocks_of(table: Table, cells: pd.DataFrame | None) -> list[str]:
 
 
 def refinement_blocks(table: RefinementTable) -> list[str]:
-    """One evaluation as it is and refined."""
-    return [f"### {table.title}", plain_grid(table.header, table.lines, rule(1, len(table.header) - 1))]
+    """One evaluation as it is and refined, and what lies between the refinements."""
+    blocks = [f"### {table.title}", plain_grid(table.header, table.lines, rule(1, len(table.header) - 1))]
+    if table.between:
+        header, *lines = table.between
+        blocks += [f"{refinement.BETWEEN}:", plain_grid(header, lines, rule(1, len(header) - 1))]
+    return blocks
 
 
 def paper_blocks(table: PaperTable) -> list[str]:

@@ -127,6 +127,9 @@ def refinement_part(tables: Sequence[RefinementTable]) -> str:
     parts = [paragraph(refinement.CAPTION), items(refinement.NOTES, "notes")]
     for table in tables:
         parts.append(lines_table(table.title, table.header, table.lines, range(1, len(table.header))))
+        if table.between:
+            header, *lines = table.between
+            parts.append(lines_table(f"{table.title}: {refinement.BETWEEN}", header, lines, range(1, len(header))))
         parts += [picture(path, caption) for caption, path in table.pictures if path.is_file()]
     return "\n".join(parts)
 

@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from results.statistics import ANCHORS, COLUMN, Estimate, estimate
+from results.statistics import COLUMN, Estimate, competitors, estimate
 from results.store import RECORD, read_json
 from results.tables import MISSING, SECTION, Cell, column_of, records
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from results.frame import Frames
 
 TITLE = "After refinement"
+BETWEEN = "The row minus the column, mean over methods"
 CAPTION = (
     "Accuracy in percent, mean ± half-width of the 95 % interval over seeds (number of seeds); after a refinement the "
     "mean, and in brackets the paired difference to the same representation as it is."
@@ -31,6 +32,7 @@ NOTES = (
     "≈: the difference cannot be told from 0, or has no interval.",
     f"{LEAKS}: transductive, test images took part in what became of each other; no fair comparison with the others.",
     f"{MISSING}: not measured, or the method offers nothing for it.",
+    "Means over methods leave out anchors, and methods that offer only one of the two; intervals are over seeds.",
 )
 
 
@@ -42,12 +44,15 @@ class RefinementTable:
         title: protocol, backbone, data and evaluation.
         header: ``method``, :data:`UNREFINED`, and the refinements.
         lines: a line a method, the best as it is on top.
+        between: paired differences in points between any two of the columns, mean over methods that are no anchors; a
+            line a refinement, under a header of its own; none where nothing can be compared.
         pictures: of one run, with captions.
     """
 
     title: str
     header: tuple[str, ...]
     lines: tuple[tuple[str, ...], ...]
+    between: tuple[tuple[str, ...], ...] = ()
     pictures: tuple[tuple[str, Path], ...] = ()
 
 
@@ -74,15 +79,16 @@ def table_of(trials: pd.DataFrame, pictures: tuple[tuple[str, Path], ...]) -> Re
     (first,) = records(trials.head(1))
     column = column_of(first)
     refinements = refinements_of(trials)
-    marked = [f"{name} {LEAKS}" if leaks else name for name, leaks in refinements.items()]
+    marked = {name: f"{name} {LEAKS}" if leaks else name for name, leaks in refinements.items()}
     bare = trials[trials["refinement"] == ""].groupby("method")["value"].mean().sort_values(ascending=False)
     others = [method for method in trials["method"].unique() if method not in bare.index]
     return RefinementTable(
         title=f"{first['protocol']} · {first['backbone']} · {column.data} · {column.measure}",
-        header=("method", UNREFINED, *marked),
+        header=("method", UNREFINED, *marked.values()),
         lines=tuple(
             line_of(method, trials[trials["method"] == method], [*refinements]) for method in [*bare.index, *others]
         ),
+        between=tuple(between(trials, {"": UNREFINED, **marked})),
         pictures=pictures,
     )
 
@@ -124,9 +130,37 @@ def cell_of(found: Estimate, *, signed: bool = False) -> Cell:
     return Cell(found.mean, half, found.n, found.n, tied=tied, signed=signed)
 
 
+def between(trials: pd.DataFrame, names: Mapping[str, str]) -> Iterator[tuple[str, ...]]:
+    """A header, and a line for every refinement but the first, which is none: its differences to those before it.
+
+    Args:
+        trials: of one evaluation.
+        names: what the refinements are called, in their order; that of none is empty.
+    """
+    some = wide(competitors(trials))
+    known = [name for name in names if name in some]
+    if "" in known:
+        yield "minus", *(names[name] for name in known[:-1])
+        for place, name in enumerate(known[1:], start=1):
+            found = [mean_difference(some[name] - some[other]) for other in known[:place]]
+            cells = [difference_of(one) if one else MISSING for one in found]
+            yield names[name], *cells, *[""] * (len(known) - 1 - place)
+
+
+def wide(trials: pd.DataFrame) -> pd.DataFrame:
+    """Values of one evaluation by seed and method, a column per refinement; that of none is called nothing."""
+    return trials.pivot_table(index=["seed", "method"], columns="refinement", values="value")
+
+
+def mean_difference(paired: pd.Series[float]) -> Estimate | None:
+    """The mean over methods of paired differences by seed and method; over the seeds that all these methods have."""
+    by_seed = paired.dropna().unstack("method").dropna().mean(axis=1)
+    return estimate(by_seed) if len(by_seed) else None
+
+
 def pictures_of(trials: pd.DataFrame, runs: Path) -> tuple[tuple[str, Path], ...]:
     """Of the best method's first run, the pictures of the refinement that has most of them; transductive ones aside."""
-    own = trials[(trials["refinement"] != "") & ~trials["transductive"] & ~trials["method_name"].isin(ANCHORS)]
+    own = competitors(trials[(trials["refinement"] != "") & ~trials["transductive"]])
     if own.empty:
         return ()
     best = own.groupby("method")["value"].mean().idxmax()

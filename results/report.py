@@ -152,7 +152,7 @@ def write_files(report: Report, to: Path, *, every_figure: bool) -> Iterator[Pat
         yield write_text(to / "published.csv", comparison.to_csv(index=False))
     text = markdown.document(report.tables, report.refinements, report.summary, report.unplaced, report.papers)
     yield write_text(to / "table.md", text)
-    yield write_text(to / "table.tex", latex.document(report.tables, report.papers))
+    yield write_text(to / "table.tex", latex.document(report.tables, report.refinements, report.papers))
     for paths in figures.values():
         yield from paths
     tables: list[Table | PaperTable] = [*report.tables, *(report.papers.tables if report.papers else ())]

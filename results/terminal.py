@@ -103,12 +103,15 @@ def refinement_blocks(tables: Sequence[RefinementTable], width: int) -> Iterator
     for table in tables:
         yield Text()
         yield Text(table.title, style="bold")
-        yield from refinement_grids(table, width)
+        yield from text_grids(table.header, table.lines, width)
+        if table.between:
+            yield Text(refinement.BETWEEN, style="dim")
+            yield from text_grids(table.between[0], table.between[1:], width)
 
 
-def refinement_grids(table: RefinementTable, width: int) -> Iterator[Grid]:
-    """One evaluation; columns that do not fit side by side follow in further grids."""
-    names, *columns = zip(table.header, *table.lines, strict=True)
+def text_grids(header: Sequence[str], lines: Sequence[Sequence[str]], width: int) -> Iterator[Grid]:
+    """Lines of text, the first cell of each its name; columns that do not fit side by side follow in further grids."""
+    names, *columns = zip(header, *lines, strict=True)
     widths = [max(map(len, column)) for column in columns]
     for places in fitting(widths, width - EDGES - max(map(len, names)), gap=GAP):
         grid = Grid(box=box.SIMPLE_HEAD, pad_edge=False)

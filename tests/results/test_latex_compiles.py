@@ -25,7 +25,11 @@ def test_it_compiles(store, runs, tmp_path, compiler):
     label = "sim_clr[a&b=50%,c={x},d=~^\\#$<é]"
     for dataset in ("tiny_imagenet", "cifar10", "folder:/data/a_b"):
         for seed in range(2):
-            store({"linear": 60.0 + seed, "knn": 55.0 + seed}, dataset=dataset.replace("/", "_"), seed=seed)
+            store(
+                {"linear": 60.0 + seed, "knn": 55.0, "knn>a_b": 56.0 + seed},
+                dataset=dataset.replace("/", "_"),
+                seed=seed,
+            )
             store({"linear": 61.0 + seed}, dataset=dataset.replace("/", "_"), method_label=label, seed=seed)
     store(seed=7, failure={"reason": "50% of {it} was_wrong"})
     store({"linear": 60.0}, protocol="relational2020", dataset="cifar10", epochs=200)

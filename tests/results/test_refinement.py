@@ -45,6 +45,32 @@ def test_every_method_as_it_is_and_refined_with_paired_differences(refined):
     assert byol["as it is"] == "65.00 ± 2.48 (3)"
 
 
+def test_refinements_are_compared_with_each_other_over_methods(refined, store):
+    """Methods are averaged seed by seed, so that the interval is over seeds; anchors take no part."""
+    for seed in range(3):
+        store({"linear": 10.0, "linear>graph": 90.0, "linear>transductive": 0.0}, method="random", seed=seed)
+    header, graph, leaking = table_of(refined).between
+    assert header == ("minus", "as it is", "graph")
+    by_seed = [sum(GRAPH[m][s] - BARE[m][s] for m in BARE) / 2 for s in range(3)]
+    half = stats.t.ppf(0.975, 2) * stats.tstd(by_seed) / math.sqrt(3)
+    assert graph == ("graph", f"+{sum(by_seed) / 3:.2f} ± {half:.2f}", "")
+    by_seed = [sum(99.0 - GRAPH[m][s] for m in BARE) / 2 for s in range(3)]
+    half = stats.t.ppf(0.975, 2) * stats.tstd(by_seed) / math.sqrt(3)
+    assert leaking[2] == f"+{sum(by_seed) / 3:.2f} ± {half:.2f}"
+
+
+def test_a_seed_that_some_methods_lack_is_left_out_of_means_over_methods(refined, store):
+    before = table_of(refined).between
+    store({"linear": 10.0, "linear>graph": 90.0, "linear>transductive": 0.0}, method="byol", seed=3)
+    assert table_of(refined).between == before
+
+
+def test_methods_that_offer_nothing_take_no_part_in_means(store, runs):
+    store({"linear": 60.0, "linear>concatenated": 61.0}, method="dino")
+    store({"linear": 50.0}, method="simclr")
+    assert table_of(runs).between == (("minus", "as it is"), ("concatenated", "+1.00 ≈"))
+
+
 def test_headlines_know_nothing_of_refinements(refined):
     made = report.collect(refined)
     cells = [row.cells for table in made.tables for row in table.rows]
@@ -87,6 +113,10 @@ def test_every_rendering_has_it_and_marks_the_leak(refined, tmp_path):
         assert "65.17 (+0.17 ± 1.43 ≈)" in text
         assert "transductive †" in text
         assert "test images took part" in text
+        assert refinement.BETWEEN in text
+    tex = (tmp_path / "report" / "table.tex").read_text(encoding="utf-8")
+    assert "byol & 65.00 $\\pm$ 2.48 (3) & 65.17 (+0.17 $\\pm$ 1.43 $\\approx$) &" in tex
+    assert "minus & as it is & graph" in tex
     rows = pd.read_csv(tmp_path / "report" / "results.csv", keep_default_na=False)
     assert set(rows["refinement"]) == {"", "graph", "transductive"}
 
