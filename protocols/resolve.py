@@ -170,10 +170,11 @@ def evaluations_of(config: Mapping[str, Any]) -> tuple[Evaluation, ...]:
     Raises:
         RequestError: it was written by a version that knew other keys.
     """
-    return tuple(
-        build(Evaluation, {"dataset": config["dataset"], **part, "options": with_defaults(part)}, "config")
-        for part in config["evaluations"]
-    )
+    parts = [with_defaults(evaluations, part) for part in config["evaluations"]]
+    for part in parts:
+        if part.get("refinement"):
+            part["refinement"] = with_defaults(refinements, part["refinement"])
+    return tuple(build(Evaluation, {"dataset": config["dataset"], **part}, "config") for part in parts)
 
 
 def lacking(run: Run, record: Mapping[str, Any]) -> tuple[Evaluation, ...]:
@@ -182,10 +183,10 @@ def lacking(run: Run, record: Mapping[str, Any]) -> tuple[Evaluation, ...]:
     return tuple(part for part in run.evaluations if (run.name_of(part), part.identity()) not in made)
 
 
-def with_defaults(part: Table) -> Table:
-    """All options of a stored evaluation that this version knows."""
-    known = evaluations.describe(part["name"]).options if part["name"] in evaluations.names() else {}
-    return {**known, **part["options"]}
+def with_defaults(registry: Registry[Any], part: Table) -> Table:
+    """A stored evaluation or refinement with all options that this version knows."""
+    known = registry.describe(part["name"]).options if part["name"] in registry.names() else {}
+    return {**part, "options": {**known, **part["options"]}}
 
 
 def dataset_part(name: str, data: Path) -> Part:

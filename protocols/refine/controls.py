@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @register("averaged")
-def averaged(features: Features, *, k: int = 15, rounds: int = 2) -> Features:
+def averaged(features: Features, *, k: int = 15, rounds: int = 2, beside: bool = False) -> Features:
     """Control: every image becomes the mean of itself and its nearest training images; nothing is learnt.
 
     It is ``graph`` with layers that change nothing (Wu et al. 2019, arXiv 1902.07153), and no non-linearity.
@@ -25,8 +25,10 @@ def averaged(features: Features, *, k: int = 15, rounds: int = 2) -> Features:
         features: of the run; their lengths are set to 1. Of two networks, both are averaged and put side by side.
         k: neighbours of an image, by cosine similarity.
         rounds: how often; two reach as far as two layers of a graph network.
+        beside: whether the means stand beside the image's own features, or in their place.
     """
-    return side_by_side(features, [averages(stream, k, rounds) for stream in features.streams])
+    own = [stream.units for stream in features.streams] if beside else []
+    return side_by_side(features, [*own, *(averages(stream, k, rounds) for stream in features.streams)])
 
 
 @register("concatenated")

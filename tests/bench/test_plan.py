@@ -7,6 +7,7 @@ from protocols.place import Place
 from protocols.runner import execute
 from protocols.watch import Watch
 from results.errors import RequestError
+from results.store import RECORD, read_json, write_json
 
 ASKED = {"methods": ["random"], "datasets": ["digits"], "seeds": [0]}
 
@@ -44,6 +45,25 @@ def test_what_is_measured_is_done(measured):
 )
 def test_only_what_is_lacking_is_left(measured, words, left):
     assert names(asked(measured, **words).todo) == [left]
+
+
+@pytest.mark.parametrize("kind", ["evaluation", "refinement"])
+def test_what_was_measured_before_an_option_came_counts_with_its_default(tmp_path, kind):
+    words = {"evaluations": ["knn"], "refinements": ["averaged[k=3]"]}
+    (run,) = asked(tmp_path, **words).todo
+    execute(run, Place(tmp_path / "runs", tmp_path, "cpu"), Watch())
+    path = tmp_path / "runs" / run.folder() / RECORD
+    record = read_json(path)
+    for part in record["run"]["evaluations"]:
+        if kind == "evaluation":
+            del part["options"]["temperature"]
+        elif part["refinement"]:
+            del part["refinement"]["options"]["rounds"]
+    write_json(path, record)
+    assert names(asked(tmp_path, **words).todo) == []
+    assert names(asked(tmp_path, settings=["averaged.rounds=1"], **words).todo) == [
+        ["knn after averaged[k=3,rounds=1]"]
+    ]
 
 
 def labels(folder, **words):

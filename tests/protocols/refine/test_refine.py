@@ -215,7 +215,8 @@ def test_neighbours_are_searched_for_once():
 
 INDUCTIVE = [("graph", {"gnn": gnn, "k": 5, **QUICK}) for gnn in GNNS]
 INDUCTIVE += [("graph", {"direction": way, "k": 5, **QUICK}) for way in ("to_neighbours", "both")]
-INDUCTIVE += [("isolated", QUICK), ("averaged", {"k": 5}), ("concatenated", {})]
+INDUCTIVE += [("isolated", QUICK), ("averaged", {"k": 5}), ("averaged", {"k": 5, "beside": True})]
+INDUCTIVE += [("concatenated", {})]
 
 
 @pytest.mark.parametrize(("name", "options"), INDUCTIVE)
@@ -299,6 +300,9 @@ def test_averaging_is_the_mean_of_an_image_and_its_neighbours():
     twice = torch.stack([(once[i] + sum(once[j] for j in near[i])) / 4 for i in range(50)])
     torch.testing.assert_close(made.train, twice)
     torch.testing.assert_close(made.test, (test_once + once[near_test].sum(1)) / 4)
+    beside = refine("averaged", some, k=3, rounds=2, beside=True)
+    torch.testing.assert_close(beside.train, torch.cat([x, made.train], dim=1))
+    torch.testing.assert_close(beside.test, torch.cat([test, made.test], dim=1))
 
 
 def test_concatenated_is_both_networks_side_by_side():
