@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -130,14 +131,29 @@ def fit(views: Sequence[Nodes], settings: Settings, seed: int) -> Encoder:
     model = SelfGNN(encoder, settings.momentum).to(x.device)
     parameters = [*model.online.parameters(), *model.predictor.parameters()]
     optimizer = torch.optim.Adam(parameters, lr=settings.lr)
-    for step, nodes in enumerate(batches(x, settings, seed)):
-        parts = [(view.x[nodes], view.edges.within(nodes)) for view in views]
-        loss = model(*(parts if len(parts) == 2 else two_of(*parts[0], settings, seed, step)))
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        model.follow()
+    with quick_products():
+        for step, nodes in enumerate(batches(x, settings, seed)):
+            parts = [(view.x[nodes], view.edges.within(nodes)) for view in views]
+            loss = model(*(parts if len(parts) == 2 else two_of(*parts[0], settings, seed, step)))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            model.follow()
     return encoder.requires_grad_(requires_grad=False)
+
+
+@contextlib.contextmanager
+def quick_products() -> Iterator[None]:
+    """Let torch multiply float32 matrices by whatever is quickest, rounded to bfloat16 where that pays.
+
+    On CPUs without Intel's matrix units that means oneDNN in full precision, more than twice as fast as MKL on AMD's.
+    """
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def batches(x: Tensor, settings: Settings, seed: int) -> Iterator[Tensor]:
