@@ -83,4 +83,4 @@ def estimate_lines(todo: Sequence[Run], budgets: Sequence[Budget], place: Place)
         known[kind] = seconds
         yield f"  {' '.join(kind[:3])}: {duration(seconds)} a run"
     total = sum(known[kind_of(run)] for run, _ in left)
-    yield f"about {duration(total)} in all, on this machine, by a few steps of each just now"
+    yield f"about {duration(total)} of pretraining in all, on this machine, by a few steps of each just now"

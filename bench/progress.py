@@ -18,15 +18,31 @@ from slurm.launch import Monitor
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from protocols.budget import Budget
     from protocols.run import Run
     from slurm.launch import Outcome
 
 PERIOD = 10.0
 """Seconds between two plain lines about a run."""
 
-EVALUATION = 10_000
-"""Views that evaluating a run counts as, when the time left is estimated."""
+EVALUATION = 5_000
+"""Views that one evaluation is taken to last as long as, until both have been timed."""
+
+
+@dataclass
+class Pace:
+    """How quickly a stage has gone in all runs so far.
+
+    Attributes:
+        seconds: spent in it.
+        units: done in that time.
+    """
+
+    seconds: float = 0.0
+    units: int = 0
+
+    def each(self) -> float | None:
+        """Seconds a unit; None as long as there is nothing to judge by."""
+        return self.seconds / self.units if self.units else None
 
 
 @dataclass
@@ -35,38 +51,50 @@ class View(Watch):
 
     Attributes:
         run: which.
-        weight: its share of the whole work, in views.
         display: shows it.
         name: of its stage.
         total: units of the stage.
         done: of them.
         note: what the run says of itself.
-        fraction: of the run, in [0, 1].
+        reached: of each timed stage, the units done and when.
     """
 
     run: Run
-    weight: float
     display: Display
     name: str = "begins"
     total: int = 0
     done: int = 0
     note: str = ""
-    fraction: float = 0.0
     began: float = field(default_factory=time.monotonic)
+    reached: dict[str, tuple[int, float]] = field(default_factory=dict)
     _staged: tuple[float, int] | None = None
 
-    def stage(self, name: str, total: int) -> None:
-        """Begin a stage."""
-        self.name, self.total, self.done, self.note, self._staged = name, total, 0, "", None
-        self.display.moved(self)
+    def stage(self, name: str, total: int, done: int = 0) -> None:
+        """Begin a stage, or go on with it."""
+        self.name, self.total, self.done, self.note, self._staged = name, total, done, "", None
 
     def progress(self, done: int, note: str = "") -> None:
         """Get on in it."""
         self._staged = self._staged or (time.monotonic(), done)
         self.done, self.note = done, note
-        if self.name == "pretrain":
-            self.fraction = self.weight / (self.weight + EVALUATION) * self.share
+        if self.name in self.display.paces:
+            self._time(self.display.paces[self.name], done)
         self.display.moved(self)
+
+    def _time(self, pace: Pace, done: int) -> None:
+        """Add what has been done since the last time; the first time, a stage may go on from an earlier attempt."""
+        now = time.monotonic()
+        if self.name in self.reached:
+            before, then = self.reached[self.name]
+            pace.units += done - before
+            pace.seconds += now - then
+        self.reached[self.name] = done, now
+
+    def worth(self, evaluation: float) -> float:
+        """What is done of the run, in views, where an evaluation is worth so many."""
+        views, evaluated = (self.reached.get(stage, (0, 0.0))[0] for stage in ("pretrain", "evaluate"))
+        pretrained = self.display.views[self.run.folder()] if evaluated else views
+        return pretrained + evaluated * evaluation
 
     @property
     def share(self) -> float:
@@ -105,30 +133,37 @@ class Display(Monitor):
         self.console = console
         self.stopped = False
         self.views = {run.folder(): float(count) for run, count in zip(runs, views, strict=True)}
+        self.evaluations = {run.folder(): 1 + len(run.evaluations) for run in runs}
         self.active: dict[str, View] = {}
-        self.ended = 0
-        self._work = sum(self.views.values()) + EVALUATION * len(runs)
-        self._finished = 0.0
+        self.over: list[str] = []
+        self.paces = {"pretrain": Pace(), "evaluate": Pace()}
         self._began = time.monotonic()
 
     def begins(self, run: Run) -> Watch:
         """A run begins."""
-        view = self.active[run.folder()] = View(run, self.views[run.folder()], self)
+        view = self.active[run.folder()] = View(run, self)
         return view
 
     def ends(self, outcome: Outcome) -> None:
         """A run is over: say how."""
         view = self.active.pop(outcome.run.folder())
-        self.ended += 1
-        self._finished += view.weight + EVALUATION
+        self.over.append(outcome.run.folder())
         self.say(ending(outcome, time.monotonic() - view.began))
         if outcome.record and outcome.record.health.warning:
             view.warn(outcome.record.health.warning)
 
     def share(self) -> float:
-        """Of all the work that is done, in [0, 1]."""
-        under_way = sum((view.weight + EVALUATION) * view.fraction for view in self.active.values())
-        return (self._finished + under_way) / self._work
+        """Of all the work that is done, in [0, 1]; an evaluation counts as the views that take as long."""
+        view, evaluation = (self.paces[stage].each() for stage in ("pretrain", "evaluate"))
+        worth = evaluation / view if view and evaluation else EVALUATION
+        whole = {folder: count + self.evaluations[folder] * worth for folder, count in self.views.items()}
+        done = sum(whole[folder] for folder in self.over) + sum(one.worth(worth) for one in self.active.values())
+        return done / sum(whole.values())
+
+    @property
+    def ended(self) -> int:
+        """Runs that are over."""
+        return len(self.over)
 
     def left(self) -> str:
         """Time left for all, in words; nothing while there is too little to judge by."""
@@ -204,15 +239,14 @@ class Bars(Display):
 
 
 @contextlib.contextmanager
-def display_for(runs: Sequence[Run], budgets: Sequence[Budget]) -> Iterator[Display]:
+def display_for(runs: Sequence[Run], views: Sequence[int]) -> Iterator[Display]:
     """Show how runs get on; the first Ctrl-C lets every run keep its state, the second does not.
 
     Args:
         runs: about to be carried out.
-        budgets: of their pretraining.
+        views: that the pretraining of each takes.
     """
     console = Console(stderr=True)
-    views = [budget.total_views if budget.views else 0 for budget in budgets]
     if not console.is_terminal:
         with stopping_on_signals(display := Lines(console, runs, views)):
             yield display

@@ -142,12 +142,20 @@ def carry_out(todo: Sequence[Run], place: Place, jobs: int | None, per_gpu: int,
     if force:
         for one in todo:
             discard(place.runs / one.folder())
+    views = [views_left(one, budget, place) for one, budget in zip(todo, budgets, strict=True)]
     try:
-        with display_for(todo, budgets) as display:
+        with display_for(todo, views) as display:
             return sum(outcome.record is None for outcome in launch(todo, place, display, jobs=jobs, per_gpu=per_gpu))
     except KeyboardInterrupt:
         typer.echo("bench: interrupted; the same command carries on", err=True)
         raise typer.Exit(130) from None
+
+
+def views_left(run: Run, budget: Budget, place: Place) -> int:
+    """That its pretraining takes, if it has not had one."""
+    from bench.dry_run import is_pretrained
+
+    return budget.total_views if budget.views and not is_pretrained(run, place) else 0
 
 
 def show_plan(planned: Plan, todo: Sequence[Run], place: Place) -> None:

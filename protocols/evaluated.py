@@ -109,7 +109,7 @@ class Evaluator:
             if self.watch.stopping():
                 raise KeyboardInterrupt
             name, dataset, refinement = self.run.name_of(evaluation), evaluation.dataset, evaluation.refinement
-            self.watch.stage("evaluate", 1 + len(wanted))  # some evaluations have stages of their own
+            self.watch.stage("evaluate", 1 + len(wanted), done)  # some evaluations have stages of their own
             self.watch.progress(done, name)
             if refinement:
                 shown = self._refinement(dataset, refinement)

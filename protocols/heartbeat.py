@@ -29,11 +29,11 @@ class Heartbeat(Watch):
         self._stage, self._total, self._began, self._beat = "", 0, 0.0, 0.0
         self._first: int | None = None
 
-    def stage(self, name: str, total: int) -> None:
-        """Begin a stage, with a beat."""
+    def stage(self, name: str, total: int, done: int = 0) -> None:
+        """Begin a stage, or go on with it, with a beat."""
         self._stage, self._total, self._began, self._first = name, total, time.monotonic(), None
-        self._write(0, "")
-        self.watch.stage(name, total)
+        self._write(done, "")
+        self.watch.stage(name, total, done)
 
     def progress(self, done: int, note: str = "") -> None:
         """Pass on, and beat if it is time."""

@@ -79,7 +79,7 @@ def with_keepsakes(subject: Subject, run: Run, folder: Path) -> Features:
     kept = checkpoint.load(folder / KEEPSAKES, subject.device) or {}
     known = subject.dataset.name == run.dataset.name and subject.dataset.unlabeled is None
     teacher, student = (kept.get(f"{name}_neighbours") if known else None for name in ("teacher", "student"))
-    features = replace(subject.features, recorded=teacher)
+    features = replace(subject.features, recorded=teacher, watch=subject.watch)
     weights = {name: value for name, value in kept.items() if name.startswith(STUDENT)}
     if not weights:
         return features

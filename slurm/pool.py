@@ -200,9 +200,10 @@ class Reporter(Watch):
         except OSError:
             self.stop.set()
 
-    def stage(self, name: str, total: int) -> None:
-        """Pass on."""
-        self._tell("stage", name, total)
+    def stage(self, name: str, total: int, done: int = 0) -> None:
+        """Pass on, and whatever comes next."""
+        self._told = 0.0
+        self._tell("stage", name, total, done)
 
     def progress(self, done: int, note: str = "") -> None:
         """Pass on, a few times a second at most."""

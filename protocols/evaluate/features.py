@@ -12,6 +12,7 @@ import torch
 from protocols import randomness
 from protocols.augment import normalise
 from protocols.neighbours import nearest, nearest_others, unit
+from protocols.watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -81,6 +82,7 @@ class Features:
         second: what another network of the same method makes of the data set, as the student beside the teacher.
         graph: by which they were refined, if they were.
         transductive: whether a test image's features depend on other test images.
+        watch: hears how far a refinement is that takes long, and may ask to stop.
     """
 
     train: Tensor
@@ -93,6 +95,7 @@ class Features:
     second: Stream | None = None
     graph: Graph | None = None
     transductive: bool = False
+    watch: Watch = field(default_factory=Watch, repr=False, compare=False)
 
     @cached_property
     def streams(self) -> tuple[Stream, ...]:

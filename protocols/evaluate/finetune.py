@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from methods.base import Backbone
     from protocols.evaluate.subject import Subject
-    from protocols.watch import Watch
 
 MILESTONES = (100, 150)
 """Epochs after which both learning rates are a tenth of what they were."""
@@ -87,7 +86,7 @@ def finetune(
             loss = F.cross_entropy(classifier(backbone(images)), labels)
             step(optimizer, loss)
             seen += len(labels)
-            report(subject.watch, seen, f"epoch {epoch + 1}/{epochs}")
+            subject.watch.reach(seen, f"epoch {epoch + 1}/{epochs}")
         require_finite(loss)
         schedule.step()
     return score(backbone, classifier, subject)
@@ -100,17 +99,6 @@ def batches(
     for index in places:
         if len(index) > 1:
             yield prepared(index), torch.from_numpy(subject.dataset.train.labels)[index].to(subject.device)
-
-
-def report(watch: Watch, done: int, note: str) -> None:
-    """Say how far it is.
-
-    Raises:
-        KeyboardInterrupt: it shall stop.
-    """
-    watch.progress(done, note)
-    if watch.stopping():
-        raise KeyboardInterrupt
 
 
 def require_finite(loss: Tensor) -> None:

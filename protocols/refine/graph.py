@@ -105,7 +105,7 @@ def transductive(
     settings = Settings(gnn, layers, combine, width, epochs, lr, momentum, drop, mask, clusters, at_once)
     views = [connected(stream, k, neighbours) for stream in features.streams]
     nodes = [Nodes(torch.cat([view.train, view.test]), edges_of(view.neighbours, direction)) for view in views]
-    encoder = fit(nodes, settings, features.seed)
+    encoder = fit(nodes, settings, features.seed, features.watch)
     embeddings = [encoder.combine(encoder.states(some.x, some.edges)[1:]) for some in nodes]
     n = len(features.train)
     parts = [(embedding[:n], embedding[n:]) for embedding in embeddings]
@@ -169,7 +169,7 @@ def unconnected(stream: Stream) -> View:
 def inductive(features: Features, views: Sequence[View], direction: Direction, settings: Settings) -> Features:
     """Fit on the training images, then attach the test images one by one."""
     nodes = [Nodes(view.train, edges_of(view.neighbours[:1], direction)) for view in views]
-    encoder = fit(nodes, settings, features.seed)
+    encoder = fit(nodes, settings, features.seed, features.watch)
     parts = []
     for view, some in zip(views, nodes, strict=True):
         states = encoder.states(some.x, some.edges)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from protocols.refine.edges import Edges
+    from protocols.watch import Watch
 
 
 @dataclass(frozen=True)
@@ -118,12 +120,15 @@ class SelfGNN(nn.Module):
         self.target.follow(self.online, self.momentum)
 
 
-def fit(views: Sequence[Nodes], settings: Settings, seed: int) -> Encoder:
+def fit(views: Sequence[Nodes], settings: Settings, seed: int, watch: Watch) -> Encoder:
     """Train an encoder on one or two views of the same nodes; of one, each step draws two.
 
     Mini-batches are unions of random clusters with all edges among their nodes (Chiang et al. 2019), the clusters are
     those of k-means on the first view's features. The released code clusters by METIS, which sees edges instead of
     features, and leaves out edges between clusters.
+
+    Raises:
+        KeyboardInterrupt: the watch asked to stop.
     """
     x = views[0].x
     torch.manual_seed(randomness.key(seed, "refinement"))
@@ -131,6 +136,7 @@ def fit(views: Sequence[Nodes], settings: Settings, seed: int) -> Encoder:
     model = SelfGNN(encoder, settings.momentum).to(x.device)
     parameters = [*model.online.parameters(), *model.predictor.parameters()]
     optimizer = torch.optim.Adam(parameters, lr=settings.lr)
+    watch.stage("graph network", steps_of(settings, len(x)))
     with quick_products():
         for step, nodes in enumerate(batches(x, settings, seed)):
             parts = [(view.x[nodes], view.edges.within(nodes)) for view in views]
@@ -139,6 +145,7 @@ def fit(views: Sequence[Nodes], settings: Settings, seed: int) -> Encoder:
             loss.backward()
             optimizer.step()
             model.follow()
+            watch.reach(step + 1)
     return encoder.requires_grad_(requires_grad=False)
 
 
@@ -154,6 +161,11 @@ def quick_products() -> Iterator[None]:
         yield
     finally:
         torch.set_float32_matmul_precision(before)
+
+
+def steps_of(settings: Settings, n: int) -> int:
+    """Mini-batches of all epochs over ``n`` nodes, at most."""
+    return settings.epochs * math.ceil(min(settings.clusters, n) / settings.at_once)
 
 
 def batches(x: Tensor, settings: Settings, seed: int) -> Iterator[Tensor]:

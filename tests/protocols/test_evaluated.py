@@ -61,7 +61,7 @@ def carry_out(run, runs, watch=None):
 class NoTraining(Watch):
     """Hears of no pretraining."""
 
-    def stage(self, name, total):
+    def stage(self, name, total, done=0):
         assert name != "pretrain"
 
 

@@ -110,7 +110,7 @@ def test_finetuning_tells_how_far_it_is_and_stops_when_asked():
     class Listener(Watch):
         heard, stop = [], False
 
-        def stage(self, name, total):
+        def stage(self, name, total, done=0):
             self.heard.append((name, total))
 
         def progress(self, done, note=""):

@@ -174,7 +174,7 @@ def test_a_further_evaluation_does_not_train_again(tmp_path):
     more = dataclasses.replace(run, evaluations=(*run.evaluations, *run_of("byol", "knn.k=3").evaluations[1:]))
 
     class Fail(Watch):
-        def stage(self, name, total):
+        def stage(self, name, total, done=0):
             assert name != "pretrain"
 
     record = execute(more, place(tmp_path), Fail())

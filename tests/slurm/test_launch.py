@@ -39,7 +39,7 @@ class Listener(Monitor, Watch):
     def ends(self, outcome):
         self.heard.append(("ends", outcome.run.method.name, outcome.run.seed))
 
-    def stage(self, name, total):
+    def stage(self, name, total, done=0):
         self.heard.append((name, total))
 
     def progress(self, done, note=""):

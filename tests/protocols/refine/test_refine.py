@@ -19,6 +19,7 @@ from protocols.refine.clusters import k_means
 from protocols.refine.edges import edges_of
 from protocols.refine.encoder import Encoder
 from protocols.refine.selfgnn import SelfGNN, Settings, two_of
+from protocols.watch import Watch
 
 GNNS = ("gcn", "sage", "gat", "gin", "gcnii")
 QUICK = {"epochs": 3, "clusters": 4, "at_once": 2, "lr": 1e-2}
@@ -365,6 +366,31 @@ def test_more_neighbours_and_clusters_than_images():
     made = refine("graph", toy(n=6, m=2), k=50, epochs=2)
     assert made.graph.train.shape == (6, 5)
     assert made.test.isfinite().all()
+
+
+@pytest.mark.parametrize("name", ["graph", "transductive", "isolated"])
+def test_a_fit_tells_how_far_it_is_and_stops_when_asked(name):
+    class Told(Watch):
+        def __init__(self):
+            self.heard, self.left = [], 100
+
+        def stage(self, *words):
+            self.heard.append(words)
+
+        def progress(self, done, note=""):
+            self.heard.append(done)
+            self.left -= 1
+
+        def stopping(self):
+            return not self.left
+
+    watch = Told()
+    refine(name, replace(toy(), watch=watch), **QUICK)
+    assert watch.heard == [("graph network", 6), 1, 2, 3, 4, 5, 6]
+    watch.left = 2
+    with pytest.raises(KeyboardInterrupt):
+        refine(name, replace(toy(), watch=watch), **QUICK)
+    assert watch.heard[-1] == 2
 
 
 def test_refined_features_can_be_evaluated():

@@ -1,0 +1,92 @@
+"""What a person sees of the time that is left."""
+
+import io
+from types import SimpleNamespace
+
+import pytest
+from rich.console import Console
+
+from bench import progress
+from bench.plan import Request, expand
+from bench.progress import Lines
+from slurm.launch import Outcome
+
+EVALUATIONS = 5
+"""Of a run below: health, and two evaluations with and without a refinement."""
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that a test moves by hand."""
+    now = SimpleNamespace(seconds=0.0)
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now.seconds)
+    return now
+
+
+@pytest.fixture
+def runs(tmp_path):
+    request = Request(methods=["simclr"], datasets=["digits"], seeds=[0, 1], refinements=["averaged"])
+    return expand(request, tmp_path)
+
+
+def shown(runs, views=1000):
+    return Lines(Console(file=io.StringIO(), width=200), runs, [views] * len(runs))
+
+
+def carry_out(display, run, clock, *, pretrain=10.0, evaluation=20.0, upto=EVALUATIONS):
+    """Pretrain and make some evaluations, each in a time of its own."""
+    watch = display.begins(run)
+    watch.stage("pretrain", 1000)
+    watch.progress(0)
+    for views in range(100, 1100, 100):
+        clock.seconds += pretrain / 10
+        watch.progress(views)
+    watch.stage("evaluate", EVALUATIONS)
+    watch.progress(0)
+    for done in range(1, upto + 1):
+        watch.stage("graph network", 300)
+        watch.reach(150)
+        clock.seconds += evaluation
+        watch.stage("evaluate", EVALUATIONS, done)
+        watch.progress(done, "linear after averaged")
+    return watch
+
+
+def test_the_time_left_knows_how_long_evaluations_took(runs, clock):
+    display = shown(runs)
+    carry_out(display, runs[0], clock)
+    display.ends(Outcome(runs[0], None, "it failed"))
+    assert display.share() == pytest.approx(0.5)
+    assert clock.seconds == 110
+    assert display.left() == f"{progress.duration(110)} left"
+    carry_out(display, runs[1], clock, upto=3)
+    assert display.share() == pytest.approx((110 + 10 + 60) / 220)
+
+
+def test_a_line_about_evaluations_says_how_far_they_are(runs, clock):
+    display = shown(runs)
+    carry_out(display, runs[0], clock, upto=3)
+    lines = display.console.file.getvalue().splitlines()
+    assert "60 % of evaluate, linear after averaged" in lines[-1]
+    assert not any(" 0 % of evaluate;" in line for line in lines)
+
+
+def test_what_an_earlier_attempt_did_is_not_timed(runs, clock):
+    display = shown(runs[:1])
+    watch = display.begins(runs[0])
+    watch.stage("pretrain", 1000)
+    watch.progress(900)
+    clock.seconds += 10
+    watch.progress(1000)
+    assert display.paces["pretrain"].each() == pytest.approx(0.1)
+
+
+def test_runs_that_are_only_evaluated_are_judged_by_that(runs, clock):
+    display = shown(runs, views=0)
+    watch = display.begins(runs[0])
+    watch.stage("evaluate", EVALUATIONS)
+    watch.progress(0)
+    clock.seconds += 50
+    watch.progress(2)
+    assert display.share() == pytest.approx(2 / (2 * EVALUATIONS))
+    assert display.left() == f"{progress.duration(200)} left"
