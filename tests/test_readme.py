@@ -84,6 +84,13 @@ def test_speed_costs_no_accuracy(folder, table):
     assert table.splitlines()[2:] == rows
 
 
+def test_differences_in_the_text_are_those_of_a_table():
+    said = re.findall(r"[+−]\d+\.\d\d(?: ± \d+\.\d\d)?", re.sub(r"^\|.*$", "", README, flags=re.MULTILINE))
+    shown = "".join(table for _, _, table in TABLES)
+    assert said
+    assert not [words for words in said if words not in shown]
+
+
 def test_linked_pictures_are_there():
     for path in re.findall(r"!\[.*?\]\((.*?)\)", README):
         assert (ROOT / path).is_file(), path
