@@ -103,6 +103,7 @@ class Evaluator:
         (self.folder / EVALUATIONS).mkdir(exist_ok=True)
         wanted = self.run.evaluations
         self.watch.stage("evaluate", 1 + len(wanted))
+        self.watch.progress(0, "health")
         health = self._health()
         metrics, pictures, seconds = [], [], {"health": health["seconds"]}
         for done, evaluation in enumerate(wanted, start=1):

@@ -18,6 +18,8 @@ PERIOD = 5.0
 class Heartbeat(Watch):
     """Passes everything on to another watch, and writes how far the run is every few seconds.
 
+    A stage within another, which has no notes of its own, goes on with the last one.
+
     Args:
         folder: of the run.
         watch: to pass on to.
@@ -26,29 +28,31 @@ class Heartbeat(Watch):
     def __init__(self, folder: Path, watch: Watch) -> None:
         self.folder = folder
         self.watch = watch
-        self._stage, self._total, self._began, self._beat = "", 0, 0.0, 0.0
+        self._stage, self._note, self._total, self._began, self._beat = "", "", 0, 0.0, 0.0
         self._first: int | None = None
 
     def stage(self, name: str, total: int, done: int = 0) -> None:
         """Begin a stage, or go on with it, with a beat."""
         self._stage, self._total, self._began, self._first = name, total, time.monotonic(), None
-        self._write(done, "")
+        self._write(done)
         self.watch.stage(name, total, done)
 
     def progress(self, done: int, note: str = "") -> None:
         """Pass on, and beat if it is time."""
-        if self._first is None:  # the first step also compiles and fills caches
+        self._note = note or self._note
+        first = self._first is None
+        if first:  # it also compiles and fills caches
             self._first, self._began = done, time.monotonic()
-        if time.monotonic() - self._beat >= PERIOD:
-            self._write(done, note)
-        self.watch.progress(done, note)
+        if first or time.monotonic() - self._beat >= PERIOD:
+            self._write(done)
+        self.watch.progress(done, self._note)
 
-    def _write(self, done: int, note: str) -> None:
+    def _write(self, done: int) -> None:
         self._beat = time.monotonic()
         passed = self._beat - self._began
         rate = (done - (self._first or 0)) / passed if passed > 0 else 0.0
         left = (self._total - done) / rate if rate > 0 else None
-        content = {"stage": self._stage, "done": done, "total": self._total, "note": note, "time": time.time()}
+        content = {"stage": self._stage, "done": done, "total": self._total, "note": self._note, "time": time.time()}
         write_json(self.folder / HEARTBEAT, {**content, "per_second": rate, "seconds_left": left})
 
     def warn(self, text: str) -> None:

@@ -39,6 +39,11 @@ def test_every_measured_table_is_there():
     assert README.count("<!-- ") == len(TABLES)
 
 
+def test_every_table_ends_with_an_empty_line():
+    """Otherwise the line that follows is shown as its last row."""
+    assert not re.findall(r"^\|.*\n[^|\n].*", README, flags=re.MULTILINE)
+
+
 @pytest.mark.parametrize(("kind", "folder", "table"), [one for one in TABLES if one[0] in ("table", "published")])
 def test_tables_are_those_of_the_committed_records(tmp_path, kind, folder, table):
     command = [*BENCH, "report", "--runs", str(ROOT / folder), "--to", str(tmp_path), "--data", str(tmp_path / "data")]
