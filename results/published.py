@@ -7,7 +7,9 @@ row, column     what they are called there
 method          label of the method that corresponds to it here; likewise protocol and evaluation, with the changes in
                 brackets that would reproduce it; no protocol means that none of ours has its conditions
 dataset         what it was pretrained on; ``evaluated_on``, ``backbone`` and ``metric`` as in a record; the metric
-                ``top1 over a[b=1]`` is the gain in top1 over the method with that label, or over that backbone
+                ``top1 over a[b=1]`` is the gain in top1 over the method with that label, or over that backbone, and
+                ``top1 over the best other method`` that of a refined method over all others as they are; it may lack
+                a backbone, which then matches any
 epochs          length of pretraining under its protocol, if that is known
 value, std      mean and standard deviation in percent (whether over n or n - 1 is not stated), of ``seeds`` trials
 conditions      why it cannot be compared even with a run of that protocol; empty if it can
@@ -23,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from results.setups import CELL
-from results.statistics import differences
+from results.statistics import best_trials, differences, paired
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -54,6 +56,7 @@ COMPARISON_COLUMNS = [
 
 BUDGET = ("epochs", "views")
 OVER = " over "
+BEST = "the best other method"
 WITHIN = "within interval"
 
 
@@ -83,7 +86,8 @@ def compare(
     """
     names = {"value": "published", "std": "published_std", "seeds": "published_seeds"}
     theirs = placed(published).rename(columns=names | {key: f"their_{key}" for key in PREFIXED})
-    ours = pd.concat([summary, gains(frames.results, summary, published)], ignore_index=True)
+    measured_gains = [gains(frames.results, summary, published), *leads(frames, summary, published)]
+    ours = pd.concat([summary, *measured_gains], ignore_index=True)
     pairs = theirs.assign(number=range(len(theirs))).merge(twice(placed(ours)), on=PLACE, how="left")
     measured = pairs["mean"].notna()
     for key in ("method", "dataset", "protocol", "evaluation"):
@@ -120,8 +124,13 @@ def placed(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def twice(ours: pd.DataFrame) -> pd.DataFrame:
-    """Placed cells, and the variants among them as cells of the plain method too, which differ in their conditions."""
-    return pd.concat([ours, ours[ours["variant"] != ""].assign(variant="")], ignore_index=True)
+    """Placed cells, and the variants among them as cells of the plain method too, which differ in their conditions.
+
+    Gains over the best other method also stand as cells of no backbone.
+    """
+    plain = ours[ours["variant"] != ""].assign(variant="")
+    nowhere = plain[plain["metric"].str.endswith(BEST)].assign(backbone="", variant=lambda rows: rows["name"])
+    return pd.concat([ours, plain, nowhere], ignore_index=True)
 
 
 def gains(results: pd.DataFrame, summary: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
@@ -135,6 +144,19 @@ def gains(results: pd.DataFrame, summary: pd.DataFrame, published: pd.DataFrame)
         of_both = gain.merge(summary[[*CELL, "views", "budget"]], on=CELL)
         found.append(of_both.assign(metric=of_both["metric"] + OVER + reference))
     return pd.concat([rows for rows in found if len(rows)] or found)
+
+
+def leads(frames: Frames, summary: pd.DataFrame, published: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    """Rows of a summary: what refined methods gain over the best of all others as they are, paired over seeds."""
+    for method in published.loc[published["metric"].str.endswith(OVER + BEST), "method"].unique():
+        own = frames.refined[frames.refined["method"].map(base) == method]
+        others = frames.results[frames.results["method"].map(base) != method]
+        if others.empty:
+            continue
+        for refinement, trials in own.groupby("refinement"):
+            gain = paired(trials, best_trials(others)).merge(summary[[*CELL, "views", "budget"]], on=CELL)
+            words = {"evaluation": gain["evaluation"] + f" after {refinement}", "metric": gain["metric"] + OVER + BEST}
+            yield gain.assign(**words)
 
 
 def swapped(rows: pd.DataFrame) -> pd.DataFrame:

@@ -145,13 +145,16 @@ def differences(results: pd.DataFrame, reference: str | None = None) -> pd.DataF
     Returns:
         A row per column and method but the reference: ``DIFFERENCE_COLUMNS``, method minus reference.
     """
-    trials = results[[*COLUMN, "method", "method_name", "seed", "value"]]
-    chosen = best_trials(trials) if reference is None else trials[trials["method"] == reference]
+    return paired(results, best_trials(results) if reference is None else results[results["method"] == reference])
+
+
+def paired(trials: pd.DataFrame, chosen: pd.DataFrame) -> pd.DataFrame:
+    """:func:`differences` of trials to chosen ones, of one reference method in each column."""
     against = chosen[[*COLUMN, "method", "seed", "value"]].rename(columns={"method": "reference", "value": "base"})
     pairs = trials[[*COLUMN, "method", "seed", "value"]].merge(against, on=[*COLUMN, "seed"])
     pairs = pairs[pairs["method"] != pairs["reference"]]
-    paired = (pairs["value"] - pairs["base"]).groupby([pairs[key] for key in DIFFERENCE_COLUMNS[:-5]], sort=False)
-    table = paired.agg(["mean", "std", "size"]).reset_index().rename(columns={"size": "n"})
+    cells = (pairs["value"] - pairs["base"]).groupby([pairs[key] for key in DIFFERENCE_COLUMNS[:-5]], sort=False)
+    table = cells.agg(["mean", "std", "size"]).reset_index().rename(columns={"size": "n"})
     return with_interval(table)[DIFFERENCE_COLUMNS]
 
 
