@@ -85,6 +85,8 @@ def parse_seeds(text: str) -> list[int]:
         if not match:
             raise RequestError(f"--seeds {text!r}: {word!r} is not a whole number", hint="write 0,1,2 or 0-9")
         first, last = int(match[1]), int(match[2] or match[1])
+        if first > last:
+            raise RequestError(f"--seeds {text!r}: {word} is empty", hint=f"write {last}-{first}")
         seeds.update(dict.fromkeys(range(first, last + 1)))
     return list(seeds)
 

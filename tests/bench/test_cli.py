@@ -64,6 +64,7 @@ WRONG = {
     "value a method refuses": (["--set", "simclr.temperature=-1"], "temperature must be above 0, not -1.0"),
     "wrong choice of an evaluation": (["--set", "linear.solver=sgd"], "choose lbfgs, adam"),
     "seeds": (["--seeds", "abc"], "'abc' is not a whole number; write 0,1,2 or 0-9"),
+    "seeds backwards": (["--seeds", "3-1"], "--seeds '3-1': 3-1 is empty; write 1-3"),
     "one view for relational": (
         ["--methods", "relational", "--set", "relational.views=1"],
         "views must be 2 or more to make pairs, not 1",
