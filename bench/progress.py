@@ -88,6 +88,8 @@ class View(Watch):
             before, then = self.reached[self.name]
             pace.units += done - before
             pace.seconds += now - then
+        elif self.name == "pretrain":
+            self.display.inherited += done
         self.reached[self.name] = done, now
 
     def worth(self, evaluation: float) -> float:
@@ -127,6 +129,9 @@ class Display(Monitor):
         console: to print to.
         runs: of the grid.
         views: of each, in its pretraining.
+
+    Attributes:
+        inherited: views that earlier attempts had done.
     """
 
     def __init__(self, console: Console, runs: Sequence[Run], views: Sequence[int]) -> None:
@@ -137,6 +142,7 @@ class Display(Monitor):
         self.active: dict[str, View] = {}
         self.over: list[str] = []
         self.paces = {"pretrain": Pace(), "evaluate": Pace()}
+        self.inherited = 0.0
         self._began = time.monotonic()
 
     def begins(self, run: Run) -> Watch:
@@ -152,13 +158,18 @@ class Display(Monitor):
         if outcome.record and outcome.record.health.warning:
             view.warn(outcome.record.health.warning)
 
-    def share(self) -> float:
-        """Of all the work that is done, in [0, 1]; an evaluation counts as the views that take as long."""
+    def work(self) -> tuple[float, float]:
+        """What is done, and all there is to do, in views; an evaluation counts as the views that take as long."""
         view, evaluation = (self.paces[stage].each() for stage in ("pretrain", "evaluate"))
         worth = evaluation / view if view and evaluation else EVALUATION
         whole = {folder: count + self.evaluations[folder] * worth for folder, count in self.views.items()}
         done = sum(whole[folder] for folder in self.over) + sum(one.worth(worth) for one in self.active.values())
-        return done / sum(whole.values())
+        return done, sum(whole.values())
+
+    def share(self) -> float:
+        """Of all the work that is done, in [0, 1]."""
+        done, whole = self.work()
+        return done / whole
 
     @property
     def ended(self) -> int:
@@ -167,8 +178,9 @@ class Display(Monitor):
 
     def left(self) -> str:
         """Time left for all, in words; nothing while there is too little to judge by."""
-        passed, done = time.monotonic() - self._began, self.share()
-        return f"{duration(passed * (1 - done) / done)} left" if passed > 20 and done > 0.01 else ""
+        passed, (done, whole) = time.monotonic() - self._began, self.work()
+        own = done - self.inherited
+        return f"{duration(passed * (whole - done) / own)} left" if passed > 20 and own > 0.01 * whole else ""
 
     def say(self, line: str) -> None:
         """Print a line."""

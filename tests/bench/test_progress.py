@@ -72,13 +72,14 @@ def test_a_line_about_evaluations_says_how_far_they_are(runs, clock):
 
 
 def test_what_an_earlier_attempt_did_is_not_timed(runs, clock):
-    display = shown(runs[:1])
+    display = shown(runs[:1], views=1_000_000)
     watch = display.begins(runs[0])
-    watch.stage("pretrain", 1000)
-    watch.progress(900)
-    clock.seconds += 10
-    watch.progress(1000)
-    assert display.paces["pretrain"].each() == pytest.approx(0.1)
+    watch.stage("pretrain", 1_000_000)
+    watch.progress(500_000)
+    clock.seconds += 100
+    watch.progress(750_000)
+    assert display.paces["pretrain"].each() == pytest.approx(100 / 250_000)
+    assert display.left() == f"{progress.duration(100 + EVALUATIONS * progress.EVALUATION * 100 / 250_000)} left"
 
 
 def test_runs_that_are_only_evaluated_are_judged_by_that(runs, clock):
