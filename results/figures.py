@@ -12,6 +12,7 @@ import pandas as pd
 from results.frame import COST, DOTS, SEEDS, first_seeds, read_histories
 from results.looks import looks
 from results.page import anchor_of, figure
+from results.statistics import competitors
 from results.store import read_json, write_json
 from results.svg import inline
 from results.tables import by_section
@@ -181,7 +182,7 @@ def figures_of(
     if len(history):
         trained = [row.method for row in table.rows if row.method in set(history["method"])]
         made["curves"] = plots.curves(history, trained, styles)
-    if len(refined):
+    if len(competitors(refined)):
         made["gains"] = gains.gains(pd.concat([trials, refined]), styles)
     return made
 

@@ -38,7 +38,8 @@ def test_reports_have_it_where_something_was_refined(trials, runs, tmp_path):
     assert "What refinements add" in (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
 
 
-def test_reports_have_none_where_nothing_was(store, runs, tmp_path):
-    store({"linear": 60.0})
+@pytest.mark.parametrize(("method", "values"), [("simclr", {}), ("random", {"linear>graph": 61.0})])
+def test_reports_have_none_where_nothing_was_but_anchors(store, runs, tmp_path, method, values):
+    store({"linear": 60.0, **values}, method=method)
     report = write(runs, tmp_path / "report")
     assert not [path for path in report.files if path.name.startswith("gains")]
