@@ -12,19 +12,19 @@ from typing import Any
 import typer
 
 from bench import __version__
-from bench.cancel import cancel
-from bench.data import data
-from bench.doctor import doctor
-from bench.listing import listing
-from bench.report import report
-from bench.run import EXAMPLES as RUN_EXAMPLES
-from bench.run import run
-from bench.show import show
-from bench.speed import EXAMPLES as SPEED_EXAMPLES
-from bench.speed import speed
-from bench.status import status
-from bench.submit import EXAMPLES as SUBMIT_EXAMPLES
-from bench.submit import submit
+from bench.commands.cancel import cancel
+from bench.commands.data import data
+from bench.commands.doctor import doctor
+from bench.commands.list import listing
+from bench.commands.report import report
+from bench.commands.run import EXAMPLES as RUN_EXAMPLES
+from bench.commands.run import run
+from bench.commands.show import show
+from bench.commands.speed import EXAMPLES as SPEED_EXAMPLES
+from bench.commands.speed import speed
+from bench.commands.status import status
+from bench.commands.submit import EXAMPLES as SUBMIT_EXAMPLES
+from bench.commands.submit import submit
 from results.errors import BenchError, RequestError
 
 # Help is plain text: with rich it would take three times as long to appear.

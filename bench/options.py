@@ -1,39 +1,144 @@
-"""Options that several commands share."""
+"""Options that several commands share, declared once."""
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+import inspect
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from protocols.spec.execution import ExecutionContext
+    from protocols.spec.grid import Request
+
 Methods = Annotated[str, typer.Option(help="Names, labels or Python files, by commas.")]
-Datasets = Annotated[str, typer.Option(help="Names, by commas.")]
-Backbones = Annotated[str, typer.Option(help="Names, by commas; timm:NAME or timm:NAME@small.")]
+Datasets = Annotated[str, typer.Option(help="Names or Python files, by commas.")]
+Backbones = Annotated[str, typer.Option(help="Names or Python files, by commas; timm:NAME or timm:NAME@small.")]
 Protocol = Annotated[str, typer.Option(help="Name, or a TOML file.")]
-Seeds = Annotated[str, typer.Option(help="Trials: 0,1,2 or 0-9.")]
-Evaluations = Annotated[str, typer.Option(help="Names or labels, by commas.")]
-Refine = Annotated[str, typer.Option(help="Refinements to measure after, beside none: names or labels.")]
-EvaluateOn = Annotated[
-    str, typer.Option(help="Data sets to measure on, by commas; by default the one that is pretrained on.")
-]
-Epochs = Annotated[float | None, typer.Option(help="Budget in passes over the data set.")]
-Views = Annotated[int | None, typer.Option(help="Budget in augmented images.")]
-Limit = Annotated[int | None, typer.Option(min=1, help="Carry out at most so many runs.")]
-Force = Annotated[bool, typer.Option("--force", help="Begin again what is done.")]
 Runs = Annotated[Path, typer.Option("--runs", envvar="BENCH_RUNS", help="Folder of the runs.")]
 Data = Annotated[Path, typer.Option("--data", envvar="BENCH_DATA", help="Folder of the data sets.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")]
-Plain = Annotated[bool, typer.Option("--plain", help="Train by plain torch operations: slower, the same to rounding.")]
-Ranks = Annotated[
-    int,
-    typer.Option(min=1, help="Processes that share each run's pretraining, with a GPU each or a share of the cores."),
+Reference = Annotated[
+    bool, typer.Option("--reference", help="Train by reference operations: slower, the same to rounding.")
 ]
 Settings = Annotated[
     list[str], typer.Option("--set", metavar="TARGET.KEY=VALUE", help="Change one value; may be repeated.")
+]
+Plugins = Annotated[
+    list[str],
+    typer.Option(
+        "--plugins", metavar="FILE", help="A Python file that registers plugins of any kind; may be repeated."
+    ),
 ]
 
 PROTOCOL = "quick"
 DEVICE = "auto"
 RUNS = Path("runs")
 DATA = Path("data")
+
+
+@dataclass(frozen=True)
+class GridOptions:
+    """The options that choose a grid of runs and say where it is executed: those of ``run`` and ``submit``."""
+
+    methods: Methods = ""
+    datasets: Datasets = ""
+    backbones: Backbones = ""
+    protocol: Protocol = PROTOCOL
+    seeds: Annotated[str, typer.Option(help="Seeds: 0,1,2 or 0-9.")] = ""
+    evaluations: Annotated[str, typer.Option(help="Names, labels or Python files, by commas.")] = ""
+    refine: Annotated[
+        str, typer.Option(help="Refinements after which evaluations are repeated: names, labels or Python files.")
+    ] = ""
+    evaluate_on: Annotated[
+        str, typer.Option(help="Data sets to evaluate on, by commas; by default the one that is pretrained on.")
+    ] = ""
+    epochs: Annotated[float | None, typer.Option(help="Budget in passes over the data set.")] = None
+    views: Annotated[int | None, typer.Option(help="Budget in augmented images.")] = None
+    settings: Settings = field(default_factory=list)
+    plugins: Plugins = field(default_factory=list)
+    data: Data = DATA
+    runs: Runs = RUNS
+    device: Device = DEVICE
+    reference: Reference = False
+    ranks: Annotated[
+        int,
+        typer.Option(
+            min=1, help="Processes that share each run's pretraining, with a GPU each or a share of the cores."
+        ),
+    ] = 1
+    limit: Annotated[int | None, typer.Option(min=1, help="Execute at most so many runs.")] = None
+    force: Annotated[bool, typer.Option("--force", help="Start again what is done.")] = False
+
+    def request(self) -> Request:
+        """What the options ask for.
+
+        Raises:
+            RequestError: the seeds are not whole numbers.
+        """
+        from protocols.spec.grid import parse_request
+        from protocols.spec.labels import parse_label, split_list
+        from results.names import OLD_LABELS, OLD_REFINEMENTS
+
+        for word in split_list(self.refine):
+            name = parse_label(word)[0]
+            if new := {**OLD_REFINEMENTS, **OLD_LABELS}.get(name):
+                typer.echo(f"bench: the refinement {name} is called {new} now", err=True)
+        return parse_request(
+            methods=self.methods,
+            datasets=self.datasets,
+            backbones=self.backbones,
+            seeds=self.seeds,
+            protocol=self.protocol,
+            evaluations=self.evaluations,
+            refine=self.refine,
+            evaluate_on=self.evaluate_on,
+            epochs=self.epochs,
+            views=self.views,
+            settings=self.settings,
+            plugins=self.plugins,
+        )
+
+    def context(self) -> ExecutionContext:
+        """Where runs are executed."""
+        from protocols.spec.execution import ExecutionContext
+
+        return ExecutionContext(self.runs, self.data, self.device, self.reference, self.ranks)
+
+
+def with_grid_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Decorator: give a command the options of :class:`GridOptions` before its own, as one argument ``grid``."""
+    hints = get_type_hints(GridOptions, include_extras=True)
+    shared = [
+        inspect.Parameter(
+            item.name, inspect.Parameter.KEYWORD_ONLY, default=default_of(item), annotation=hints[item.name]
+        )
+        for item in dataclasses.fields(GridOptions)
+    ]
+    own_hints = get_type_hints(command, include_extras=True)
+    own = [
+        parameter.replace(annotation=own_hints[name])
+        for name, parameter in inspect.signature(command).parameters.items()
+        if name != "grid"
+    ]
+
+    @functools.wraps(command)
+    def call(**values: Any) -> None:
+        chosen = {item.name: values.pop(item.name) for item in dataclasses.fields(GridOptions)}
+        command(GridOptions(**chosen), **values)
+
+    call.__signature__ = inspect.Signature([*shared, *own])  # type: ignore[attr-defined]
+    call.__annotations__ = {parameter.name: parameter.annotation for parameter in (*shared, *own)}
+    del call.__wrapped__
+    return call
+
+
+def default_of(item: dataclasses.Field[Any]) -> Any:
+    """The default of a dataclass field."""
+    return item.default if item.default_factory is dataclasses.MISSING else item.default_factory()

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from bench.words import duration, ending, title
-from protocols.watch import Watch
+from bench.format import duration, ending, title
+from protocols.system.progress import ProgressListener
 from slurm.launch import Monitor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from protocols.run import Run
+    from protocols.spec.run import Run
     from slurm.launch import Outcome
 
 PERIOD = 10.0
@@ -46,7 +46,7 @@ class Pace:
 
 
 @dataclass
-class View(Watch):
+class View(ProgressListener):
     """One run as it gets on.
 
     Attributes:
@@ -145,7 +145,7 @@ class Display(Monitor):
         self.inherited = 0.0
         self._began = time.monotonic()
 
-    def begins(self, run: Run) -> Watch:
+    def begins(self, run: Run) -> ProgressListener:
         """A run begins."""
         view = self.active[run.folder()] = View(run, self)
         return view
@@ -197,7 +197,7 @@ class Lines(Display):
         super().__init__(console, runs, views)
         self._told: dict[str, float] = {}
 
-    def begins(self, run: Run) -> Watch:
+    def begins(self, run: Run) -> ProgressListener:
         """Say which run begins."""
         self._told[run.folder()] = time.monotonic()
         self.say(f"[{self.ended + len(self.active) + 1}/{len(self.views)}] {title(run)}")
@@ -229,7 +229,7 @@ class Bars(Display):
         self._all = self.bars.add_task("all runs", total=1.0, note="")
         self._tasks: dict[str, TaskID] = {}
 
-    def begins(self, run: Run) -> Watch:
+    def begins(self, run: Run) -> ProgressListener:
         """Give the run a bar."""
         self._tasks[run.folder()] = self.bars.add_task(title(run), total=1.0, note="")
         return super().begins(run)

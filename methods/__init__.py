@@ -2,7 +2,7 @@
 
 A method of your own needs nothing but these names::
 
-    from methods import Batch, Method, Setting, mlp, register
+    from methods import Batch, Method, Setting, mlp, register_method
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from methods.registry import register, registry
+from methods.registry import METHODS, register, register_method
 
 if TYPE_CHECKING:
     from methods.base import Backbone, Batch, Method, Setting
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from methods.momentum import MomentumCopy
 
 __all__ = [
+    "METHODS",
     "Backbone",
     "Batch",
     "Method",
@@ -25,7 +26,7 @@ __all__ = [
     "Setting",
     "mlp",
     "register",
-    "registry",
+    "register_method",
 ]
 
 _LAZY = {

@@ -9,7 +9,7 @@ import torch
 
 from methods.dino import DINO, refuse
 from methods.graph import EMPTY, Bank, Ring, vote
-from methods.registry import register
+from methods.registry import register_method
 from results.errors import RequestError
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from methods.base import Backbone, Batch, Setting
 
 
-@register("adasim")
+@register_method("adasim")
 class AdaSim(DINO):
     """AdaSim (Lebailly et al., ICCV 2023, arXiv 2303.13606), after its released code.
 

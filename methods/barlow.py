@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from methods.base import Backbone, Batch, Method, Setting
 from methods.heads import mlp
 from methods.losses import cross_correlation
-from methods.registry import register
+from methods.registry import register_method
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-@register("barlow")
+@register_method("barlow")
 class BarlowTwins(Method):
     """Barlow Twins (Zbontar, Jing, Misra, LeCun & Deny, ICML 2021, arXiv 2103.03230).
 

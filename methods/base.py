@@ -26,9 +26,16 @@ class Backbone(nn.Module):
 
     dim: int
     stem: nn.Module
+    run_parallel: Callable[[Callable[[Tensor], Any], Tensor], Any] | None = None
+    """Set where several processes share a batch: computes the outputs of a function of images together."""
 
     def with_map(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Representations (n, ``dim``), and the stem's map (n, channels, height, width) of the same pass."""
+        outputs = self._with_map(images) if self.run_parallel is None else self.run_parallel(self._with_map, images)
+        z, feature_map = outputs
+        return z, feature_map
+
+    def _with_map(self, images: Tensor) -> tuple[Tensor, Tensor]:
         seen: list[Tensor] = []
         hook = self.stem.register_forward_hook(lambda *call: seen.append(call[-1]))
         try:

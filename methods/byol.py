@@ -11,13 +11,13 @@ from methods.base import Backbone, Batch, Method, Setting
 from methods.heads import mlp
 from methods.losses import negative_cosine
 from methods.momentum import MomentumCopy, cosine_between
-from methods.registry import register
+from methods.registry import register_method
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-@register("byol")
+@register_method("byol")
 class BYOL(Method):
     """BYOL (Grill et al., NeurIPS 2020, arXiv 2006.07733).
 

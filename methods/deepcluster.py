@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from methods.base import Backbone, Batch, Method, Setting
 from methods.clustering import kmeans, whitened
 from methods.heads import mlp
-from methods.registry import register
+from methods.registry import register_method
 from results.errors import RequestError
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-@register("deepcluster")
+@register_method("deepcluster")
 class DeepCluster(Method):
     """DeepCluster (Caron, Bojanowski, Joulin & Douze, ECCV 2018, arXiv 1807.05520).
 

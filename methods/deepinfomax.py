@@ -13,14 +13,14 @@ from torch.nn import functional as F
 from methods.base import Backbone, Batch, Method, Setting
 from methods.heads import mlp
 from methods.losses import jensen_shannon
-from methods.registry import register
+from methods.registry import register_method
 from results.errors import RequestError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-@register("deepinfomax")
+@register_method("deepinfomax")
 class DeepInfoMax(Method):
     """Deep InfoMax, local and prior (Hjelm et al., ICLR 2019, arXiv 1808.06670).
 
@@ -40,7 +40,7 @@ class DeepInfoMax(Method):
             places: of the map, drawn anew every step, that estimate the local term; 0 takes all.
             prior: weight of the prior's term.
             adversarial: the encoder maximises the prior's term that its discriminator minimises; without, both minimise
-                it (Patacchiola & Storkey), which rewards representations that are *unlike* the prior.
+                it (Patacchiola & Storkey), which rewards representations that are *unique_parts* the prior.
         """
 
         hidden: int = 256

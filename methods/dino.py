@@ -12,7 +12,7 @@ from methods.base import Backbone, Batch, Method, Setting
 from methods.heads import PrototypeHead
 from methods.losses import self_distillation
 from methods.momentum import MomentumCopy, cosine_between
-from methods.registry import register
+from methods.registry import register_method
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,7 +48,7 @@ def refuse(options: Any) -> None:
             raise ValueError(f"{name} must lie in [0, 1], not {value}")
 
 
-@register("dino")
+@register_method("dino")
 class DINO(Method):
     """DINO (Caron et al., ICCV 2021, arXiv 2104.14294).
 

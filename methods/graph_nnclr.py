@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from methods.adasim import AdaSim
 from methods.dino import refuse
 from methods.graph import EMPTY, Bank, Ring, others
-from methods.registry import register
+from methods.registry import register_method
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from methods.base import Backbone, Setting
 
 
-@register("graph_nnclr")
+@register_method("graph_nnclr")
 class GraphNNCLR(AdaSim):
     """GraphNNCLR's first phase (Javidani et al., IEEE SPL 2025, arXiv 2510.22322), after its released code.
 

@@ -12,13 +12,13 @@ from methods.heads import mlp
 from methods.losses import info_nce_with_queue
 from methods.memory import Queue
 from methods.momentum import MomentumCopy, cosine_between
-from methods.registry import register
+from methods.registry import register_method
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-@register("mocov2")
+@register_method("mocov2")
 class MoCoV2(Method):
     """MoCo v2 (Chen, Fan, Girshick & He 2020, arXiv 2003.04297; He et al., CVPR 2020, arXiv 1911.05722).
 

@@ -11,13 +11,13 @@ from methods.base import Backbone, Batch, Method, Setting
 from methods.heads import mlp
 from methods.losses import info_nce_in_batch
 from methods.memory import Queue
-from methods.registry import register
+from methods.registry import register_method
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-@register("nnclr")
+@register_method("nnclr")
 class NNCLR(Method):
     """NNCLR (Dwibedi et al., ICCV 2021, arXiv 2104.14548).
 

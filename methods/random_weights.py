@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from methods.base import Method
-from methods.registry import register
+from methods.registry import register_method
 
 
-@register("random")
+@register_method("random")
 class RandomWeights(Method):
     """Random weights: the freshly initialised backbone, evaluated as it is (lower anchor).
 

@@ -10,14 +10,14 @@ from torch.nn import functional as F
 
 from methods.base import Backbone, Batch, Method, Setting
 from methods.losses import focal_with_logits
-from methods.registry import register
+from methods.registry import register_method
 from methods.relation import RelationHead
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-@register("relational")
+@register_method("relational")
 class Relational(Method):
     """Self-supervised relational reasoning (Patacchiola & Storkey, NeurIPS 2020, arXiv 2006.05849).
 

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from methods.base import Backbone, Batch, Method, Setting
-from methods.registry import register
+from methods.registry import register_method
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 TURNS = 4
 
 
-@register("rotnet")
+@register_method("rotnet")
 class RotNet(Method):
     """RotNet (Gidaris, Singh & Komodakis, ICLR 2018, arXiv 1803.07728).
 

@@ -10,13 +10,13 @@ from torch import nn
 from methods.base import Backbone, Batch, Method, Setting
 from methods.heads import mlp
 from methods.losses import nt_xent
-from methods.registry import register
+from methods.registry import register_method
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-@register("simclr")
+@register_method("simclr")
 class SimCLR(Method):
     """SimCLR (Chen, Kornblith, Norouzi & Hinton, ICML 2020, arXiv 2002.05709).
 

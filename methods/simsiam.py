@@ -10,13 +10,13 @@ from torch import nn
 from methods.base import Backbone, Batch, Method, Setting
 from methods.heads import mlp
 from methods.losses import negative_cosine
-from methods.registry import register
+from methods.registry import register_method
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-@register("simsiam")
+@register_method("simsiam")
 class SimSiam(Method):
     """SimSiam (Chen & He, CVPR 2021, arXiv 2011.10566).
 

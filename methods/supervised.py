@@ -8,13 +8,13 @@ from torch import nn
 from torch.nn import functional as F
 
 from methods.base import Backbone, Batch, Method, Setting
-from methods.registry import register
+from methods.registry import register_method
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-@register("supervised")
+@register_method("supervised")
 class Supervised(Method):
     """Supervised: cross-entropy on the labels of the training split (upper anchor).
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from methods.base import Backbone, Batch, Method, Setting
 from methods.heads import mlp
 from methods.losses import variance_invariance_covariance
-from methods.registry import register
+from methods.registry import register_method
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-@register("vicreg")
+@register_method("vicreg")
 class VICReg(Method):
     """VICReg (Bardes, Ponce & LeCun, ICLR 2022, arXiv 2105.04906).
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import torch
 
 from protocols.datasets.load import load_dataset
-from protocols.evaluated import Evaluator, restore
-from protocols.hardware import choose_device, device_name
-from protocols.heartbeat import Heartbeat
-from protocols.pretrained import pretrained
-from protocols.provenance import commit, provenance
-from protocols.resolve import evaluations_of
+from protocols.evaluate.evaluator import Evaluator, restore_evaluations
+from protocols.pretrain.stage import pretrained_backbone
+from protocols.spec.resolve import stored_evaluations
+from protocols.system.device import choose_device, device_name
+from protocols.system.heartbeat import Heartbeat
+from protocols.system.provenance import commit, provenance
 from results import store
 from results.errors import BenchError, RunFailed
 from results.record import Cost, Record
@@ -22,88 +22,77 @@ from results.record import Cost, Record
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from protocols.place import Place
-    from protocols.run import Evaluation, Run
-    from protocols.watch import Watch
+    from protocols.spec.execution import ExecutionContext
+    from protocols.spec.run import Run
+    from protocols.system.progress import ProgressListener
 
 
-def execute(run: Run, place: Place, watch: Watch) -> Record:
-    """Carry a run out, or what is left of it, and store its record.
+def execute(run: Run, context: ExecutionContext, listener: ProgressListener) -> Record:
+    """Execute a run, or the stages of it that are not done, and store its record.
 
     Raises:
         RunFailed: it cannot be finished; the reason is stored in its folder.
-        KeyboardInterrupt: it was asked to stop; the same call carries on.
+        KeyboardInterrupt: it was asked to stop; the same call resumes it.
     """
-    folder = place.runs / run.folder()
+    folder = context.runs / run.folder()
     try:
         with store.claimed(folder):
-            return execute_claimed(run, folder, place, Heartbeat(folder, watch))
+            return execute_claimed(run, folder, context, Heartbeat(folder, listener))
     except OSError as error:
         raise RunFailed(f"cannot write to {folder}: {error.strerror or error}") from error
 
 
-def execute_claimed(run: Run, folder: Path, place: Place, watch: Watch) -> Record:
-    """:func:`execute` by the only writer of the folder; what was measured before stays in the record."""
-    run = run.together_with(measured_before(folder))
+def execute_claimed(run: Run, folder: Path, context: ExecutionContext, listener: ProgressListener) -> Record:
+    """:func:`execute` by the only writer of the folder; evaluations in an earlier record stay in the new one."""
+    earlier = store.read_run(folder).record
+    if earlier is not None:
+        evaluations = stored_evaluations(earlier["run"])
+        if (folder / store.BACKBONE).exists():  # without it they are computed anew, from a new pretraining
+            restore_evaluations(folder, evaluations, Record.from_json(earlier))
+        run = run.with_evaluations(evaluations)
     store.write_json(folder / store.CONFIG, run.config())
-    note_attempt(folder)
+    with (folder / store.ATTEMPTS).open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"started": store.now(), **commit()}) + "\n")
     try:
-        record = carry_out(run, folder, place, watch)
+        record = run_stages(run, folder, context, listener)
     except Exception as error:
-        # Whatever a method raises is its own failure: it is recorded here and ends this run alone.
-        raise note_failure(folder, error) from error
+        # Whatever a method raises fails its own run alone: it is recorded here.
+        raise record_failure(folder, error) from error
     store.write_json(folder / store.RECORD, record.to_json())
     for name in (store.CHECKPOINT, store.FAILURE, store.HEARTBEAT):
         (folder / name).unlink(missing_ok=True)
     return record
 
 
-def carry_out(run: Run, folder: Path, place: Place, watch: Watch) -> Record:
-    """Every stage of a run, each from where it was left."""
-    device = choose_device(place.device)
-    dataset = load_dataset(run.dataset.name, place.data)
-    backbone, progress = pretrained(run, dataset, device, watch, place)
-    measured = Evaluator(run, folder, backbone, place.data, watch).measure()
-    trained, attempts = progress.views > 0, store.read_lines(folder / store.ATTEMPTS)
+def run_stages(run: Run, folder: Path, context: ExecutionContext, listener: ProgressListener) -> Record:
+    """Every stage of a run, each from where it stopped."""
+    device = choose_device(context.device)
+    dataset = load_dataset(run.dataset.name, context.data)
+    backbone, training = pretrained_backbone(run, dataset, device, listener, context)
+    measured = Evaluator(run, folder, backbone, context.data, listener).measure()
+    trained, attempts = training.views > 0, store.read_lines(folder / store.ATTEMPTS)
     return Record(
         run=run.config(),
         metrics=measured.metrics,
         pictures=measured.pictures,
-        history=tuple(progress.history),
+        history=tuple(training.history),
         health=measured.health,
         cost=Cost(
-            views=progress.views,
-            steps=progress.step,
-            seconds={"pretrain": progress.seconds, **measured.seconds},
-            views_per_second=progress.views / progress.seconds if trained else None,
-            flops=progress.views * (progress.flops or 0.0) if trained else None,
-            peak_memory=progress.peak_memory,
-            device=device_name(device) if place.ranks == 1 else f"{place.ranks} × {device_name(device)}",
-            precision=progress.precision,
+            views=training.views,
+            steps=training.step,
+            seconds={"pretrain": training.seconds, **measured.seconds},
+            views_per_second=training.views / training.seconds if trained else None,
+            flops=training.views * (training.flops or 0.0) if trained else None,
+            peak_memory=training.peak_memory,
+            device=device_name(device) if context.ranks == 1 else f"{context.ranks} × {device_name(device)}",
+            precision=training.precision,
             attempts=len(attempts),
         ),
         provenance={**provenance(device), "attempts": attempts},
     )
 
 
-def measured_before(folder: Path) -> tuple[Evaluation, ...]:
-    """The evaluations of a run's record; they are not made again as long as its backbone is there."""
-    record = store.read_run(folder).record
-    if record is None:
-        return ()
-    evaluations = evaluations_of(record["run"])
-    if (folder / store.BACKBONE).exists():
-        restore(folder, evaluations, Record.from_json(record))
-    return evaluations
-
-
-def note_attempt(folder: Path) -> None:
-    """Add a line to the run's attempts: when, and by which code."""
-    with (folder / store.ATTEMPTS).open("a", encoding="utf-8") as file:
-        file.write(json.dumps({"started": store.now(), **commit()}) + "\n")
-
-
-def note_failure(folder: Path, error: Exception) -> RunFailed:
+def record_failure(folder: Path, error: Exception) -> RunFailed:
     """Store why a run failed; returns the failure to raise."""
     reason = str(error) if isinstance(error, BenchError) else f"{type(error).__name__}: {error}"
     if isinstance(error, torch.OutOfMemoryError):

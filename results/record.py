@@ -108,7 +108,7 @@ class Record:
     """One finished run.
 
     Attributes:
-        run: its configuration, see ``protocols.run.Run.config``.
+        run: its configuration, see ``protocols.spec.run.Run.config``.
         metrics: what was measured.
         history: of each epoch its number, mean loss and other scalars, learning rate, views and seconds so far.
         health: of the representation.

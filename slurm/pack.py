@@ -10,7 +10,7 @@ from slurm.units import minutes
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from protocols.run import Run
+    from protocols.spec.run import Run
     from slurm.profile import Profile, Profiles
 
 T = TypeVar("T")

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any
 
-from protocols.run import Run
-from protocols.watch import Watch
+from protocols.spec.run import Run
+from protocols.system.progress import ProgressListener
 from results.errors import RequestError, RunFailed
 from results.record import Record
 from results.store import CONFIG, FAILURE, write_failure, write_json
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
     from multiprocessing.synchronize import Event
 
-    from protocols.place import Place
+    from protocols.spec.execution import ExecutionContext
     from slurm.launch import Monitor
 
 PERIOD = 0.2
@@ -47,13 +47,18 @@ processes = multiprocessing.get_context("spawn")
 
 
 def pool(
-    runs: Sequence[Run], places: Sequence[Place], monitor: Monitor, *, threads: int, patience: float = PATIENCE
+    runs: Sequence[Run],
+    contexts: Sequence[ExecutionContext],
+    monitor: Monitor,
+    *,
+    threads: int,
+    patience: float = PATIENCE,
 ) -> Iterator[Outcome]:
-    """Carry runs out, as many at a time as there are places.
+    """Carry runs out, as many at a time as there are contexts.
 
     Args:
         runs: to be carried out, begun in this order.
-        places: one for each worker; they may differ in their device.
+        contexts: one for each worker; they may differ in their device.
         monitor: hears of the runs.
         threads: of each worker.
         patience: seconds that runs get to keep their state when they shall stop; then they are killed.
@@ -62,12 +67,12 @@ def pool(
         How each run ended, as it ends; a run that fails touches no other.
 
     Raises:
-        KeyboardInterrupt: a watch asked to stop; every run has kept its state.
+        KeyboardInterrupt: a listener asked to stop; every run has kept its state.
     """
     waiting, deadline = list(reversed(runs)), float("inf")
     with shielded():
         stop = processes.Event()
-    workers = [Worker(place, monitor, threads, stop) for place in places[: len(runs)]]
+    workers = [Worker(context, monitor, threads, stop) for context in contexts[: len(runs)]]
     try:
         while waiting or any(worker.run for worker in workers):
             for worker in workers:
@@ -78,7 +83,7 @@ def pool(
                 if outcome := worker.hear():
                     monitor.ends(outcome)
                     yield outcome
-            if not stop.is_set() and any(worker.watch.stopping() for worker in workers):
+            if not stop.is_set() and any(worker.listener.stopping() for worker in workers):
                 stop.set()
                 deadline = time.monotonic() + patience
             if stop.is_set() and (time.monotonic() > deadline or not any(worker.run for worker in workers)):
@@ -103,22 +108,22 @@ class Worker:
     """A process that carries out one run at a time.
 
     Attributes:
-        place: where.
+        context: where.
         monitor: hears of its runs.
         threads: of the process.
         stop: set when it shall keep its state and stop.
         run: what it is at; None when it waits for a run.
-        watch: who hears of that run.
+        listener: who hears of that run.
         process: the process; None before the first run and after its death.
         pipe: to it.
     """
 
-    place: Place
+    context: ExecutionContext
     monitor: Monitor
     threads: int
     stop: Event
     run: Run | None = None
-    watch: Watch = field(default_factory=Watch)
+    listener: ProgressListener = field(default_factory=ProgressListener)
     process: BaseProcess | None = None
     pipe: Connection = field(init=False)
 
@@ -126,13 +131,13 @@ class Worker:
         """Hand it a run."""
         if self.process is None:
             self._start()
-        self.run, self.watch = run, self.monitor.begins(run)
+        self.run, self.listener = run, self.monitor.begins(run)
         with contextlib.suppress(BrokenPipeError):
             self.pipe.send(run.config())
 
     def _start(self) -> None:
         self.pipe, theirs = processes.Pipe()
-        self.process = processes.Process(target=work, args=(theirs, self.place, self.threads, self.stop))
+        self.process = processes.Process(target=work, args=(theirs, self.context, self.threads, self.stop))
         with shielded():
             self.process.start()
         theirs.close()
@@ -143,7 +148,7 @@ class Worker:
             while self.run and self.pipe.poll():
                 kind, *content = self.pipe.recv()
                 if kind in ("stage", "progress", "warn"):
-                    getattr(self.watch, kind)(*content)
+                    getattr(self.listener, kind)(*content)
                 else:
                     return self._ended(kind, *content)
         except EOFError:
@@ -168,7 +173,7 @@ class Worker:
             return None
         code = self.process.exitcode or 0
         reason = f"its process was killed by {signal.Signals(-code).name}" if code < 0 else "its process died"
-        write_failure(self.place.runs / self.run.folder(), reason)
+        write_failure(self.context.runs / self.run.folder(), reason)
         outcome, self.run, self.process = Outcome(self.run, None, reason), None, None
         return outcome
 
@@ -181,7 +186,7 @@ class Worker:
             self.process.join()
 
 
-class Reporter(Watch):
+class Reporter(ProgressListener):
     """A worker's side: passes on what its run tells. A pool that is gone counts as one that asks to stop.
 
     Args:
@@ -220,15 +225,15 @@ class Reporter(Watch):
         return self.stop.is_set()
 
 
-def work(pipe: Connection, place: Place, threads: int, stop: Event) -> None:
+def work(pipe: Connection, context: ExecutionContext, threads: int, stop: Event) -> None:
     """What a worker process does until its pool hangs up."""
     leave_signals_to_the_pool()
-    from protocols.hardware import prepare_process
+    from protocols.system.device import prepare_process
 
     prepare_process(threads)
     with contextlib.suppress(EOFError, BrokenPipeError):
         while True:
-            pipe.send(result_of(Run.from_config(pipe.recv()), place, Reporter(pipe, stop)))
+            pipe.send(result_of(Run.from_config(pipe.recv()), context, Reporter(pipe, stop)))
 
 
 def leave_signals_to_the_pool() -> None:
@@ -240,15 +245,15 @@ def leave_signals_to_the_pool() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
-def result_of(run: Run, place: Place, watch: Reporter) -> tuple[str, Any]:
+def result_of(run: Run, context: ExecutionContext, listener: Reporter) -> tuple[str, Any]:
     """Carry a run out; returns the message that says how it ended."""
-    from protocols.registries import know_plugins
     from protocols.runner import execute
+    from protocols.spec.resolve import load_plugins
 
-    folder = place.runs / run.folder()
+    folder = context.runs / run.folder()
     try:
-        know_plugins(run)
-        return "done", execute(run, place, watch).to_json()
+        load_plugins(run)
+        return "done", execute(run, context, listener).to_json()
     except KeyboardInterrupt:
         return "stopped", None
     except RequestError as error:
@@ -257,7 +262,7 @@ def result_of(run: Run, place: Place, watch: Reporter) -> tuple[str, Any]:
         write_failure(folder, str(error))
         return "failed", str(error)
     except RunFailed as failure:
-        if watch.stop.wait(GRACE):
+        if listener.stop.wait(GRACE):
             # The signal that stops the pool ends the helpers of a method before: their end is no failure of the run.
             (folder / FAILURE).unlink(missing_ok=True)
             return "stopped", None

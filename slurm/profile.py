@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from protocols.parse import build
+from protocols.spec.schema import build
 from results.errors import RequestError, nearest
 from slurm.units import TIMES, memory, minutes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from protocols.run import Run
+    from protocols.spec.run import Run
 
 Table = dict[str, Any]
 

@@ -8,13 +8,13 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from protocols.provenance import COMMIT, commit
+from protocols.system.provenance import COMMIT, commit
 from results.store import write_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from protocols.run import Run
+    from protocols.spec.run import Run
 
 PACKAGES = ("methods", "protocols", "results", "slurm")
 """What a job imports."""

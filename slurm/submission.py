@@ -17,8 +17,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from protocols.parse import build
-from protocols.place import Place
+from protocols.spec.execution import ExecutionContext
+from protocols.spec.schema import build
 from results.store import now, read_json, write_json
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class Submission:
         runs: folder of the runs.
         data: folder of the data sets.
         device: to be used.
-        plain: see ``Place``.
+        plain: see ``ExecutionContext``.
         id: of the submission.
         created: when.
         command: the command line.
@@ -72,7 +72,7 @@ class Submission:
         root: the folder that the code is imported from.
         tasks: names of run folders, for each task.
         arrays: what the tasks went out in.
-        ranks: see ``Place``.
+        ranks: see ``ExecutionContext``.
     """
 
     runs: str
@@ -94,9 +94,9 @@ class Submission:
         return Path(self.runs) / FOLDER / self.id
 
     @property
-    def place(self) -> Place:
+    def place(self) -> ExecutionContext:
         """Where its runs are carried out."""
-        return Place(Path(self.runs), Path(self.data), self.device, self.plain, self.ranks)
+        return ExecutionContext(Path(self.runs), Path(self.data), self.device, self.plain, self.ranks)
 
     def array_of(self, task: int) -> Array:
         """What a task went out in."""
@@ -129,7 +129,7 @@ def new_id() -> str:
 
 
 def new(
-    place: Place,
+    context: ExecutionContext,
     *,
     name: str,
     command: str,
@@ -140,10 +140,10 @@ def new(
 ) -> Submission:
     """A submission that nobody has seen yet; its paths are absolute, since jobs may begin anywhere."""
     return Submission(
-        runs=str(place.runs.resolve()),
-        data=str(place.data.resolve()),
-        device=place.device,
-        plain=place.plain,
+        runs=str(context.runs.resolve()),
+        data=str(context.data.resolve()),
+        device=context.device,
+        reference=context.reference,
         id=name,
         created=now(),
         command=command,
@@ -151,7 +151,7 @@ def new(
         root=root,
         tasks=tuple(map(tuple, tasks)),
         arrays=tuple(arrays),
-        ranks=place.ranks,
+        ranks=context.ranks,
     )
 
 

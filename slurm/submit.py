@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from protocols.place import Place
-    from protocols.run import Run
+    from protocols.spec.execution import ExecutionContext
+    from protocols.spec.run import Run
     from slurm.pack import Batch
 
 
@@ -28,21 +28,21 @@ class PartlyRefused(RunFailed):
     """SLURM took some arrays and refused the rest."""
 
 
-def scripts(batches: Sequence[Batch], place: Place) -> Iterator[str]:
+def scripts(batches: Sequence[Batch], context: ExecutionContext) -> Iterator[str]:
     """What sbatch would be given for each batch."""
-    folder = place.runs.resolve() / FOLDER / "ID"
+    folder = context.runs.resolve() / FOLDER / "ID"
     for batch in batches:
         after = "" if batch.after is None else f"ARRAY{batch.after}"
         executor = executor_for(folder, str(folder / "code"), batch.profile, parallel=batch.parallel, after=after)
         yield executor.script(len(batch.tasks))
 
 
-def submit(batches: Sequence[Batch], place: Place, *, command: str, snapshot: bool) -> Submission:
+def submit(batches: Sequence[Batch], context: ExecutionContext, *, command: str, snapshot: bool) -> Submission:
     """Send batches; returns their record as soon as SLURM has taken them.
 
     Args:
         batches: to be sent.
-        place: where their runs are carried out.
+        context: where their runs are carried out.
         command: the command line.
         snapshot: let the jobs use a copy of the code as it is now; else they refuse to run once it has changed.
 
@@ -51,11 +51,11 @@ def submit(batches: Sequence[Batch], place: Place, *, command: str, snapshot: bo
         PartlyRefused: it took some; of the rest nothing is left behind.
     """
     root = code_root()
-    folder = place.runs.resolve() / FOLDER / records.new_id()
+    folder = context.runs.resolve() / FOLDER / records.new_id()
     (folder / LOG).mkdir(parents=True)
     made: list[Path] = []
     submission = records.new(
-        place,
+        context,
         name=folder.name,
         command=command,
         code=digest_of_code(root),
@@ -67,7 +67,7 @@ def submit(batches: Sequence[Batch], place: Place, *, command: str, snapshot: bo
         if snapshot:
             copy_code(folder / "code")
             batches = [with_plugins_in(folder / "plugins", batch) for batch in batches]
-        made += write_configs((run for batch in batches for task in batch.tasks for run in task), place.runs)
+        made += write_configs((run for batch in batches for task in batch.tasks for run in task), context.runs)
         submission.write()
         submission = send_all(batches, submission, snapshot=snapshot)
     finally:

@@ -18,13 +18,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from protocols.place import cores
-from protocols.resolve import lacking
-from protocols.run import Run
-from protocols.watch import Watch
+from protocols.spec.execution import available_cores
+from protocols.spec.resolve import missing_evaluations
+from protocols.spec.run import Run
+from protocols.system.progress import ProgressListener
 from results import store
 from results.errors import BenchError
-from slurm.launch import Monitor, places_for
+from slurm.launch import Monitor
 from slurm.pool import pool
 from slurm.queue import NoAnswer, call
 from slurm.snapshot import digest_of_code
@@ -70,7 +70,7 @@ class Task:
 
 
 @dataclass
-class Log(Monitor, Watch):
+class Log(Monitor, ProgressListener):
     """Prints how runs get on, and hears the signals that ask the job to leave.
 
     Attributes:
@@ -89,7 +89,7 @@ class Log(Monitor, Watch):
     def _note(self, number: int, _frame: object) -> None:
         self.asked = signal.Signals(number).name
 
-    def begins(self, run: Run) -> Watch:
+    def begins(self, run: Run) -> ProgressListener:
         """Say which run begins."""
         say(f"begins {run.folder()}")
         return self
@@ -139,11 +139,11 @@ class Attempt:
         requeue = self.log.listen()
         sys.argv[:] = self.submission.command.split()
         say(f"task {self.number} on {socket.gethostname()}, restart {os.environ.get('SLURM_RESTART_COUNT', '0')}")
-        place, runs = self.submission.place, list(self.left())
-        places = places_for(place, len(runs), every=False, per_gpu=self.array.per_gpu)
+        context, runs = self.submission.context, list(self.left())
+        contexts = places_for(context, len(runs), every=False, per_gpu=self.array.per_gpu)
         try:
-            threads = max(1, cores() // max(1, len(places)))
-            for _ in pool(runs, places, self.log, threads=threads, patience=PATIENCE):
+            threads = max(1, available_cores() // max(1, len(contexts)))
+            for _ in pool(runs, contexts, self.log, threads=threads, patience=PATIENCE):
                 pass
         except KeyboardInterrupt:
             self.leave(requeue)
@@ -161,7 +161,7 @@ class Attempt:
             except BenchError as error:
                 store.write_failure(folder, f"its configuration cannot be read: {error}")
                 continue
-            if stored.record and not lacking(run, stored.record):
+            if stored.record and not missing_evaluations(run, stored.record):
                 continue
             if changed:
                 store.write_failure(folder, "the code was changed after the submission; submit again")

@@ -8,7 +8,7 @@ import torch
 
 from protocols.augment import colour, resample
 from protocols.augment.draw import draw
-from protocols.compiled import works
+from protocols.system.compiled import works
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,30 +18,32 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from protocols.augment.draw import Draw
-    from protocols.protocol import Recipe
+    from protocols.spec.protocol import Augmentation
 
-CACHEFUL = 2**19
+PIXELS_PER_BLOCK = 2**19
 """Pixels worked on at a time on a CPU, so that they stay in its cache: 512 views of 32×32."""
 
-LEAST = 2**18
+MIN_COMPILE_NUMEL = 2**18
 """Numbers in a batch of views from which on it is worth to compile what is done with them."""
 
 
 class Augmenter:
-    """Makes views of one recipe.
+    """Makes views of one augmentation.
 
     Args:
-        recipe: how a view is drawn.
+        augmentation: how a view is drawn.
         mean: of each channel in [0, 1], subtracted at the end.
         std: of each channel, divided by at the end.
-        plain: compile nothing; the slow way, to compare with.
+        reference: compile nothing; the slow way, to compare with.
     """
 
-    def __init__(self, recipe: Recipe, mean: tuple[float, ...], std: tuple[float, ...], *, plain: bool = False) -> None:
-        self.recipe = recipe
+    def __init__(
+        self, augmentation: Augmentation, mean: tuple[float, ...], std: tuple[float, ...], *, reference: bool = False
+    ) -> None:
+        self.augmentation = augmentation
         self.mean = mean
         self.std = std
-        self.plain = plain
+        self.reference = reference
 
     def __call__(self, images: Tensor, index: Tensor, u: NDArray[np.float32]) -> Tensor:
         """Make a view of some images.
@@ -55,10 +57,10 @@ class Augmenter:
             (n, 3, size, size) float32, normalised, in channels-last memory.
         """
         side = images.shape[1]
-        size = self.recipe.size or side
-        drawn = draw(self.recipe, u, side)
+        size = self.augmentation.size or side
+        drawn = draw(self.augmentation, u, side)
         out = torch.empty(len(index), size, size, 3, device=images.device)
-        step = max(1, CACHEFUL // size**2) if images.device.type == "cpu" else len(index)
+        step = max(1, PIXELS_PER_BLOCK // size**2) if images.device.type == "cpu" else len(index)
         for start in range(0, len(index), step):
             rows = slice(start, start + step)
             some = images.index_select(0, index[rows].to(images.device, non_blocking=True))
@@ -66,8 +68,8 @@ class Augmenter:
         return out.permute(0, 3, 1, 2)
 
     def _make(self, images: Tensor, drawn: Draw, size: int) -> Tensor:
-        views = resample.crop(images, drawn, self.recipe, size)
-        views = jittered(views, drawn, quick=not self.plain)
+        views = resample.crop(images, drawn, self.augmentation, size)
+        views = apply_colour_jitter(views, drawn, quick=not self.reference)
         views = changed(views, drawn.grayscale, colour.grayscale)
         views = changed(views, drawn.blur, resample.blur, drawn.sigma)
         return changed(views, drawn.solarize, colour.solarize)
@@ -77,9 +79,9 @@ class Augmenter:
             torch.add(torch.tensor(-mean / std), views[:, :, channel], alpha=1 / std, out=out[..., channel])
 
 
-def jittered(views: Tensor, drawn: Draw, *, quick: bool) -> Tensor:
+def apply_colour_jitter(views: Tensor, drawn: Draw, *, quick: bool) -> Tensor:
     """Views (n, size, 3, size) after their colour operations, each in its own order; compiled if that pays."""
-    compiled = quick and views.device.type == "cpu" and views.numel() >= LEAST and works()
+    compiled = quick and views.device.type == "cpu" and views.numel() >= MIN_COMPILE_NUMEL and works()
     jitter = colour.quick_jitter if compiled else colour.jitter
     for operation, factor in zip(drawn.operation, drawn.factor, strict=True):
         if (operation >= 0).any():

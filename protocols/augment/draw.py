@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from protocols.protocol import Recipe
+    from protocols.spec.protocol import Augmentation
 
 TRIES = 10
 """Boxes that torchvision's RandomResizedCrop tries before it takes the whole image."""
@@ -63,24 +63,24 @@ class Draw:
         return Draw(**{name: value[..., rows] for name, value in fields.items()})
 
 
-def draw(recipe: Recipe, u: NDArray[np.float32], side: int) -> Draw:
+def draw(augmentation: Augmentation, u: NDArray[np.float32], side: int) -> Draw:
     """Turn uniform numbers into the parameters of views.
 
     Args:
-        recipe: the distributions.
+        augmentation: the distributions.
         u: (n, ``COLUMNS``) in [0, 1).
         side: of the square images, in pixels.
     """
     tries, rest = u[:, : 2 * TRIES], iter(u[:, 2 * TRIES :].T)
-    height, width = crop_size(recipe, tries, side)
-    top, left = (offset(recipe, next(rest), size, side) for size in (height, width))
+    height, width = crop_size(augmentation, tries, side)
+    top, left = (offset(augmentation, next(rest), size, side) for size in (height, width))
     flip, jitter, grayscale, blur, solarize = (
-        next(rest) < getattr(recipe, name) for name in ("flip", "jitter", "grayscale", "blur", "solarize")
+        next(rest) < getattr(augmentation, name) for name in ("flip", "jitter", "grayscale", "blur", "solarize")
     )
     order = ORDERS[(next(rest) * len(ORDERS)).astype(np.int64)]
-    used = np.array([getattr(recipe, name) > 0 for name in OPERATIONS])
-    factors = np.stack([colour_factor(recipe, name, next(rest)) for name in OPERATIONS], 1)
-    low, high = recipe.sigma
+    used = np.array([getattr(augmentation, name) > 0 for name in OPERATIONS])
+    factors = np.stack([colour_factor(augmentation, name, next(rest)) for name in OPERATIONS], 1)
+    low, high = augmentation.sigma
     columns = {
         "top": top,
         "left": left,
@@ -97,20 +97,22 @@ def draw(recipe: Recipe, u: NDArray[np.float32], side: int) -> Draw:
     return Draw(**{name: torch.from_numpy(value) for name, value in columns.items()})
 
 
-def colour_factor(recipe: Recipe, name: str, u: NDArray[np.float32]) -> NDArray[np.float32]:
+def colour_factor(augmentation: Augmentation, name: str, u: NDArray[np.float32]) -> NDArray[np.float32]:
     """Factor in [max(0, 1 - s), 1 + s] of a colour operation of strength s, or a hue shift in [-s, s]."""
-    strength = getattr(recipe, name)
+    strength = getattr(augmentation, name)
     centre, low = (0.0, -strength) if name == "hue" else (1.0, max(0.0, 1.0 - strength))
     factor: NDArray[np.float32] = (low + (centre + strength - low) * u).astype(np.float32)
     return factor
 
 
-def crop_size(recipe: Recipe, u: NDArray[np.float32], side: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def crop_size(
+    augmentation: Augmentation, u: NDArray[np.float32], side: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Height and width (n,) of the crop box: the first of ten candidates that fits, else the whole image."""
     whole = np.full(len(u), side, dtype=np.float32)
-    if recipe.crop is None:
+    if augmentation.crop is None:
         return whole, whole
-    (small, large), (narrow, wide) = recipe.crop, np.log(recipe.ratio)
+    (small, large), (narrow, wide) = augmentation.crop, np.log(augmentation.ratio)
     area = side * side * (small + (large - small) * u[:, :TRIES].astype(np.float64))
     aspect = np.exp(narrow + (wide - narrow) * u[:, TRIES:].astype(np.float64))
     widths, heights = np.rint(np.sqrt(area * aspect)), np.rint(np.sqrt(area / aspect))
@@ -121,9 +123,11 @@ def crop_size(recipe: Recipe, u: NDArray[np.float32], side: int) -> tuple[NDArra
     return height.astype(np.float32), width.astype(np.float32)
 
 
-def offset(recipe: Recipe, u: NDArray[np.float32], size: NDArray[np.float32], side: int) -> NDArray[np.float32]:
+def offset(
+    augmentation: Augmentation, u: NDArray[np.float32], size: NDArray[np.float32], side: int
+) -> NDArray[np.float32]:
     """First row or column (n,) of a box of ``size``, anywhere in the image and the padding around it."""
-    padding = round(recipe.pad * side)
+    padding = round(augmentation.pad * side)
     places = side + 2 * padding - size + 1
     first: NDArray[np.float32] = np.floor(u * places) - padding
     return first

@@ -10,16 +10,16 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from protocols.augment.draw import Draw
-    from protocols.protocol import Recipe
+    from protocols.spec.protocol import Augmentation
 
 
-def crop(images: Tensor, drawn: Draw, recipe: Recipe, size: int) -> Tensor:
+def crop(images: Tensor, drawn: Draw, augmentation: Augmentation, size: int) -> Tensor:
     """Cut the drawn boxes out of images, resize them to ``size`` and flip them.
 
     Args:
         images: (n, side, 3, side) uint8.
         drawn: parameters of n views.
-        recipe: names the filter.
+        augmentation: names the filter.
         size: side of the views, in pixels.
 
     Returns:
@@ -29,7 +29,9 @@ def crop(images: Tensor, drawn: Draw, recipe: Recipe, size: int) -> Tensor:
     device = images.device
     no_flip = torch.zeros_like(drawn.flip)
     rows, columns = (
-        axis_weights(start.to(device), length.to(device), flip.to(device), recipe=recipe, side=side, size=size)
+        axis_weights(
+            start.to(device), length.to(device), flip.to(device), augmentation=augmentation, side=side, size=size
+        )
         for start, length, flip in (
             (drawn.top, drawn.height, no_flip),
             (drawn.left, drawn.width, drawn.flip),
@@ -41,7 +43,9 @@ def crop(images: Tensor, drawn: Draw, recipe: Recipe, size: int) -> Tensor:
     return views
 
 
-def axis_weights(start: Tensor, length: Tensor, flip: Tensor, *, recipe: Recipe, side: int, size: int) -> Tensor:
+def axis_weights(
+    start: Tensor, length: Tensor, flip: Tensor, *, augmentation: Augmentation, side: int, size: int
+) -> Tensor:
     """How much of every input pixel goes into every output pixel along one axis.
 
     Follows torchvision's ``resize`` of the box [start, start + length): with antialias the filter is as wide as the
@@ -51,7 +55,7 @@ def axis_weights(start: Tensor, length: Tensor, flip: Tensor, *, recipe: Recipe,
         start: (n,) first pixel of the box; outside of the image there are zeros.
         length: (n,) of the box.
         flip: (n,) bool; whether the output is reversed.
-        recipe: names the filter.
+        augmentation: names the filter.
         side: number of input pixels.
         size: number of output pixels.
 
@@ -61,14 +65,14 @@ def axis_weights(start: Tensor, length: Tensor, flip: Tensor, *, recipe: Recipe,
     output = torch.arange(size, device=start.device)
     output = torch.where(flip[:, None], size - 1 - output, output)
     centre = (output + 0.5) * (length / size)[:, None] - 0.5
-    if recipe.interpolation == "bilinear" and (size >= side or not recipe.antialias):
+    if augmentation.interpolation == "bilinear" and (size >= side or not augmentation.antialias):
         centre = torch.minimum(centre.clamp_(min=0), (length - 1)[:, None])
         return hat(distances(centre + start[:, None], side))
-    if not recipe.antialias:
+    if not augmentation.antialias:
         return cubic_with_border(centre, start, length, side)
     stretch = (length / size).clamp(min=1.0)[:, None, None]
     away = distances(centre + start[:, None], side) / stretch
-    weights = hat(away) if recipe.interpolation == "bilinear" else cubic(away, -0.5)
+    weights = hat(away) if augmentation.interpolation == "bilinear" else cubic(away, -0.5)
     weights = weights * inside_box(start, length, side)
     return weights / weights.sum(2, keepdim=True)
 

@@ -1,4 +1,4 @@
-"""Convolution, BatchNorm, ReLU, and the halving of the map that may follow.
+"""Convolution, BatchNorm, ReLU, and the halving of the map that may update_running_statistics.
 
 On a CPU what follows a convolution takes PyTorch longer than the convolution itself: its kernels for channels-last
 memory are vectorised over channels, of which small backbones have few, and each goes over the whole map. Here a row of
@@ -15,9 +15,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from protocols.backbones import kernels
-from protocols.backbones.norm import follow
+from protocols.backbones.norm import update_running_statistics
 from protocols.backbones.pool import across, is_halvable, spread
-from protocols.compiled import works
+from protocols.system.compiled import works
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,10 +33,10 @@ class Block(nn.Sequential):
     """A convolution without bias, BatchNorm and ReLU.
 
     Attributes:
-        plain: do one after the other always; the slow way, to compare with.
+        reference: do one after the other always; the slow way, to compare with.
     """
 
-    plain = False
+    reference = False
 
     def __init__(self, width_in: int, width_out: int, size: int = 3, stride: int = 1) -> None:
         convolution = convolution_of(width_in, width_out, size, stride)
@@ -61,7 +61,7 @@ class Block(nn.Sequential):
 
     def is_quick(self, maps: Tensor) -> bool:
         """Whether what follows the convolution is done at once."""
-        alone = type(self[1]) is nn.BatchNorm2d and self.training and not self.plain
+        alone = type(self[1]) is nn.BatchNorm2d and self.training and not self.reference
         return alone and is_fit(maps) and works()
 
 
@@ -84,7 +84,7 @@ def normed(norm: nn.Module, maps: Tensor, rows: int) -> Tensor:
     """BatchNorm, which learns from the maps, and ReLU; of 2 rows, the mean of 2×2 pixels too."""
     assert isinstance(norm, nn.BatchNorm2d)
     out, mean, variance = NormRelu.apply(maps, norm.weight, norm.bias, (norm.eps, rows))
-    follow(norm, mean, variance, maps.numel() // maps.shape[1])
+    update_running_statistics(norm, mean, variance, maps.numel() // maps.shape[1])
     activated: Tensor = out
     return activated
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from protocols.compiled import compiled
+from protocols.system.compiled import compiled
 
 if TYPE_CHECKING:
     from torch import Tensor

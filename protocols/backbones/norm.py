@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 @torch.no_grad()
-def follow(norm: _BatchNorm, mean: Tensor, variance: Tensor, count: int | Tensor) -> None:
+def update_running_statistics(norm: _BatchNorm, mean: Tensor, variance: Tensor, count: int | Tensor) -> None:
     """Move the running statistics of a layer, if it has any, as torch does: the variance with count - 1."""
     if norm.running_mean is None or norm.running_var is None or norm.num_batches_tracked is None:
         return

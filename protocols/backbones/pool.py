@@ -23,14 +23,14 @@ class SpatialMean(nn.Module):
     """The mean over all pixels, written so that its gradient keeps channels-last memory.
 
     Attributes:
-        plain: as its definition reads; the slow way, to compare with.
+        reference: as its definition reads; the slow way, to compare with.
     """
 
-    plain = False
+    reference = False
 
     def forward(self, maps: Tensor) -> Tensor:
         """(n, channels, height, width) to (n, channels)."""
-        return maps.mean((2, 3)) if self.plain else maps.permute(0, 2, 3, 1).flatten(1, 2).mean(1)
+        return maps.mean((2, 3)) if self.reference else maps.permute(0, 2, 3, 1).flatten(1, 2).mean(1)
 
 
 def is_halvable(maps: Tensor) -> bool:

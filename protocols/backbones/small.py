@@ -12,9 +12,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from methods.base import Backbone
-from protocols.backbones import register
 from protocols.backbones.block import Block, convolution_of
 from protocols.backbones.pool import SpatialMean
+from protocols.spec.plugins import register_backbone
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,7 +38,7 @@ class Conv4(Backbone):
         """(n, 3, side, side) to (n, 64)."""
         return self._after_stem(self.stem.halved(images))
 
-    def with_map(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def _with_map(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """See ``Backbone``."""
         maps = self.stem(images)
         return self._after_stem(F.avg_pool2d(maps, 2)), maps
@@ -101,35 +101,35 @@ def cifar_resnet(depth: int) -> ResNet:
     return ResNet(Block(3, 16), nn.Identity(), (16, 32, 64), (depth,) * 3)
 
 
-@register("conv4")
+@register_backbone("conv4")
 def conv4(name: str) -> Backbone:
     """Conv-4: four small convolution blocks, 64 features, 24,648 parameters."""
     del name
     return Conv4()
 
 
-@register("resnet8")
+@register_backbone("resnet8")
 def resnet8(name: str) -> Backbone:
     """ResNet-8 for small images, 64 features, 77,392 parameters."""
     del name
     return cifar_resnet(1)
 
 
-@register("resnet32")
+@register_backbone("resnet32")
 def resnet32(name: str) -> Backbone:
     """ResNet-32 for small images, 64 features, 466,256 parameters."""
     del name
     return cifar_resnet(5)
 
 
-@register("resnet56")
+@register_backbone("resnet56")
 def resnet56(name: str) -> Backbone:
     """ResNet-56 for small images, 64 features, 855,120 parameters."""
     del name
     return cifar_resnet(9)
 
 
-@register("resnet34")
+@register_backbone("resnet34")
 def resnet34(name: str) -> Backbone:
     """ResNet-34 with the ImageNet stem (7×7 stride 2, max-pool), 512 features, 21,284,672 parameters."""
     del name

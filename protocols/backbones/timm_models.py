@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from methods.base import Backbone
-from protocols.backbones import register
+from protocols.spec.plugins import register_backbone
 from results.errors import RequestError, UnknownName
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Timm(Backbone):
         return features
 
 
-@register("timm")
+@register_backbone("timm")
 def timm(name: str) -> Backbone:
     """timm:NAME is any timm model, freshly initialised; timm:NAME@small has a stem for small images.
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from protocols.datasets import register
 from protocols.datasets.base import Dataset, Split
 from protocols.datasets.fetched import Fetched
+from protocols.spec.plugins import register_dataset
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -58,7 +58,7 @@ class Cifar(Fetched):
         return content
 
 
-@register("cifar10")
+@register_dataset("cifar10")
 class Cifar10(Cifar):
     """CIFAR-10: photographs of 10 kinds of things, 50,000 + 10,000 of 32×32.
 
@@ -86,7 +86,7 @@ class Cifar10(Cifar):
         CIFAR10(self.root, download=True)
 
 
-@register("cifar100")
+@register_dataset("cifar100")
 class Cifar100(Cifar):
     """CIFAR-100: photographs of 100 kinds of things, 50,000 + 10,000 of 32×32.
 
@@ -110,7 +110,7 @@ class Cifar100(Cifar):
         CIFAR100(self.root, download=True)
 
 
-@register("cifar100-20")
+@register_dataset("cifar100-20")
 class Cifar100Coarse(Cifar100):
     """CIFAR-100 with its 20 coarse labels, the official super-classes."""
 

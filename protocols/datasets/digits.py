@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from protocols.datasets import register
 from protocols.datasets.base import Dataset, Source, Split, rows_of_planes
+from protocols.spec.plugins import register_dataset
 
 SIDE = 16
 HELD_OUT = 50
 
 
-@register("digits")
+@register_dataset("digits")
 class Digits(Source):
     """Handwritten digits, 1,297 + 500 of 16×16 grey, 10 classes; comes with scikit-learn, no download.
 

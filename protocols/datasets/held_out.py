@@ -7,14 +7,14 @@ from functools import cached_property
 
 import numpy as np
 
-from protocols.datasets import HELD_OUT, register
 from protocols.datasets.base import Dataset, Source, Split
-from protocols.datasets.load import source_of
+from protocols.spec.labels import HELD_OUT
+from protocols.spec.plugins import dataset_source, register_dataset
 
 EVERY = 10
 
 
-@register("held_out")
+@register_dataset("held_out")
 class HeldOut(Source):
     """A data set without its test split: held_out:NAME measures on every tenth training image, trains on the others.
 
@@ -32,7 +32,7 @@ class HeldOut(Source):
         Raises:
             UnknownName: there is none of that name.
         """
-        return source_of(self.name.removeprefix(HELD_OUT), self.root)
+        return dataset_source(self.name.removeprefix(HELD_OUT), self.root)
 
     def missing(self) -> str:
         """What the whole lacks."""

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 
-from protocols.datasets import prepared, register
+from protocols.datasets import prepared
 from protocols.datasets.base import Dataset, Source, Split, statistics
 from protocols.datasets.prepared import File, scan
+from protocols.spec.plugins import register_dataset
 from results.errors import DataMissing
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ def subfolders(folder: Path) -> tuple[str, ...]:
     return tuple(sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")))
 
 
-@register("folder")
+@register_dataset("folder")
 class Folder(ImageFolders):
     """Your own images: folder:PATH[@SIDE] with PATH/train/CLASS/*, PATH/test/CLASS/* (or val), PATH/unlabeled/*.
 

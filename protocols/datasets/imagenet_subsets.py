@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from protocols.datasets import register
 from protocols.datasets.fetched import in_one_line
 from protocols.datasets.image_folders import ImageFolders, Listing
 from protocols.datasets.prepared import scan
+from protocols.spec.plugins import register_dataset
 from results.errors import DataMissing
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class ImageNetSubset(ImageFolders):
         return (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 
 
-@register("tiny_imagenet")
+@register_dataset("tiny_imagenet")
 class TinyImageNet(ImageNetSubset):
     """Tiny ImageNet: 200 classes of ImageNet, 100,000 + 10,000 of 64×64; the official val split is the test split.
 
@@ -102,7 +102,7 @@ def read_table(path: Path) -> list[list[str]]:
     return [row for row in rows if len(row) > 1]
 
 
-@register("slimagenet64")
+@register_dataset("slimagenet64")
 class SlimageNet64(ImageNetSubset):
     """SlimageNet64: the 1,000 classes of ImageNet, 160 train images each, 64×64; fetched by hand.
 

@@ -6,40 +6,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from protocols.datasets import registry
-from results.errors import BrokenPlugin, RequestError
+from protocols.spec.plugins import dataset_source
+from results.errors import BrokenPlugin
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from protocols.datasets.base import Dataset, Progress, Source, Split
+    from protocols.datasets.base import Dataset, Progress, Split
 
 HELD = 2
 """Data sets kept in memory for the next run of the process: one to pretrain and one to evaluate on."""
 
 _held: dict[tuple[str, Path], Dataset] = {}
-
-
-def source_of(name: str, root: Path) -> Source:
-    """Where a data set comes from; reads nothing.
-
-    Args:
-        name: as on the command line.
-        root: folder that holds the data sets of this machine.
-
-    Raises:
-        UnknownName: nobody registered it.
-        BrokenPlugin: it does not load.
-        RequestError: what follows the colon is too much, or lacking.
-    """
-    family, colon, argument = name.partition(":")
-    source = registry.get(family)(name, root)
-    if source.argument and not argument:
-        raise RequestError(f"{family} needs more than its name", hint=f"write {family}:{source.argument}")
-    if colon and not source.argument:
-        raise RequestError(f"{family} takes nothing after a colon, and got {argument!r}", hint=f"write {family}")
-    return source
 
 
 def require(names: Iterable[str], root: Path) -> None:
@@ -50,7 +29,7 @@ def require(names: Iterable[str], root: Path) -> None:
         RequestError: one of them does not exist.
     """
     for name in names:
-        source_of(name, root).require()
+        dataset_source(name, root).require()
 
 
 def prepare(name: str, root: Path, *, progress: Progress | None = None) -> Dataset:
@@ -61,7 +40,7 @@ def prepare(name: str, root: Path, *, progress: Progress | None = None) -> Datas
         DataMissing: what is there is damaged.
         RequestError: it does not exist.
     """
-    source = source_of(name, root)
+    source = dataset_source(name, root)
     if source.missing():
         source.download()
     return load_dataset(name, root, progress=progress)
@@ -82,7 +61,7 @@ def load_dataset(name: str, root: Path, *, progress: Progress | None = None) -> 
     """
     key = (name, root.resolve())
     if key not in _held:
-        source = source_of(name, root)
+        source = dataset_source(name, root)
         source.require()
         source.progress = progress
         for old in list(_held)[: len(_held) - HELD + 1]:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from protocols.datasets.base import rows_of_planes
-from protocols.place import cores
+from protocols.spec.execution import available_cores
 from results.errors import DataMissing
 from results.store import write_atomically
 
@@ -146,7 +146,7 @@ def collect(shape: Shape, chunks: Iterable[np.ndarray]) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Decoding:
-    """Image files, to be decoded on all cores.
+    """Image files, to be decoded on all available_cores.
 
     Attributes:
         paths: of the files.
@@ -170,7 +170,7 @@ class Decoding:
             DataMissing: a file is damaged, of another size, or of more than 8 bits a channel.
         """
         one = partial(decode_one, side=self.side, resize=self.resize)
-        with ThreadPoolExecutor(cores()) as pool:
+        with ThreadPoolExecutor(available_cores()) as pool:
             for start in range(0, len(self.paths), CHUNK):
                 some = self.paths[start : start + CHUNK]
                 yield rows_of_planes(np.stack(list(pool.map(one, some))))

@@ -15,8 +15,8 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from protocols.datasets import register
 from protocols.datasets.base import Dataset, Source, Split
+from protocols.spec.plugins import register_dataset
 
 Array = npt.NDArray[np.float64]
 """Broadcasts to (n, SIDE, 3, SIDE): image, row, channel, column."""
@@ -266,7 +266,7 @@ def make(split: int, count: int) -> Split:
     return Split(images, labels)
 
 
-@register("shapes", version=1)
+@register_dataset("shapes", version=1)
 class Shapes(Source):
     """Figures and textures, 10,000 + 2,000 of 32×32, 10 classes; drawn in seconds, no download.
 

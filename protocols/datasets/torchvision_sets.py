@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from protocols.datasets import prepared, register
+from protocols.datasets import prepared
 from protocols.datasets.base import Dataset, Split, rows_of_planes
 from protocols.datasets.fetched import Fetched
+from protocols.spec.plugins import register_dataset
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 
-@register("stl10")
+@register_dataset("stl10")
 class Stl10(Fetched):
     """STL-10: photographs of 10 kinds of things, 100,000 unlabelled + 5,000 + 8,000 of 96×96.
 
@@ -78,7 +79,7 @@ def stl10_images(path: Path) -> np.ndarray:
     return np.memmap(path, np.uint8, mode="c").reshape(-1, 3, 96, 96).transpose(0, 3, 1, 2)
 
 
-@register("svhn")
+@register_dataset("svhn")
 class Svhn(Fetched):
     """SVHN: house numbers cut to their middle digit, 73,257 + 26,032 of 32×32, 10 classes; without the extra images.
 
@@ -118,7 +119,7 @@ def svhn_split(path: Path) -> Split:
     return Split(images, content["y"].ravel().astype(np.int64) % 10)
 
 
-@register("fashion_mnist")
+@register_dataset("fashion_mnist")
 class FashionMnist(Fetched):
     """Fashion-MNIST: pictures of 10 kinds of clothes, 60,000 + 10,000 of 28×28 grey.
 

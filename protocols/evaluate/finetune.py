@@ -10,14 +10,15 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from protocols import randomness
 from protocols.augment import normalise
+from protocols.augment.affine import COLUMNS as AFFINE_COLUMNS
+from protocols.augment.affine import affine
 from protocols.augment.draw import COLUMNS
-from protocols.evaluate import register
-from protocols.evaluate.features import represent, stratified
+from protocols.backbones.inference import extract_features
 from protocols.evaluate.linear import top_k
-from protocols.evaluate.warp import COLUMNS as WARP_COLUMNS
-from protocols.evaluate.warp import warp
+from protocols.features.features import stratified_subset
+from protocols.spec.plugins import register_evaluation
+from protocols.system import randomness
 from results.errors import Diverged
 
 if TYPE_CHECKING:
@@ -26,15 +27,15 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from methods.base import Backbone
-    from protocols.evaluate.subject import Subject
+    from protocols.features.context import EvaluationContext
 
 MILESTONES = (100, 150)
 """Epochs after which both learning rates are a tenth of what they were."""
 
 
-@register("finetune", version=1)
+@register_evaluation("finetune", takes="context", version=1)
 def finetune(
-    subject: Subject,
+    context: EvaluationContext,
     *,
     epochs: int = 100,
     batch: int = 128,
@@ -53,13 +54,13 @@ def finetune(
     is not known. Deviations: a lone image makes no batch; precision is float32.
 
     Args:
-        subject: backbone and data set; a copy of the backbone is trained.
+        context: backbone and data set; a copy of the backbone is trained.
         epochs: over the labelled images.
         batch: images a step; the last of an epoch may be smaller.
         backbone_lr: learning rate of the backbone.
         classifier_lr: of the classifier.
         weight_decay: L2 penalty of both.
-        augmentation: of the training images: a recipe of the protocol, or ``affine``, see ``warp``.
+        augmentation: of the training images: a recipe of the protocol, or ``affine``, see ``affine``.
         erase: area of the square that ``affine`` erases, as a fraction of the image: theirs is 0.25 on CIFAR-10, 0.0625
             on CIFAR-100, 0.111 on STL-10.
         fraction: of every class's training images whose labels are known, in (0, 1]; drawn by the seed.
@@ -71,34 +72,34 @@ def finetune(
         Diverged: the loss stopped being a number.
         KeyboardInterrupt: the watch asked to stop.
     """
-    backbone, classifier = copy.deepcopy(subject.backbone).train(), new_classifier(subject)
+    backbone, classifier = copy.deepcopy(context.backbone).train(), new_classifier(context)
     rates = [(backbone, backbone_lr), (classifier, classifier_lr)]
     groups = [{"params": list(module.parameters()), "lr": lr} for module, lr in rates]
     optimizer = torch.optim.Adam(groups, weight_decay=weight_decay)
     schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, MILESTONES)
-    places = stratified(torch.from_numpy(subject.dataset.train.labels), fraction, subject.seed)
-    subject.watch.stage("finetune", epochs * len(places))
+    places = stratified_subset(torch.from_numpy(context.dataset.train.labels), fraction, context.seed)
+    context.listener.stage("finetune", epochs * len(places))
     for epoch in range(epochs):
-        order = places[randomness.permutation(len(places), subject.seed, "finetune", epoch)]
-        prepared = partial(prepare, subject, epoch=epoch, augmentation=augmentation, erase=erase)
+        order = places[randomness.permutation(len(places), context.seed, "finetune", epoch)]
+        prepared = partial(prepare, context, epoch=epoch, augmentation=augmentation, erase=erase)
         loss, seen = torch.zeros(()), epoch * len(places)
-        for images, labels in batches(subject, order.split(batch), prepared):
+        for images, labels in batches(context, order.split(batch), prepared):
             loss = F.cross_entropy(classifier(backbone(images)), labels)
             step(optimizer, loss)
             seen += len(labels)
-            subject.watch.reach(seen, f"epoch {epoch + 1}/{epochs}")
+            context.listener.advance_or_stop(seen, f"epoch {epoch + 1}/{epochs}")
         require_finite(loss)
         schedule.step()
-    return score(backbone, classifier, subject)
+    return score(backbone, classifier, context)
 
 
 def batches(
-    subject: Subject, places: Iterable[Tensor], prepared: Callable[[Tensor], Tensor]
+    context: EvaluationContext, places: Iterable[Tensor], prepared: Callable[[Tensor], Tensor]
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Images and labels of the training split on the device; a lone image is left out."""
     for index in places:
         if len(index) > 1:
-            yield prepared(index), torch.from_numpy(subject.dataset.train.labels)[index].to(subject.device)
+            yield prepared(index), torch.from_numpy(context.dataset.train.labels)[index].to(context.device)
 
 
 def require_finite(loss: Tensor) -> None:
@@ -111,24 +112,24 @@ def require_finite(loss: Tensor) -> None:
         raise Diverged(f"the loss of finetuning became {loss.item()}", hint="try lower learning rates")
 
 
-def new_classifier(subject: Subject) -> nn.Linear:
+def new_classifier(context: EvaluationContext) -> nn.Linear:
     """A linear layer initialised by torch's default, as a function of the seed."""
-    torch.manual_seed(randomness.key(subject.seed, "classifier"))
-    return nn.Linear(subject.backbone.dim, len(subject.dataset.classes)).to(subject.device)
+    torch.manual_seed(randomness.key(context.seed, "classifier"))
+    return nn.Linear(context.backbone.dim, len(context.dataset.classes)).to(context.device)
 
 
-def prepare(subject: Subject, index: Tensor, *, epoch: int, augmentation: str, erase: float) -> Tensor:
+def prepare(context: EvaluationContext, index: Tensor, *, epoch: int, augmentation: str, erase: float) -> Tensor:
     """Training images, normalised, as they are or augmented; what is drawn depends on image and epoch only."""
-    dataset = subject.dataset
-    images = torch.from_numpy(dataset.train.images)[index].to(subject.device)
-    key = randomness.key(subject.seed, "finetune views", epoch)
+    dataset = context.dataset
+    images = torch.from_numpy(dataset.train.images)[index].to(context.device)
+    key = randomness.key(context.seed, "finetune views", epoch)
     if augmentation == "none":
         return normalise(images, dataset.mean, dataset.std)
     if augmentation == "affine":
-        u = randomness.uniforms(key, index.numpy(), WARP_COLUMNS)
-        return warp(images, u, dataset.mean, dataset.std, erase=erase)
+        u = randomness.uniforms(key, index.numpy(), AFFINE_COLUMNS)
+        return affine(images, u, dataset.mean, dataset.std, erase=erase)
     u = randomness.uniforms(key, index.numpy(), COLUMNS)
-    return subject.augmenters[augmentation](images, torch.arange(len(images)), u)
+    return context.augmenters[augmentation](images, torch.arange(len(images)), u)
 
 
 def step(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
@@ -138,10 +139,10 @@ def step(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
     optimizer.zero_grad()
 
 
-def score(backbone: Backbone, classifier: nn.Linear, subject: Subject) -> dict[str, float]:
+def score(backbone: Backbone, classifier: nn.Linear, context: EvaluationContext) -> dict[str, float]:
     """Accuracy on the test split."""
-    dataset, device = subject.dataset, subject.device
+    dataset, device = context.dataset, context.device
     images, labels = torch.from_numpy(dataset.test.images), torch.from_numpy(dataset.test.labels)
-    test = represent(backbone, images, lambda some: normalise(some, dataset.mean, dataset.std), device)
+    test = extract_features(backbone, images, lambda some: normalise(some, dataset.mean, dataset.std), device)
     with torch.no_grad():
         return top_k(classifier(test), labels.to(device), len(dataset.classes))

@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from protocols.evaluate import register
 from protocols.evaluate.linear import top_k
-from protocols.neighbours import nearest
+from protocols.features.neighbours import nearest
+from protocols.spec.plugins import register_evaluation
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from protocols.evaluate.features import Features
-    from protocols.neighbours import Neighbours
+    from protocols.features.features import Features
+    from protocols.features.neighbours import Neighbours
 
 
-@register("knn", version=2)
+@register_evaluation("knn", version=2)
 def knn(features: Features, *, k: int = 20, temperature: float = 0.07) -> dict[str, float]:
     """k-nearest-neighbour classifier on frozen features (Wu et al. 2018), by cosine similarity.
 

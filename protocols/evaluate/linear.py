@@ -9,17 +9,17 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from protocols import randomness
-from protocols.evaluate import register
-from protocols.evaluate.features import labelled
+from protocols.features.features import label_fraction
+from protocols.spec.plugins import register_evaluation
+from protocols.system import randomness
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from protocols.evaluate.features import Features
+    from protocols.features.features import Features
 
 
-@register("linear", version=1)
+@register_evaluation("linear", version=1)
 def linear(
     features: Features,
     *,
@@ -52,7 +52,7 @@ def linear(
     """
     if standardize:
         features = standardized(features)
-    features = labelled(features, fraction)
+    features = label_fraction(features, fraction)
     classifier = new_classifier(features)
     if solver == "lbfgs":
         fit_to_convergence(classifier, features, l2)

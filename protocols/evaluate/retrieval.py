@@ -2,26 +2,42 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 from torch.nn import functional as F
 
-from protocols import randomness
-from protocols.evaluate import register
-from protocols.evaluate.sheet import Shown
+from protocols.spec.plugins import register_evaluation
+from protocols.system import randomness
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from protocols.evaluate.features import Features
+    from protocols.features.features import Features
+
+
+@dataclass(frozen=True)
+class RetrievalResult:
+    """Metrics of an evaluation, and neighbours to show on a contact sheet.
+
+    Attributes:
+        metrics: as of any evaluation.
+        queries: (q,) indices of test images.
+        neighbours: (q, k) indices of training images, the most similar first.
+    """
+
+    metrics: dict[str, float]
+    queries: Tensor
+    neighbours: Tensor
+
 
 BLOCK = 2**22
 """Similarities sorted at a time, so that memory does not grow with the data set."""
 
 
-@register("retrieval", version=1)
-def retrieval(features: Features, *, k: int = 10, queries: int = 10) -> Shown:
+@register_evaluation("retrieval", version=1)
+def retrieval(features: Features, *, k: int = 10, queries: int = 10) -> RetrievalResult:
     """Test images as queries, the training split ranked by cosine similarity; relevant is what is of the same class.
 
     Args:
@@ -45,7 +61,7 @@ def retrieval(features: Features, *, k: int = 10, queries: int = 10) -> Shown:
     first, several, whole = (100 * sums / len(test)).tolist()
     shown = randomness.permutation(len(test), features.seed, "retrieval")[:queries]
     neighbours = (test[shown.to(test.device)] @ train.T).sort(dim=1, descending=True, stable=True).indices[:, :k]
-    return Shown({"precision@1": first, f"precision@{k}": several, "map": whole}, shown, neighbours.cpu())
+    return RetrievalResult({"precision@1": first, f"precision@{k}": several, "map": whole}, shown, neighbours.cpu())
 
 
 def average_precision(similarity: Tensor, relevant: Tensor) -> Tensor:

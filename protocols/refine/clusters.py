@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from protocols import randomness
-from protocols.neighbours import unit
+from protocols.features.neighbours import unit
+from protocols.system import randomness
 
 if TYPE_CHECKING:
     from torch import Tensor

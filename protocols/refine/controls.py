@@ -7,47 +7,49 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from protocols.refine import register
+from protocols.spec.plugins import register_refinement
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from protocols.evaluate.features import Features, Stream
+    from protocols.features.features import Features, NetworkFeatures
 
 
-@register("averaged")
-def averaged(features: Features, *, k: int = 15, rounds: int = 2, beside: bool = False) -> Features:
-    """Control: every image becomes the mean of itself and its nearest training images; nothing is learnt.
+@register_refinement("neighbour_mean")
+def neighbour_mean(features: Features, *, k: int = 15, rounds: int = 2, append_input: bool = False) -> Features:
+    """Control: the mean of each image and its nearest training images; nothing is learnt.
 
-    It is ``graph`` with layers that change nothing (Wu et al. 2019, arXiv 1902.07153), and no non-linearity.
+    It is ``graph`` with layers that are the identity, and without non-linearity (Wu et al. 2019, arXiv 1902.07153).
 
     Args:
-        features: of the run; their lengths are set to 1. Of two networks, both are averaged and put side by side.
+        features: of the run; they are scaled to length 1. Of two networks, both are averaged and concatenated.
         k: neighbours of an image, by cosine similarity.
-        rounds: how often; two reach as far as two layers of a graph network.
-        beside: whether the means stand beside the image's own features, or in their place.
+        rounds: how many times; two reach as far as two layers of a graph network.
+        append_input: concatenate the means with the image's own features, instead of replacing these.
     """
-    own = [stream.units for stream in features.streams] if beside else []
-    return side_by_side(features, [*own, *(averages(stream, k, rounds) for stream in features.streams)])
+    own = [network.units for network in features.networks] if append_input else []
+    return concatenate_networks(
+        features, [*own, *(mean_over_neighbours(network, k, rounds) for network in features.networks)]
+    )
 
 
-@register("concatenated")
+@register_refinement("concatenated")
 def concatenated(features: Features) -> Features | None:
-    """Control: what a method's two networks make of an image, side by side; none for a method that has one."""
-    if features.second is None:
+    """Control: features of a method's two networks, concatenated; does not apply to a method with one."""
+    if features.student is None:
         return None
-    return side_by_side(features, [stream.units for stream in features.streams])
+    return concatenate_networks(features, [network.units for network in features.networks])
 
 
-def side_by_side(features: Features, parts: list[tuple[Tensor, Tensor]]) -> Features:
-    """The data set's features with those of every network, of training and test images, in their place."""
+def concatenate_networks(features: Features, parts: list[tuple[Tensor, Tensor]]) -> Features:
+    """Features replaced by the concatenation of ``parts``: (n, d) and (m, d) of training and test images each."""
     train, test = (torch.cat(some, dim=1) for some in zip(*parts, strict=True))
-    return replace(features, train=train, test=test, recorded=None, second=None)
+    return replace(features, train=train, test=test, recorded_neighbours=None, student=None)
 
 
-def averages(stream: Stream, k: int, rounds: int) -> tuple[Tensor, Tensor]:
+def mean_over_neighbours(network: NetworkFeatures, k: int, rounds: int) -> tuple[Tensor, Tensor]:
     """Averaged features (n, d) and (m, d) of training and test images."""
-    (train, test), (of_train, of_test) = stream.units, stream.neighbours(k)
+    (train, test), (of_train, of_test) = network.units, network.neighbours(k)
     for _ in range(rounds):
         train, test = mean_with(train, train, of_train), mean_with(test, train, of_test)
     return train, test

@@ -7,25 +7,25 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 
-from protocols.evaluate.features import Graph
-from protocols.refine import register
+from protocols.features.features import Graph
 from protocols.refine.attach import attached
-from protocols.refine.controls import side_by_side
+from protocols.refine.controls import concatenate_networks
 from protocols.refine.edges import Direction, edges_of
 from protocols.refine.encoder import GNN, Combine  # noqa: TC001 - options are checked by their hints
 from protocols.refine.selfgnn import Nodes, Settings, fit
+from protocols.spec.plugins import register_refinement
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torch import Tensor
 
-    from protocols.evaluate.features import Features, Stream
+    from protocols.features.features import Features, NetworkFeatures
 
 Origin = Literal["nearest", "recorded"]
 
 
-@register("graph")
+@register_refinement("graph")
 def graph(
     features: Features,
     *,
@@ -71,11 +71,11 @@ def graph(
         at_once: clusters that make a mini-batch.
     """
     settings = Settings(gnn, layers, combine, width, epochs, lr, momentum, drop, mask, clusters, at_once)
-    views = [connected(stream, k, neighbours) for stream in features.streams]
+    views = [connected(network, k, neighbours) for network in features.networks]
     return inductive(features, views, direction, settings)
 
 
-@register("transductive")
+@register_refinement("transductive")
 def transductive(
     features: Features,
     *,
@@ -103,17 +103,17 @@ def transductive(
     network, of which the code knows none, get views that are drawn.
     """
     settings = Settings(gnn, layers, combine, width, epochs, lr, momentum, drop, mask, clusters, at_once)
-    views = [connected(stream, k, neighbours) for stream in features.streams]
+    views = [connected(network, k, neighbours) for network in features.networks]
     nodes = [Nodes(torch.cat([view.train, view.test]), edges_of(view.neighbours, direction)) for view in views]
-    encoder = fit(nodes, settings, features.seed, features.watch)
+    encoder = fit(nodes, settings, features.seed, features.listener)
     embeddings = [encoder.combine(encoder.states(some.x, some.edges)[1:]) for some in nodes]
     n = len(features.train)
     parts = [(embedding[:n], embedding[n:]) for embedding in embeddings]
-    return replace(side_by_side(features, parts), graph=Graph(*views[0].neighbours), transductive=True)
+    return replace(concatenate_networks(features, parts), graph=Graph(*views[0].neighbours), transductive=True)
 
 
-@register("isolated")
-def isolated(
+@register_refinement("no_edges")
+def no_edges(
     features: Features,
     *,
     layers: int = 2,
@@ -133,7 +133,7 @@ def isolated(
     adds to it. With ``combine="last"`` the map is linear; with ``max`` it is the larger of two linear maps.
     """
     settings = Settings("gcn", layers, combine, width, epochs, lr, momentum, 0.0, mask, clusters, at_once)
-    views = [unconnected(stream) for stream in features.streams]
+    views = [unconnected(network) for network in features.networks]
     return replace(inductive(features, views, "from_neighbours", settings), graph=None)
 
 
@@ -152,27 +152,27 @@ class View:
     neighbours: tuple[Tensor, Tensor]
 
 
-def connected(stream: Stream, k: int, origin: Origin) -> View:
+def connected(network: NetworkFeatures, k: int, origin: Origin) -> View:
     """A network's features, joined to their nearest neighbours, or to the recorded ones where they are wanted."""
-    of_train, of_test = stream.neighbours(k)
-    if origin == "recorded" and stream.recorded is not None:
-        of_train = stream.recorded
-    return View(*stream.units, (of_train, of_test))
+    of_train, of_test = network.neighbours(k)
+    if origin == "recorded" and network.recorded_neighbours is not None:
+        of_train = network.recorded_neighbours
+    return View(*network.units, (of_train, of_test))
 
 
-def unconnected(stream: Stream) -> View:
+def unconnected(network: NetworkFeatures) -> View:
     """A network's features on their own."""
-    train, test = stream.units
+    train, test = network.units
     return View(train, test, (train[:, :0].int(), test[:, :0].int()))
 
 
 def inductive(features: Features, views: Sequence[View], direction: Direction, settings: Settings) -> Features:
     """Fit on the training images, then attach the test images one by one."""
     nodes = [Nodes(view.train, edges_of(view.neighbours[:1], direction)) for view in views]
-    encoder = fit(nodes, settings, features.seed, features.watch)
+    encoder = fit(nodes, settings, features.seed, features.listener)
     parts = []
     for view, some in zip(views, nodes, strict=True):
         states = encoder.states(some.x, some.edges)
         heard = view.neighbours[1] if direction != "to_neighbours" else view.neighbours[1][:, :0]
         parts.append((encoder.combine(states[1:]), attached(encoder, view.test, heard, states, some.edges.degree)))
-    return replace(side_by_side(features, parts), graph=Graph(*views[0].neighbours))
+    return replace(concatenate_networks(features, parts), graph=Graph(*views[0].neighbours))

@@ -12,10 +12,10 @@ from torch import nn
 
 from methods.losses import negative_cosine
 from methods.momentum import MomentumCopy
-from protocols import randomness
 from protocols.refine.clusters import k_means
 from protocols.refine.edges import Subgraph
 from protocols.refine.encoder import GNN, Combine, Encoder
+from protocols.system import randomness
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from protocols.refine.edges import Edges
-    from protocols.watch import Watch
+    from protocols.system.progress import ProgressListener
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ class SelfGNN(nn.Module):
         self.target.follow(self.online, self.momentum)
 
 
-def fit(views: Sequence[Nodes], settings: Settings, seed: int, watch: Watch) -> Encoder:
+def fit(views: Sequence[Nodes], settings: Settings, seed: int, listener: ProgressListener) -> Encoder:
     """Train an encoder on one or two views of the same nodes; of one, each step draws two.
 
     Mini-batches are unions of random clusters with all edges among their nodes (Chiang et al. 2019), the clusters are
@@ -136,7 +136,7 @@ def fit(views: Sequence[Nodes], settings: Settings, seed: int, watch: Watch) -> 
     model = SelfGNN(encoder, settings.momentum).to(x.device)
     parameters = [*model.online.parameters(), *model.predictor.parameters()]
     optimizer = torch.optim.Adam(parameters, lr=settings.lr)
-    watch.stage("graph network", steps_of(settings, len(x)))
+    listener.stage("graph network", steps_of(settings, len(x)))
     with quick_products():
         for step, nodes in enumerate(batches(x, settings, seed)):
             parts = [(view.x[nodes], view.edges.within(nodes)) for view in views]
@@ -145,7 +145,7 @@ def fit(views: Sequence[Nodes], settings: Settings, seed: int, watch: Watch) -> 
             loss.backward()
             optimizer.step()
             model.follow()
-            watch.reach(step + 1)
+            listener.advance_or_stop(step + 1)
     return encoder.requires_grad_(requires_grad=False)
 
 

@@ -7,8 +7,8 @@ import pytest
 from rich.console import Console
 
 from bench import progress
-from bench.plan import Request, expand
 from bench.progress import Lines
+from protocols.spec.grid import Request, expand
 from slurm.launch import Outcome
 
 EVALUATIONS = 5
@@ -36,19 +36,19 @@ def shown(runs, views=1000):
 def carry_out(display, run, clock, *, pretrain=10.0, evaluation=20.0, upto=EVALUATIONS):
     """Pretrain and make some evaluations, each in a time of its own."""
     watch = display.begins(run)
-    watch.stage("pretrain", 1000)
-    watch.progress(0)
+    listener.stage("pretrain", 1000)
+    listener.progress(0)
     for views in range(100, 1100, 100):
         clock.seconds += pretrain / 10
-        watch.progress(views)
-    watch.stage("evaluate", EVALUATIONS)
-    watch.progress(0)
+        listener.progress(views)
+    listener.stage("evaluate", EVALUATIONS)
+    listener.progress(0)
     for done in range(1, upto + 1):
-        watch.stage("graph network", 300)
-        watch.reach(150)
+        listener.stage("graph network", 300)
+        listener.advance_or_stop(150)
         clock.seconds += evaluation
-        watch.stage("evaluate", EVALUATIONS, done)
-        watch.progress(done, "linear after averaged")
+        listener.stage("evaluate", EVALUATIONS, done)
+        listener.progress(done, "linear after averaged")
     return watch
 
 
@@ -74,10 +74,10 @@ def test_a_line_about_evaluations_says_how_far_they_are(runs, clock):
 def test_what_an_earlier_attempt_did_is_not_timed(runs, clock):
     display = shown(runs[:1], views=1_000_000)
     watch = display.begins(runs[0])
-    watch.stage("pretrain", 1_000_000)
-    watch.progress(500_000)
+    listener.stage("pretrain", 1_000_000)
+    listener.progress(500_000)
     clock.seconds += 100
-    watch.progress(750_000)
+    listener.progress(750_000)
     assert display.paces["pretrain"].each() == pytest.approx(100 / 250_000)
     assert display.left() == f"{progress.duration(100 + EVALUATIONS * progress.EVALUATION * 100 / 250_000)} left"
 
@@ -85,9 +85,9 @@ def test_what_an_earlier_attempt_did_is_not_timed(runs, clock):
 def test_runs_that_are_only_evaluated_are_judged_by_that(runs, clock):
     display = shown(runs, views=0)
     watch = display.begins(runs[0])
-    watch.stage("evaluate", EVALUATIONS)
-    watch.progress(0)
+    listener.stage("evaluate", EVALUATIONS)
+    listener.progress(0)
     clock.seconds += 50
-    watch.progress(2)
+    listener.progress(2)
     assert display.share() == pytest.approx(2 / (2 * EVALUATIONS))
     assert display.left() == f"{progress.duration(200)} left"

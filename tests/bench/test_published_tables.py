@@ -4,10 +4,10 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from methods.registry import METHODS
 
-from bench.plan import Request, expand
-from methods.registry import registry as methods
-from protocols.labels import parse_label
+from protocols.spec.grid import Request, expand
+from protocols.spec.labels import parse_label
 from results.published import PUBLISHED, load
 
 PREFIX = "relational2020-"
@@ -36,7 +36,7 @@ def cells(name):
 def published(table):
     rows = load()
     rows = rows[rows["source"].str.startswith("Patacchiola") & rows["table"].str.startswith(table)]
-    rows = rows[rows["method"].map(lambda label: parse_label(label)[0] in methods.names())]
+    rows = rows[rows["method"].map(lambda label: parse_label(label)[0] in METHODS.names())]
     return {tuple(row) for row in rows[["method", "dataset", "backbone", "evaluated_on", "evaluation"]].to_numpy()}
 
 

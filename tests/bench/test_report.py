@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench.report import is_absent
+from bench.commands.report import is_absent
 
 
 @pytest.mark.parametrize(

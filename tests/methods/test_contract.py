@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from methods import Batch, MomentumCopy, Setting, registry
+from protocols.backbones.inference import extract_features
 from protocols.backbones.small import Conv4
-from protocols.evaluate.features import represent
 
 TEACHING = {"prototypes": 64, "hidden": 128, "bottleneck": 32, "momentum": 0.9, "freeze": 0.0}
 SMALL = {
@@ -57,7 +57,7 @@ def batch_for(method, views, seed: int = 0) -> Batch:
 def begin_epoch(method, epoch: int = 0) -> None:
     torch.manual_seed(epoch)
     images = torch.rand(SPLIT, 3, 16, 16, generator=torch.Generator().manual_seed(1))
-    method.before_epoch(epoch, lambda: represent(method.backbone, images, lambda some: some, images.device))
+    method.before_epoch(epoch, lambda: extract_features(method.backbone, images, lambda some: some, images.device))
 
 
 def train(method, batch: Batch, steps: int) -> list[float]:

@@ -7,14 +7,14 @@ from torch.nn import functional as F
 
 from methods import Backbone, Batch, Setting
 from methods.deepinfomax import DeepInfoMax, LocalDiscriminator
-from protocols.backbones import registry as backbones
+from protocols.spec.plugins import BACKBONES
 from results.errors import RequestError
 
 
 def build(backbone: str = "conv4", **options) -> DeepInfoMax:
     torch.manual_seed(0)
     setting = Setting(classes=10, images=8, side=16, steps=1, seed=0)
-    return DeepInfoMax(backbones.get(backbone)(backbone), DeepInfoMax.Options(**options), setting)
+    return DeepInfoMax(BACKBONES.get(backbone)(backbone), DeepInfoMax.Options(**options), setting)
 
 
 @pytest.mark.parametrize(("backbone", "parameters"), [("conv4", 183_810), ("resnet32", 185_858)])
@@ -104,7 +104,7 @@ def test_a_backbone_without_a_map_is_refused():
 
 
 def test_a_map_comes_with_its_representation():
-    backbone = backbones.get("resnet8")("resnet8").eval()
+    backbone = BACKBONES.get("resnet8")("resnet8").eval()
     images = torch.rand(2, 3, 16, 16)
     z, maps = backbone.with_map(images)
     torch.testing.assert_close(z, backbone(images))

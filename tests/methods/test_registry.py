@@ -4,8 +4,8 @@ import textwrap
 
 import pytest
 
-from methods.registry import Registry
 from results.errors import BrokenPlugin, RequestError, UnknownName
+from results.registry import Registry
 
 PLUGIN = textwrap.dedent('''
     from dataclasses import dataclass

@@ -3,7 +3,7 @@ import torch
 from methods import Setting
 from methods.simclr import SimCLR
 from protocols.backbones.small import Conv4
-from protocols.protocol import load
+from protocols.spec.protocol import load
 
 
 def test_head_of_relational2020_is_the_papers():

@@ -2,10 +2,10 @@
 
 import pytest
 
-from protocols.watch import Watch
+from protocols.system.progress import ProgressListener
 
 
-class StopAfter(Watch):
+class StopAfter(ProgressListener):
     """Asks to stop after some steps."""
 
     def __init__(self, steps: int) -> None:
@@ -18,5 +18,5 @@ class StopAfter(Watch):
 
 @pytest.fixture
 def stop_after():
-    """Makes a watch that asks to stop after so many steps."""
+    """Makes a listener that asks to stop after so many steps."""
     return StopAfter

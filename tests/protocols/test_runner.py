@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from protocols import checkpoint, randomness
 from protocols.datasets.load import load_dataset
-from protocols.evaluate.features import extract
-from protocols.place import Place
-from protocols.pretrain import begin_epoch, make_batch
-from protocols.pretrained import prepare
-from protocols.protocol import load
-from protocols.resolve import parse_changes, resolve
+from protocols.features.extraction import extract_dataset
+from protocols.pretrain.build import build_job
+from protocols.pretrain.loop import begin_epoch, checkpoint, make_batch
 from protocols.runner import execute
-from protocols.watch import Watch
+from protocols.spec.execution import ExecutionContext
+from protocols.spec.protocol import load
+from protocols.spec.resolve import parse_changes, resolve
+from protocols.system import randomness
+from protocols.system.progress import ProgressListener
 from results import store
 from results.errors import Busy, RunFailed
 
@@ -43,8 +43,8 @@ def run_of(method: str, *settings: str, seed: int = 0):
     )
 
 
-def place(folder) -> Place:
-    return Place(folder, folder / "data", "cpu")
+def place(folder) -> ExecutionContext:
+    return ExecutionContext(folder, folder / "data", "cpu")
 
 
 def outcome(run, runs):
@@ -52,7 +52,7 @@ def outcome(run, runs):
     record = store.read_run(runs / run.folder()).record
     weights = torch.load(runs / run.folder() / store.BACKBONE, weights_only=True)["backbone"]
     history = [{k: v for k, v in line.items() if k != "seconds"} for line in record["history"]]
-    if (kept := runs / run.folder() / store.KEEPSAKES).exists():
+    if (kept := runs / run.folder() / store.EXTRA_STATE).exists():
         weights |= torch.load(kept, weights_only=True)
     return {"metrics": record["metrics"], "health": record["health"], "history": history}, weights
 
@@ -70,7 +70,7 @@ def whole(tmp_path_factory):
 
     def get(method):
         if method not in known:
-            execute(run_of(method), place(runs), Watch())
+            execute(run_of(method), place(runs), ProgressListener())
             known[method] = outcome(run_of(method), runs)
         return known[method]
 
@@ -85,7 +85,7 @@ def test_an_interrupted_run_ends_as_if_it_had_not_been(tmp_path, whole, stop_aft
     with pytest.raises(KeyboardInterrupt):
         execute(run, place(tmp_path), stop_after(steps))
     assert store.read_run(tmp_path / run.folder()).status == "unfinished"
-    record = execute(run, place(tmp_path), Watch())
+    record = execute(run, place(tmp_path), ProgressListener())
     assert record.cost.attempts == 2
     assert [sorted(attempt) for attempt in record.provenance["attempts"]] == [["commit", "dirty", "started"]] * 2
     assert_same(outcome(run, tmp_path), whole(method))
@@ -100,11 +100,13 @@ def test_what_a_method_keeps_lies_beside_its_encoder(whole):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from protocols import checkpoint, evaluated, heartbeat
-from protocols.place import Place
+from protocols.pretrain.loop import checkpoint
+from protocols.evaluate import evaluator as evaluated
+from protocols.system import heartbeat
+from protocols.spec.execution import ExecutionContext
 from protocols.runner import execute
-from protocols.run import Run
-from protocols.watch import Watch
+from protocols.spec.run import Run
+from protocols.system.progress import ProgressListener
 from results import store
 import json
 
@@ -112,7 +114,7 @@ runs, config, moment = Path(sys.argv[1]), json.loads(sys.argv[2]), sys.argv[3]
 checkpoint.PERIOD = 0.0
 kill = lambda: os.kill(os.getpid(), signal.SIGKILL)
 
-class Killer(Watch):
+class Killer(ProgressListener):
     def __init__(self):
         self.steps = 0
     def stopping(self):
@@ -142,7 +144,7 @@ if moment == "record":
         write(path, value)
     store.write_json = write_half
 
-execute(Run.from_config(config), Place(runs, runs / "data", "cpu"), Killer())
+execute(Run.from_config(config), ExecutionContext(runs, runs / "data", "cpu"), Killer())
 """
 
 
@@ -156,24 +158,24 @@ def test_a_killed_run_ends_as_if_it_had_not_been(tmp_path, whole, moment):
     assert store.read_run(folder).status == "unfinished"
     assert (folder / store.CHECKPOINT).exists() == (moment in ("pretraining", "checkpoint"))
     assert (folder / store.BACKBONE).exists() == (moment in ("evaluation", "record"))
-    execute(run, place(tmp_path), Watch())
+    execute(run, place(tmp_path), ProgressListener())
     assert_same(outcome(run, tmp_path), whole("byol"))
     assert not list(folder.rglob(".*"))
 
 
 def test_a_finished_run_leaves_what_it_should_and_no_more(tmp_path):
     run = run_of("random")
-    execute(run, place(tmp_path), Watch())
+    execute(run, place(tmp_path), ProgressListener())
     left = {path.name for path in (tmp_path / run.folder()).iterdir()}
     assert left == {store.CONFIG, store.ATTEMPTS, store.BACKBONE, store.EVALUATIONS, store.RECORD}
 
 
 def test_a_further_evaluation_does_not_train_again(tmp_path):
     run = run_of("byol")
-    execute(run, place(tmp_path), Watch())
+    execute(run, place(tmp_path), ProgressListener())
     more = dataclasses.replace(run, evaluations=(*run.evaluations, *run_of("byol", "knn.k=3").evaluations[1:]))
 
-    class Fail(Watch):
+    class Fail(ProgressListener):
         def stage(self, name, total, done=0):
             assert name != "pretrain"
 
@@ -184,7 +186,7 @@ def test_a_further_evaluation_does_not_train_again(tmp_path):
 def test_a_method_that_raises_leaves_its_reason(tmp_path):
     run = run_of("relational", "pretrain.batch=2000")
     with pytest.raises(RunFailed, match="a batch of 2000 is larger than the 1,297 images"):
-        execute(run, place(tmp_path), Watch())
+        execute(run, place(tmp_path), ProgressListener())
     stored = store.read_run(tmp_path / run.folder())
     assert stored.status == "failed"
     assert "larger than" in stored.failure["reason"]
@@ -194,7 +196,7 @@ def test_a_method_that_raises_leaves_its_reason(tmp_path):
 def test_a_loss_that_is_not_a_number_fails_the_run(tmp_path):
     run = run_of("supervised", "pretrain.lr=1e30")
     with pytest.raises(RunFailed, match=r"not a number|became nan|became inf"):
-        execute(run, place(tmp_path), Watch())
+        execute(run, place(tmp_path), ProgressListener())
     assert store.read_run(tmp_path / run.folder()).status == "failed"
 
 
@@ -205,7 +207,7 @@ def test_a_run_that_failed_is_done_once_it_succeeds(tmp_path):
     store.write_json(folder / store.CONFIG, run.config())
     store.write_json(folder / store.FAILURE, {"reason": "power cut", "traceback": "", "time": ""})
     assert store.read_run(folder).status == "failed"
-    execute(run, place(tmp_path), Watch())
+    execute(run, place(tmp_path), ProgressListener())
     assert store.read_run(folder).status == "done"
     assert not (folder / store.FAILURE).exists()
 
@@ -214,13 +216,13 @@ def test_two_processes_do_not_work_on_one_run(tmp_path):
     run = run_of("random")
     folder = tmp_path / run.folder()
     with store.claimed(folder), pytest.raises(Busy, match="by another process"):
-        execute(run, place(tmp_path), Watch())
+        execute(run, place(tmp_path), ProgressListener())
 
 
 def test_methods_of_a_trial_begin_from_the_same_weights_and_meet_the_same_views(tmp_path):
     digits = load_dataset("digits", tmp_path)
     jobs = [
-        prepare(run_of(method, "pretrain.batch=64"), tmp_path, digits, torch.device("cpu"))
+        build_job(run_of(method, "pretrain.batch=64"), tmp_path, digits, torch.device("cpu"))
         for method in ("relational", "byol")
     ]
     first, second = (job.method.backbone.state_dict() for job in jobs)
@@ -232,10 +234,10 @@ def test_methods_of_a_trial_begin_from_the_same_weights_and_meet_the_same_views(
 
 def small_job(tmp_path, method, *settings):
     run = run_of(method, "pretrain.batch=8")
-    recipes = {**run.recipes, "small": dataclasses.replace(run.recipes["standard"], size=4)}
-    recipes |= {"standard2": dataclasses.replace(run.recipes["standard"], solarize=1.0)} if settings else {}
+    recipes = {**run.augmentations, "small": dataclasses.replace(run.augmentations["standard"], size=4)}
+    recipes |= {"standard2": dataclasses.replace(run.augmentations["standard"], solarize=1.0)} if settings else {}
     digits = load_dataset("digits", tmp_path)
-    return prepare(dataclasses.replace(run, recipes=recipes), tmp_path, digits, torch.device("cpu"))
+    return build_job(dataclasses.replace(run, augmentations=recipes), tmp_path, digits, torch.device("cpu"))
 
 
 def test_views_of_a_further_size_come_as_crops(tmp_path):
@@ -268,26 +270,26 @@ def test_a_view_may_show_another_image_drawn_like_the_images_own(tmp_path):
 
 def test_a_recipe_that_the_protocol_lacks_is_refused(tmp_path):
     with pytest.raises(RunFailed, match="dino wants views of recipe 'small', which quick does not have"):
-        execute(run_of("dino", "dino.crops=2"), place(tmp_path), Watch())
+        execute(run_of("dino", "dino.crops=2"), place(tmp_path), ProgressListener())
 
 
 def test_before_an_epoch_a_method_gets_frozen_features_of_its_pretraining_split(tmp_path):
     digits = load_dataset("digits", tmp_path)
-    job = prepare(run_of("deepcluster"), tmp_path, digits, torch.device("cpu"))
+    job = build_job(run_of("deepcluster"), tmp_path, digits, torch.device("cpu"))
     before = {name: value.clone() for name, value in job.method.backbone.state_dict().items()}
     seen = []
     job.method.before_epoch = lambda epoch, represent: seen.append((epoch, represent()))
     begin_epoch(job, 3)
     [(epoch, features)] = seen
     assert epoch == 3
-    assert torch.equal(features, extract(job.method.backbone, digits, torch.device("cpu"), seed=0).train)
+    assert torch.equal(features, extract_dataset(job.method.backbone, digits, torch.device("cpu"), seed=0).train)
     assert not features.requires_grad
     assert job.method.backbone.training
     assert all(torch.equal(value, before[name]) for name, value in job.method.backbone.state_dict().items())
 
 
 def test_what_rotnet_makes_of_a_view_counts_as_views(tmp_path):
-    record = execute(run_of("rotnet", "pretrain.views=1280"), place(tmp_path), Watch())
+    record = execute(run_of("rotnet", "pretrain.views=1280"), place(tmp_path), ProgressListener())
     assert (record.cost.steps, record.cost.views) == (10, 1280)
 
 

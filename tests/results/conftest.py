@@ -38,7 +38,7 @@ def config_of(
     evaluate_on: tuple[str, ...] = (),
     **method_changes: Any,
 ) -> Table:
-    """A resolved run, as ``protocols.run.Run.config`` writes it."""
+    """A resolved run, as ``protocols.spec.run.Run.config`` writes it."""
     config = {
         "protocol": protocol,
         "version": 1,

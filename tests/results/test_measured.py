@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from protocols.run import Run
+from protocols.spec.run import Run
 
 MEASURED = Path(__file__).parents[2] / "results" / "measured"
 RECORDS = sorted(MEASURED.glob("**/record.json"))

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from protocols.protocol import load
-from protocols.resolve import parse_changes, resolve
+from protocols.spec.protocol import load
+from protocols.spec.resolve import parse_changes, resolve
 
 
 @pytest.fixture(scope="session")

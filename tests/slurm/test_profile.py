@@ -2,7 +2,7 @@
 
 import pytest
 
-from protocols.place import Place
+from protocols.spec.execution import ExecutionContext
 from results.errors import RequestError
 from slurm.pack import Batch
 from slurm.profile import SHIPPED, Profiles, extras, read
@@ -66,7 +66,7 @@ def test_the_script_says_what_was_asked_for_and_no_more(run_of, tmp_path):
     }
     run = run_of("simclr")
     batch = Batch(Profiles({}, given).of(run), ((run,), (run,), (run,)), parallel=2, after=None)
-    (script,) = scripts([batch], Place(tmp_path, tmp_path))
+    (script,) = scripts([batch], ExecutionContext(tmp_path, tmp_path))
     for line in (
         "--array=0-2%2", "--time=90", "--partition=main", "--gpus-per-node=2", "--cpus-per-task=3", "--mem=8G",
         "--account=lab", "--qos=low", "--constraint=a100", "--nice=100", "--exclusive", "--mail-type=END", "--requeue",
@@ -78,7 +78,7 @@ def test_the_script_says_what_was_asked_for_and_no_more(run_of, tmp_path):
     assert "wckey" not in script
 
     plain = Batch(Profiles({"time": "2m"}, {}).of(run), ((run,),), parallel=0, after=None)
-    (script,) = scripts([plain], Place(tmp_path, tmp_path))
+    (script,) = scripts([plain], ExecutionContext(tmp_path, tmp_path))
     for word in ("--array", "--partition", "--mem", "--gpus", "--account", "--dependency"):
         assert word not in script
     assert "--signal=USR2@30\n" in script

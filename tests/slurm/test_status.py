@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from protocols.place import Place
+from protocols.spec.execution import ExecutionContext
 from results import store
 from results.record import SCHEMA
 from slurm import submission as records
@@ -25,7 +25,7 @@ def sent(run_of, tmp_path):
     store.write_json(folder / store.CONFIG, run.config())
     array = Array(first=0, size=2, minutes=60, mem="4G", job="12")
     submission = records.new(
-        Place(tmp_path, tmp_path), name="one", command="bench submit", code="", root="/",
+        ExecutionContext(tmp_path, tmp_path), name="one", command="bench submit", code="", root="/",
         tasks=[["other"], [run.folder()]], arrays=[array],
     )  # fmt: skip
     submission.folder.mkdir(parents=True)

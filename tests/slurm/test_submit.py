@@ -1,4 +1,4 @@
-"""``bench submit`` and its kin, where there is no SLURM."""
+"""``bench submit`` and its config_key, where there is no SLURM."""
 
 import contextlib
 import io
@@ -106,21 +106,21 @@ def test_status_of_nothing(bench, tmp_path):
 
 
 def test_what_is_made_for_a_refused_submission_is_taken_back(run_of, tmp_path):
-    from protocols.place import Place
+    from protocols.spec.execution import ExecutionContext
     from slurm.submission import Array
     from slurm.submit import withdraw, write_configs
 
     runs = [run_of("random", seed) for seed in range(3)]
     (tmp_path / runs[0].folder()).mkdir()
-    place, made = Place(tmp_path, tmp_path), list(write_configs(runs, tmp_path))
+    context, made = ExecutionContext(tmp_path, tmp_path), list(write_configs(runs, tmp_path))
     tasks, arrays = [[run.folder()] for run in runs], [Array(0, 2, 60, job="1"), Array(2, 1, 60)]
-    partly = records.new(place, name="one", command="", code="", root="", tasks=tasks, arrays=arrays)
+    partly = records.new(context, name="one", command="", code="", root="", tasks=tasks, arrays=arrays)
     partly.folder.mkdir(parents=True)
     partly.write()
     withdraw(partly, made)
     assert sorted(path.name for path in tmp_path.glob("digits-*")) == sorted(run.folder() for run in runs[:2])
     assert [array.job for array in records.read(partly.folder).arrays] == ["1"]
-    withdraw(records.new(place, name="one", command="", code="", root="", tasks=tasks, arrays=arrays[1:]), made)
+    withdraw(records.new(context, name="one", command="", code="", root="", tasks=tasks, arrays=arrays[1:]), made)
     assert [path.name for path in tmp_path.iterdir()] == [runs[0].folder()]  # it was there before
 
 

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from protocols.place import Place
+from protocols.spec.execution import ExecutionContext
 from results import store
 from slurm import submission as records
 from slurm.snapshot import code_root, copy_code, digest_of_code, with_copied_plugins
@@ -21,7 +21,7 @@ def task(run_of, tmp_path):
         (tmp_path / run.folder()).mkdir()
         store.write_json(tmp_path / run.folder() / store.CONFIG, run.config())
     submission = records.new(
-        Place(tmp_path, tmp_path), name="one", command="bench submit", code=digest_of_code(code_root()),
+        ExecutionContext(tmp_path, tmp_path), name="one", command="bench submit", code=digest_of_code(code_root()),
         root=str(code_root()), tasks=[[run.folder() for run in runs]], arrays=[Array(0, 1, minutes=10, job="1")],
     )  # fmt: skip
     submission.folder.mkdir(parents=True)

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torchvision
 
-from protocols.datasets import registry
 from protocols.datasets.base import rows_of_planes, statistics
 from protocols.datasets.load import load_dataset
+from protocols.spec.plugins import DATASETS
 from results.errors import DataMissing
 
 NAMES = ("cifar10", "cifar100", "cifar100-20")
@@ -15,7 +15,7 @@ INDEPENDENT = {"cifar10": torchvision.datasets.CIFAR10, "cifar100": torchvision.
 def test_checksums_are_those_that_torchvision_publishes(name):
     theirs = INDEPENDENT[name]
     listed = [*theirs.train_list, *theirs.test_list, (theirs.meta["filename"], theirs.meta["md5"])]
-    assert registry.get(name).files == {f"{theirs.base_folder}/{file}": md5 for file, md5 in listed}
+    assert DATASETS.get(name).files == {f"{theirs.base_folder}/{file}": md5 for file, md5 in listed}
 
 
 @pytest.mark.parametrize("name", INDEPENDENT)

@@ -3,9 +3,9 @@ import sys
 
 import pytest
 
-from protocols.datasets import registry
 from protocols.datasets.fetched import in_one_line
-from protocols.datasets.load import prepare, source_of
+from protocols.datasets.load import prepare
+from protocols.spec.plugins import DATASETS, dataset_source
 
 DOWNLOADED = ("cifar10", "cifar100", "cifar100-20", "stl10", "svhn", "fashion_mnist", "tiny_imagenet")
 
@@ -33,13 +33,13 @@ def test_broken_torchvision_is_one_line(name, tmp_path, monkeypatch):
     for module in [name for name in sys.modules if name.startswith("torchvision")]:
         monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(OSError, match=f"^cannot download {name}: .*torchvision"):
-        source_of(name, tmp_path).download()
+        dataset_source(name, tmp_path).download()
 
 
 @pytest.mark.parametrize("name", ["slimagenet64", "folder:nowhere"])
 def test_what_cannot_be_downloaded_says_so(name, tmp_path):
     with pytest.raises(OSError, match=rf"{name}: .* is not there, and cannot be downloaded; "):
-        source_of(name, tmp_path).download()
+        dataset_source(name, tmp_path).download()
 
 
 def test_an_empty_message_is_replaced_by_the_kind():
@@ -49,4 +49,4 @@ def test_an_empty_message_is_replaced_by_the_kind():
 
 def test_every_checksum_is_an_md5():
     for name in DOWNLOADED[:-1]:
-        assert all(len(md5) == 32 for md5 in registry.get(name).files.values())
+        assert all(len(md5) == 32 for md5 in DATASETS.get(name).files.values())

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from protocols.datasets import prepared
-from protocols.datasets.load import load_dataset, prepare, require, source_of
+from protocols.datasets.load import load_dataset, prepare, require
+from protocols.spec.plugins import dataset_source
 from results.errors import DataMissing, RequestError, UnknownName
 
 
@@ -41,7 +42,7 @@ def test_of_a_folder_too(tmp_path):
     part = prepare(f"held_out:folder:{tmp_path}@4", tmp_path, progress=lambda *report: reports.append(report))
     assert (len(part.train), len(part.test), part.side) == (11, 1, 4)
     assert reports
-    assert source_of(f"held_out:folder:{tmp_path}", tmp_path).digest() != ""
+    assert dataset_source(f"held_out:folder:{tmp_path}", tmp_path).digest() != ""
     assert (tmp_path / prepared.FOLDER).is_dir()
 
 

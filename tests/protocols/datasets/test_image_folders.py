@@ -6,7 +6,8 @@ import torchvision
 from PIL import Image
 
 from protocols.datasets.base import rows_of_planes, statistics
-from protocols.datasets.load import load_dataset, require, source_of, validate
+from protocols.datasets.load import load_dataset, require, validate
+from protocols.spec.plugins import dataset_source
 from results.errors import DataMissing
 
 
@@ -32,7 +33,7 @@ def photos(tmp_path):
 
 
 def load(name, tmp_path):
-    dataset = source_of(f"folder:{name}", tmp_path).load()
+    dataset = dataset_source(f"folder:{name}", tmp_path).load()
     validate(dataset)
     return dataset
 
@@ -112,7 +113,7 @@ def test_decoded_once_and_again_after_any_change(photos, tmp_path):
 
     def load_and_listen():
         reports.clear()
-        source = source_of(f"folder:{photos}", tmp_path)
+        source = dataset_source(f"folder:{photos}", tmp_path)
         source.progress = lambda *report: reports.append(report)
         return source.load()
 
@@ -128,7 +129,7 @@ def test_decoded_once_and_again_after_any_change(photos, tmp_path):
 
 def test_digest_tells_contents_apart_and_not_machines(photos, tmp_path):
     def digest(path):
-        return source_of(f"folder:{path}", tmp_path).digest()
+        return dataset_source(f"folder:{path}", tmp_path).digest()
 
     before = digest(photos)
     photos.rename(tmp_path / "elsewhere")
@@ -139,13 +140,13 @@ def test_digest_tells_contents_apart_and_not_machines(photos, tmp_path):
 
 
 def test_digest_tells_sides_apart(photos, tmp_path):
-    assert len({source_of(f"folder:{photos}{side}", tmp_path).digest() for side in ("", "@4", "@8")}) == 3
+    assert len({dataset_source(f"folder:{photos}{side}", tmp_path).digest() for side in ("", "@4", "@8")}) == 3
 
 
 def test_a_relative_path_is_looked_for_here_then_under_the_root(photos, tmp_path, monkeypatch):
-    assert source_of("folder:photos", tmp_path).folder == tmp_path / "photos"
+    assert dataset_source("folder:photos", tmp_path).folder == tmp_path / "photos"
     monkeypatch.chdir(tmp_path)
-    assert source_of("folder:photos", tmp_path / "nowhere").folder.resolve() == photos
+    assert dataset_source("folder:photos", tmp_path / "nowhere").folder.resolve() == photos
 
 
 def test_a_path_may_hold_an_at(photos, tmp_path):

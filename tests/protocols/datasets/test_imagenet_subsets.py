@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from protocols.datasets.imagenet_subsets import SlimageNet64, TinyImageNet
-from protocols.datasets.load import source_of, validate
+from protocols.datasets.load import validate
+from protocols.spec.plugins import dataset_source
 from results.errors import DataMissing
 
 
@@ -88,7 +89,7 @@ def test_a_strange_label_is_named(original):
 
 def test_an_incomplete_set_is_refused(original, tmp_path):
     with pytest.raises(DataMissing, match=r"tiny-imagenet-200/train holds 60 images, not 100,000"):
-        source_of("tiny_imagenet", tmp_path).load()
+        dataset_source("tiny_imagenet", tmp_path).load()
 
 
 def test_slimagenet64(tmp_path, real_data, wnids):
@@ -106,4 +107,4 @@ def test_slimagenet64(tmp_path, real_data, wnids):
     assert dataset.test.labels.tolist() == [label for label in range(20) for _ in range(2)]
     assert (dataset.mean, dataset.std) == ((0.5,) * 3, (0.25,) * 3)
     with pytest.raises(DataMissing, match=r"train holds 40 images, not 160,000; fetch it from https://zenodo\.org"):
-        source_of("slimagenet64", tmp_path).load()
+        dataset_source("slimagenet64", tmp_path).load()

@@ -5,9 +5,10 @@ import sys
 import numpy as np
 import pytest
 
-from protocols.datasets import load, registry
+from protocols.datasets import load
 from protocols.datasets.base import Dataset, Source, Split
-from protocols.datasets.load import load_dataset, prepare, require, source_of, validate
+from protocols.datasets.load import load_dataset, prepare, require, validate
+from protocols.spec.plugins import DATASETS, dataset_source
 from results.errors import BrokenPlugin, DataMissing, RequestError, UnknownName
 
 DOWNLOADED = ("cifar10", "cifar100", "cifar100-20", "fashion_mnist", "slimagenet64", "stl10", "svhn", "tiny_imagenet")
@@ -21,8 +22,8 @@ SOUND = Dataset("toy", ("a", "b"), (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), train=split
 
 
 def test_every_data_set_has_a_summary():
-    assert {*DOWNLOADED, "digits", "folder", "held_out"} <= set(registry.names())
-    for entry in registry.entries():
+    assert {*DOWNLOADED, "digits", "folder", "held_out"} <= set(DATASETS.names())
+    for entry in DATASETS.entries():
         assert len(entry.summary) > 20, entry.name
 
 
@@ -36,11 +37,11 @@ def test_missing_data_say_what_to_do(name, tmp_path):
 
 
 def test_looking_for_data_imports_no_torch(tmp_path):
-    whole = [name for name in registry.names() if not registry.get(name).argument]
+    whole = [name for name in DATASETS.names() if not DATASETS.get(name).argument]
     names = [*whole, "folder:nowhere", "held_out:cifar10"]
     code = (
-        "import sys; from pathlib import Path; from protocols.datasets.load import source_of\n"
-        f"for name in {names}: source_of(name, Path({str(tmp_path)!r})).missing()\n"
+        "import sys; from pathlib import Path; from protocols.datasets.load import dataset_source\n"
+        f"for name in {names}: dataset_source(name, Path({str(tmp_path)!r})).missing()\n"
         "heavy = {'torch', 'torchvision', 'sklearn', 'scipy', 'pandas'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )
@@ -58,7 +59,7 @@ def test_looking_for_data_imports_no_torch(tmp_path):
 )
 def test_names_that_cannot_be(name, complaint, tmp_path):
     with pytest.raises(RequestError, match=complaint):
-        source_of(name, tmp_path)
+        dataset_source(name, tmp_path)
 
 
 def test_unknown_name(tmp_path):
@@ -85,7 +86,7 @@ def toys(monkeypatch):
             return dataclasses.replace(SOUND, name=self.name)
 
     for name in ("toy0", "toy1", "toy2"):
-        monkeypatch.setitem(registry._loaded, name, (Toy, None))
+        monkeypatch.setitem(DATASETS._loaded, name, (Toy, None))
     return happened
 
 

@@ -9,17 +9,17 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from protocols.evaluate.features import Features, Stream
 from protocols.evaluate.knn import knn
 from protocols.evaluate.linear import linear
-from protocols.neighbours import nearest, nearest_others, unit
-from protocols.refine import registry
+from protocols.features.features import Features, NetworkFeatures
+from protocols.features.neighbours import nearest, nearest_others, unit
 from protocols.refine.attach import attached
 from protocols.refine.clusters import k_means
 from protocols.refine.edges import edges_of
 from protocols.refine.encoder import Encoder
 from protocols.refine.selfgnn import SelfGNN, Settings, two_of
-from protocols.watch import Watch
+from protocols.spec.plugins import REFINEMENTS
+from protocols.system.progress import ProgressListener
 
 GNNS = ("gcn", "sage", "gat", "gin", "gcnii")
 QUICK = {"epochs": 3, "clusters": 4, "at_once": 2, "lr": 1e-2}
@@ -42,7 +42,7 @@ def two_networks(some: Features) -> Features:
     g = torch.Generator().manual_seed(1)
     train, test = (x + 0.3 * torch.randn(x.shape, generator=g) for x in (some.train, some.test))
     recorded = torch.randint(-1, len(train), (len(train), 6), generator=g, dtype=torch.int32)
-    return replace(some, recorded=recorded, second=Stream(train, test, recorded.flip(0)))
+    return replace(some, recorded=recorded, second=NetworkFeatures(train, test, recorded.flip(0)))
 
 
 @pytest.fixture(autouse=True)
@@ -55,7 +55,7 @@ def one_thread():
 
 
 def refine(name: str, some: Features, **options) -> Features:
-    return registry.get(name)(some, **options)
+    return REFINEMENTS.get(name)(some, **options)
 
 
 def with_test(some: Features, test) -> Features:
@@ -370,7 +370,7 @@ def test_more_neighbours_and_clusters_than_images():
 
 @pytest.mark.parametrize("name", ["graph", "transductive", "isolated"])
 def test_a_fit_tells_how_far_it_is_and_stops_when_asked(name):
-    class Told(Watch):
+    class Told(ProgressListener):
         def __init__(self):
             self.heard, self.left = [], 100
 
@@ -384,13 +384,13 @@ def test_a_fit_tells_how_far_it_is_and_stops_when_asked(name):
         def stopping(self):
             return not self.left
 
-    watch = Told()
-    refine(name, replace(toy(), watch=watch), **QUICK)
-    assert watch.heard == [("graph network", 6), 1, 2, 3, 4, 5, 6]
-    watch.left = 2
+    listener = Told()
+    refine(name, replace(toy(), listener=listener), **QUICK)
+    assert listener.heard == [("graph network", 6), 1, 2, 3, 4, 5, 6]
+    listener.left = 2
     with pytest.raises(KeyboardInterrupt):
-        refine(name, replace(toy(), watch=watch), **QUICK)
-    assert watch.heard[-1] == 2
+        refine(name, replace(toy(), listener=listener), **QUICK)
+    assert listener.heard[-1] == 2
 
 
 def test_refined_features_can_be_evaluated():

@@ -1,0 +1,78 @@
+"""``bench doctor``: what is installed, what is here, what is broken."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from bench.options import DATA, RUNS, Data, Runs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+def doctor(*, data: Data = DATA, runs: Runs = RUNS) -> None:
+    """Check the installation, the devices, the data sets, the plugins and the stored runs."""
+    for title, lines in (
+        ("software and machine", machine_lines()),
+        ("data sets", data_lines(data)),
+        ("plugins", plugin_lines()),
+        ("runs", run_lines(runs)),
+    ):
+        typer.echo(title)
+        for line in lines:
+            typer.echo(f"  {line}")
+
+
+def machine_lines() -> Iterator[str]:
+    """Versions, devices, and the precision that pays on each."""
+    import torch
+
+    from bench import __version__
+    from protocols.system.compiled import works
+    from protocols.system.device import bfloat16_pays, describe, device_name
+    from protocols.system.provenance import commit
+
+    here = commit()
+    yield f"bench {__version__} {here['commit'][:10]}{' with changes' if here['dirty'] else ''}"
+    facts = describe(torch.device("cpu"))
+    yield f"python {facts['python']}, {', '.join(f'{k} {v}' for k, v in facts['packages'].items())}"
+    devices = [torch.device("cpu")] + [torch.device("cuda", i) for i in range(torch.cuda.device_count())]
+    for device in devices:
+        precision = "bfloat16" if bfloat16_pays(device.type) else "float32"
+        yield f"{device}: {device_name(device)}, trains in {precision}"
+    yield f"compiled kernels: {'work' if works() else 'do not work; training on the CPU is much slower'}"
+
+
+def data_lines(data: Path) -> Iterator[str]:
+    """Which data sets are here."""
+    from protocols.spec.plugins import DATASETS, dataset_source
+
+    for name in DATASETS.names():
+        if not DATASETS.get(name).argument:
+            missing = dataset_source(name, data).missing()
+            yield f"{name}: {f'not here: {missing}' if missing else 'here'}"
+
+
+def plugin_lines() -> Iterator[str]:
+    """Plugins that do not load."""
+    from protocols.spec.plugins import REGISTRIES
+
+    broken = [entry for DATASETS in REGISTRIES.values() for entry in DATASETS.entries() if entry.error]
+    yield from (f"broken: {entry.name} [{entry.origin}]: {entry.error}" for entry in broken)
+    if not broken:
+        yield f"{sum(len(DATASETS.names()) for DATASETS in REGISTRIES.values())}, none broken"
+
+
+def run_lines(runs: Path) -> Iterator[str]:
+    """How many runs there are of each status, and which cannot be read."""
+    from collections import Counter
+
+    from results.store import read_runs
+
+    stored = read_runs(runs)
+    counts = Counter(run.status for run in stored)
+    yield ", ".join(f"{n} {status}" for status, n in counts.items()) or f"none in {runs}"
+    yield from (f"unreadable: {run.folder.name}: {run.problem}" for run in stored if run.status == "unreadable")

@@ -1,0 +1,37 @@
+"""``bench report``: tables and figures of what is stored."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bench.options import DATA, RUNS, Data, Runs
+
+
+def report(
+    *,
+    runs: Runs = RUNS,
+    data: Data = DATA,
+    to: Annotated[Path, typer.Option(help="Folder that the files go to.")] = Path("report"),
+    published: Annotated[
+        bool, typer.Option("--published", help="Put published numbers beside the measured ones.")
+    ] = False,
+) -> None:
+    """Print the table, and write tables, figures and a page to a folder; works on a half-finished grid too."""
+    from results.report import display, write
+
+    display(write(runs, to, published=published, absent=lambda name: is_absent(name, data)))
+    typer.echo(f"written to {to}")
+
+
+def is_absent(dataset: str, data: Path) -> bool:
+    """Whether a data set is not on this machine, be it that nobody knows it."""
+    from protocols.spec.plugins import dataset_source
+    from results.errors import RequestError
+
+    try:
+        return bool(dataset_source(dataset, data).missing())
+    except RequestError:
+        return True

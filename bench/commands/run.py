@@ -1,0 +1,130 @@
+"""``bench run``: execute a grid of runs, and show the table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bench.options import GridOptions, with_grid_options
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from protocols.spec.budget import Budget
+    from protocols.spec.execution import ExecutionContext
+    from protocols.spec.grid import Plan
+    from protocols.spec.run import Run
+
+EXAMPLES = """\b
+Examples:
+  bench run
+      the protocol's own grid: five methods, three seeds
+  bench run --methods relational,simclr --datasets cifar10,stl10
+  bench run --methods simclr --seeds 0-4 --set simclr.temperature=0.2
+  bench run --methods 'relational[views=4],relational[views=8],simclr'
+      several settings of one method, by the labels that tables print
+  bench run --methods simclr --datasets cifar10 --evaluate-on cifar10,cifar100
+      pretrained once, evaluated on both; what is pretrained already is only evaluated
+  bench run --methods simclr,byol --refine graph,neighbour_mean
+      evaluated without refinement, and again after each of them
+  bench run --methods ./mine.py,simclr,random,supervised
+      your own method beside the known ones
+  bench run --methods simclr --plugins ./mine.py --evaluations linear,mine
+      a file that registers an evaluation, an optimizer, … (see CONTRIBUTING.md)
+  bench run --protocol relational2020 --datasets cifar10 --epochs 10 --dry-run
+  bench run --protocol relational2020-table1 --datasets cifar10,cifar100
+      a published table, or the part of it whose data are here; runs of other tables are shared
+"""
+
+
+@with_grid_options
+def run(
+    grid: GridOptions,
+    *,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Runs at a time; by default as many as this machine allows.")
+    ] = None,
+    per_gpu: Annotated[int, typer.Option(min=1, help="Runs at a time on each GPU, unless --jobs is given.")] = 1,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and an estimate of the time.")] = False,
+    to: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("report"),
+) -> None:
+    """Compare methods: execute the runs of a grid that are not done yet, and show the table.
+
+    What is not given is the protocol's choice. The same command again resumes what was interrupted.
+    """
+    from protocols.spec.grid import expand, plan
+
+    planned = plan(expand(grid.request(), grid.data), grid.runs, force=grid.force)
+    todo, context = planned.todo[: grid.limit], grid.context()
+    if dry_run:
+        print_plan(planned, todo, context)
+        return
+    failed = execute_runs(todo, context, jobs, per_gpu, force=grid.force) if todo else 0
+    print_table(planned, grid.runs, to if todo else None)
+    raise typer.Exit(1 if failed else 0)
+
+
+def check_before_work(todo: Sequence[Run], context: ExecutionContext) -> list[Budget]:
+    """Find out what is wrong before any work starts; returns how long each pretraining is.
+
+    Raises:
+        RequestError: something is.
+    """
+    from protocols.preflight import check
+    from protocols.system.device import choose_device
+    from results.store import require_writable
+
+    choose_device(context.device)
+    require_writable(context.runs)
+    return check(todo, context.data)
+
+
+def execute_runs(todo: Sequence[Run], context: ExecutionContext, jobs: int | None, per_gpu: int, *, force: bool) -> int:
+    """Execute runs and show their progress; returns how many failed."""
+    from bench.dry_run import is_pretrained
+    from bench.progress import display_for
+    from results.store import discard
+    from slurm.launch import launch
+
+    budgets = check_before_work(todo, context)
+    if force:
+        for one in todo:
+            discard(context.runs / one.folder())
+    views = [
+        budget.total_views if budget.views and not is_pretrained(one, context) else 0
+        for one, budget in zip(todo, budgets, strict=True)
+    ]
+    try:
+        with display_for(todo, views) as display:
+            return sum(outcome.record is None for outcome in launch(todo, context, display, jobs=jobs, per_gpu=per_gpu))
+    except KeyboardInterrupt:
+        typer.echo("bench: interrupted; the same command resumes", err=True)
+        raise typer.Exit(130) from None
+
+
+def print_plan(planned: Plan, todo: Sequence[Run], context: ExecutionContext) -> None:
+    """Print what would be executed and how long it would take, and which runs lack their data."""
+    from bench.dry_run import estimate_lines, missing_data_lines, plan_lines
+    from protocols.preflight import missing_datasets
+
+    missing = {run.folder(): missing_datasets(run, context.data) for run in todo}
+    ready = [run for run in todo if not missing[run.folder()]]
+    budgets = check_before_work(ready, context)
+    for line in plan_lines(planned, ready, budgets, context):
+        typer.echo(line)
+    for line in missing_data_lines(todo, missing):
+        typer.echo(line)
+    for line in estimate_lines(ready, budgets, context):
+        typer.echo(line)
+
+
+def print_table(planned: Plan, runs: Path, to: Path | None) -> None:
+    """Print the table of the grid's runs; write the whole report if a folder is given."""
+    from results import report
+
+    folders = [one.folder() for one in (*planned.done, *planned.todo)]
+    report.show(runs, only=folders)
+    if to:
+        report.write(runs, to)

@@ -1,0 +1,135 @@
+"""``bench speed``: views a second on this machine, stage by stage."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bench.options import (
+    DATA,
+    DEVICE,
+    PROTOCOL,
+    Backbones,
+    Data,
+    Datasets,
+    Device,
+    Methods,
+    Plugins,
+    Protocol,
+    Reference,
+    Settings,
+)
+from results.errors import RequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from protocols.spec.run import Run
+    from protocols.speed.measure import Speed
+
+EXAMPLES = """\b
+Examples:
+  bench speed
+      every method of the protocol
+  bench speed --methods simclr --datasets cifar10 --set pretrain.batch=256 --against pil
+      beside the same training fed image by image by PIL and a DataLoader
+  bench speed --methods relational --protocol relational2020 --json > speed.json
+"""
+
+
+def speed(
+    *,
+    methods: Methods = "",
+    datasets: Datasets = "",
+    backbones: Backbones = "",
+    protocol: Protocol = PROTOCOL,
+    settings: Settings = [],  # noqa: B006 - typer copies it
+    plugins: Plugins = [],  # noqa: B006 - typer copies it
+    data: Data = DATA,
+    device: Device = DEVICE,
+    reference: Reference = False,
+    against: Annotated[str, typer.Option(help="pil: compare with PIL and a DataLoader with a worker a core.")] = "",
+    seconds: Annotated[float, typer.Option(min=0.1, help="To spend on each figure.")] = 5.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Everything measured, and where.")] = False,
+) -> None:
+    """Measure how fast methods train here: every stage of a step, the share of the machine's peak, the memory."""
+    from protocols.preflight import check
+    from protocols.spec.execution import ExecutionContext
+    from protocols.spec.grid import Request, expand
+    from protocols.spec.labels import split_list
+    from protocols.speed.measure import measure
+
+    if against not in ("", "pil"):
+        raise RequestError(f"--against {against!r}", hint="there is pil")
+    request = Request(
+        methods=split_list(methods),
+        datasets=split_list(datasets),
+        backbones=split_list(backbones),
+        seeds=[0],
+        protocol=protocol,
+        settings=settings,
+        plugins=plugins,
+    )
+    runs, context = expand(request, data), ExecutionContext(Path(), data, device, reference)
+    trained = [run for run, budget in zip(runs, check(runs, data), strict=True) if budget.views]
+    measured = []
+    for run in trained:
+        measured.append((run, measure(run, context, seconds=seconds, against=bool(against))))
+        if not as_json:
+            typer.echo("\n".join(lines(*measured[-1])))
+    if as_json:
+        typer.echo(json.dumps(document(measured, device), indent=1))
+
+
+def lines(run: Run, speed: Speed) -> Iterator[str]:
+    """What was measured, for people."""
+    views = speed.views // speed.batch
+    yield f"{run.dataset.label} {run.backbone.label} {run.method.label}: {speed.batch} images × {views} views a step"
+    total = sum(speed.stages.values())
+    for name, seconds in speed.stages.items():
+        yield row(name, seconds, speed.views, f"{100 * seconds / total:3.0f} %")
+    yield row("whole step", speed.step, speed.views)
+    yield (
+        f"  {speed.device}, {speed.precision}: {100 * speed.share_of_peak:.1f} % of the "
+        f"{speed.peak / 1e9:,.0f} Gflop/s of a matrix product; {speed.memory / 2**20:,.0f} MiB above the start"
+    )
+    for name, ratio in speed.ratios.items():
+        yield (
+            f"  {name} against PIL and DataLoader({speed.workers}): {ratio.times:.1f} × "
+            f"({rate(speed.views, min(ratio.ours))} against {rate(speed.views, min(ratio.theirs))} views/s)"
+        )
+    yield ""
+
+
+def row(name: str, seconds: float, views: int, share: str = "") -> str:
+    """A line of the table of stages."""
+    return f"  {name:10} {1000 * seconds:9.2f} ms  {share:5}  {rate(views, seconds):>9} views/s"
+
+
+def rate(views: int, seconds: float) -> str:
+    """Views a second."""
+    return f"{views / seconds:,.0f}"
+
+
+def document(measured: list[tuple[Run, Speed]], device: str) -> dict[str, Any]:
+    """What was measured, with where it was, as reference values."""
+    from protocols.system.device import choose_device
+    from protocols.system.provenance import provenance
+
+    return {
+        "provenance": provenance(choose_device(device)),
+        "speeds": [
+            {
+                "run": run.config(),
+                **asdict(speed),
+                "views_per_second": speed.views_per_second,
+                "share_of_peak": speed.share_of_peak,
+                "times": {name: ratio.times for name, ratio in speed.ratios.items()},
+            }
+            for run, speed in measured
+        ],
+    }

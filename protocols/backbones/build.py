@@ -1,0 +1,29 @@
+"""A run's backbone with its initial weights."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+import torch
+from torch import nn
+
+from protocols.spec.plugins import BACKBONES
+from protocols.system import randomness
+
+if TYPE_CHECKING:
+    from methods.base import Backbone
+    from protocols.spec.run import Run
+
+M = TypeVar("M", bound=nn.Module)
+
+
+def new_backbone(run: Run) -> Backbone:
+    """The backbone with its initial weights, which depend on nothing but its name and the seed."""
+    torch.manual_seed(randomness.key(run.seed, "backbone"))
+    return BACKBONES.get(run.backbone.name)(run.backbone.name)
+
+
+def to_device(module: M, device: torch.device) -> M:
+    """Move a module to a device, its convolutions in channels-last memory."""
+    module.to(device).to(memory_format=torch.channels_last)
+    return module

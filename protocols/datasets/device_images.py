@@ -1,0 +1,77 @@
+"""The images of a training split while views are made of them: on the device if they fit, else on the host."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+MAX_MEMORY_FRACTION = 0.5
+"""Of a GPU's free memory, what images may take."""
+
+
+class DeviceImages:
+    """The images of a split, all on the device.
+
+    Attributes:
+        stored: (n, side, 3, side) uint8.
+        device: where views are made.
+    """
+
+    def __init__(self, stored: NDArray[np.uint8], device: torch.device) -> None:
+        self.stored = torch.from_numpy(stored).to(device)
+        self.device = device
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.stored)
+
+    def prefetch(self, index: Tensor) -> None:
+        """Begin to read the images (b,) that are needed next."""
+
+    def gather(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Images on the device, and the positions among them of an ``index`` of any shape."""
+        return self.stored, index
+
+
+class HostImages(DeviceImages):
+    """The images of a split in memory or in a mapped file; those of a batch are read ahead on a thread, each once."""
+
+    def __init__(self, stored: NDArray[np.uint8], device: torch.device) -> None:
+        self.stored = torch.from_numpy(stored)
+        self.device = device
+        self._reader = ThreadPoolExecutor(1)
+        self._prefetched: dict[bytes, Future[Tensor]] = {}
+
+    def prefetch(self, index: Tensor) -> None:
+        """Begin to read images (b,); what was prefetched before the last call is dropped."""
+        rows = index.cpu().unique().numpy()
+        self._prefetched = dict([*self._prefetched.items()][-1:])
+        if rows.tobytes() not in self._prefetched:
+            self._prefetched[rows.tobytes()] = self._reader.submit(self._read, rows)
+
+    def gather(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Images on the device, and the positions among them of an ``index`` of any shape."""
+        unique, positions = index.cpu().unique(return_inverse=True)
+        rows = unique.numpy()
+        prefetched = self._prefetched.pop(rows.tobytes(), None)
+        return (prefetched.result() if prefetched else self._read(rows)), positions
+
+    def _read(self, rows: NDArray[np.int64]) -> Tensor:
+        shape = (len(rows), *self.stored.shape[1:])
+        read = torch.empty(shape, dtype=torch.uint8, pin_memory=self.device.type == "cuda")
+        np.take(self.stored.numpy(), rows, axis=0, out=read.numpy())
+        return read.to(self.device, non_blocking=True)
+
+
+def device_images(stored: NDArray[np.uint8], device: torch.device) -> DeviceImages:
+    """Images (n, side, 3, side): on a GPU only if they leave room for training, else :class:`HostImages`."""
+    if device.type == "cuda" and stored.nbytes > MAX_MEMORY_FRACTION * torch.cuda.mem_get_info(device)[0]:
+        return HostImages(stored, device)
+    return DeviceImages(stored, device)

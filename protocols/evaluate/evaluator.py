@@ -1,0 +1,236 @@
+"""All evaluations of a pretrained backbone; every result is stored as soon as it is there."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from protocols.augment.draw import COLUMNS
+from protocols.backbones.inference import extract_features
+from protocols.datasets.contact_sheet import contact_sheet
+from protocols.datasets.load import load_dataset
+from protocols.evaluate.health import diagnose
+from protocols.evaluate.retrieval import RetrievalResult
+from protocols.features.context import EvaluationContext
+from protocols.pretrain.build import build_augmenters
+from protocols.refine.refiner import Refiner, store_graph_and_pictures
+from protocols.spec.plugins import EVALUATIONS
+from protocols.spec.run import Run, digest_of
+from protocols.system import randomness
+from results.record import Health, Metric, Picture
+from results.store import EVALUATIONS as EVALUATIONS_FOLDER
+from results.store import read_json, write_atomically, write_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
+
+    from methods.base import Backbone
+    from protocols.features.features import Features
+    from protocols.spec.run import Component, Evaluation
+    from protocols.system.progress import ProgressListener
+    from results.record import Record
+
+    Table = dict[str, Any]
+
+HEALTH_IMAGES = 10_000
+"""Images of the training split on which health is measured."""
+
+PAIRS = 2_000
+"""Of those, images of which two views are compared."""
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """Everything that was measured of a backbone.
+
+    Attributes:
+        health: of its representation of the data set it was pretrained on.
+        metrics: of all evaluations.
+        pictures: that evaluations and refinements drew.
+        seconds: that each took, by name.
+    """
+
+    health: Health
+    metrics: tuple[Metric, ...]
+    pictures: tuple[Picture, ...]
+    seconds: dict[str, float]
+
+
+class Evaluator:
+    """Evaluates one backbone.
+
+    Args:
+        run: that the backbone belongs to.
+        folder: of the run.
+        backbone: with its trained weights, on its device.
+        data: folder of the data sets.
+        listener: receives the progress.
+    """
+
+    def __init__(self, run: Run, folder: Path, backbone: Backbone, data: Path, listener: ProgressListener) -> None:
+        self.run = run
+        self.folder = folder
+        self.backbone = backbone
+        self.data = data
+        self.listener = listener
+        self.refiner = Refiner(run, folder)
+        self._context: EvaluationContext | None = None
+
+    def context(self, dataset: str) -> EvaluationContext:
+        """The backbone and a data set; the last one stays in memory, with its features."""
+        if self._context is None or self._context.dataset.name != dataset:
+            loaded = load_dataset(dataset, self.data)
+            augmenters = build_augmenters(self.run, loaded)
+            self._context = EvaluationContext(self.backbone, loaded, augmenters, self.run.seed, self.listener)
+        return self._context
+
+    def features(self, dataset: Component, refinement: Component | None) -> Features | None:
+        """Features of a data set after a refinement, if any; None if the refinement does not apply to the method."""
+        context = self.context(dataset.name)
+        return self.refiner.refine(context, refinement) if refinement else context.features
+
+    def measure(self) -> Measurements:
+        """Everything the run asks for; stored results are not computed again.
+
+        Raises:
+            Diverged: the representation is not finite.
+            KeyboardInterrupt: the listener asked to stop; finished results are stored.
+        """
+        (self.folder / EVALUATIONS_FOLDER).mkdir(exist_ok=True)
+        wanted = self.run.evaluations
+        self.listener.stage("evaluate", 1 + len(wanted))
+        self.listener.progress(0, "health")
+        health = self._health()
+        metrics, pictures, seconds = list[Metric](), list[Picture](), {"health": health["seconds"]}
+        for done, evaluation in enumerate(wanted, start=1):
+            if self.listener.stopping():
+                raise KeyboardInterrupt
+            name, dataset, refinement = self.run.evaluation_name(evaluation), evaluation.dataset, evaluation.refinement
+            self.listener.stage("evaluate", 1 + len(wanted), done)  # some evaluations have stages of their own
+            self.listener.progress(done, name)
+            if refinement:
+                refined = self._refinement(dataset, refinement)
+                seconds[self.run.with_dataset(refinement.label, dataset)] = refined["seconds"]
+                pictures += [Picture(refinement.label, dataset.name, file) for file in refined["pictures"]]
+            stored = load_or_compute(path_of(self.folder, evaluation), partial(self._evaluate, evaluation))
+            seconds[name] = stored["seconds"]
+            labels = {"label": evaluation.label, "refinement": refinement.label if refinement else ""}
+            metrics += [Metric(**{**metric, **labels}) for metric in stored["metrics"]]
+            pictures += [Picture(evaluation.label, dataset.name, file) for file in stored.get("pictures", ())]
+        self.listener.progress(1 + len(wanted))
+        return Measurements(Health(**health["health"]), tuple(metrics), tuple(dict.fromkeys(pictures)), seconds)
+
+    def _refinement(self, dataset: Component, refinement: Component) -> Table:
+        path = path_of_refinement(self.folder, refinement, dataset)
+
+        def compute() -> Table:
+            refined = self.features(dataset, refinement)
+            if refined is None:
+                return {"pictures": []}
+            pictures = store_graph_and_pictures(self.context(dataset.name), refined, path.with_suffix(""))
+            return {"pictures": [str(picture.relative_to(self.folder)) for picture in pictures]}
+
+        return load_or_compute(path, compute)
+
+    def _evaluate(self, evaluation: Evaluation) -> Table:
+        function, context = EVALUATIONS.get(evaluation.name), self.context(evaluation.dataset.name)
+        transductive = False
+        if EVALUATIONS.describe(evaluation.name).declared["takes"] == "context":
+            result = function(context, **evaluation.options)
+        else:
+            features = self.features(evaluation.dataset, evaluation.refinement)
+            if features is None:
+                return {"metrics": []}
+            result, transductive = function(features, **evaluation.options), features.transductive
+        metrics = [
+            Metric(
+                evaluation=evaluation.name,
+                label=evaluation.label,
+                dataset=evaluation.dataset.name,
+                split="test",
+                metric=name,
+                value=value,
+                n=len(context.dataset.test),
+                refinement=evaluation.refinement.label if evaluation.refinement else "",
+                transductive=transductive,
+            )
+            for name, value in (result.metrics if isinstance(result, RetrievalResult) else result).items()
+        ]
+        pictures = []
+        if isinstance(result, RetrievalResult):
+            path = path_of(self.folder, evaluation).with_suffix(".png")
+            sheet = contact_sheet(context.dataset, result.queries, result.neighbours)
+            write_atomically(path, lambda temporary: sheet.save(temporary, format="PNG"))
+            pictures.append(str(path.relative_to(self.folder)))
+        return {"metrics": [asdict(metric) for metric in metrics], "pictures": pictures}
+
+    def _health(self) -> Table:
+        path = self.folder / EVALUATIONS_FOLDER / f"health-{digest_of({'version': 1})[:8]}.json"
+
+        def compute() -> Table:
+            context = self.context(self.run.dataset.name)
+            images = torch.from_numpy(context.dataset.pretrain.images[:PAIRS])
+            index = torch.arange(len(images))
+            views = []
+            for number in range(2):
+                rows = index.numpy() + number * 2**40
+                u = randomness.uniforms(randomness.key(self.run.seed, "health"), rows, COLUMNS)
+                view = context.augmenters["standard"](images.to(context.device), index, u)
+                views.append(extract_features(self.backbone, view, lambda some: some, context.device))
+            return {"health": asdict(diagnose(context.features.train[:HEALTH_IMAGES], *views))}
+
+        return load_or_compute(path, compute)
+
+
+def path_of(folder: Path, evaluation: Evaluation) -> Path:
+    """Where a run's folder stores an evaluation."""
+    refinement = [evaluation.refinement.name] if evaluation.refinement else []
+    return path_for([evaluation.name, evaluation.dataset.name, *refinement], evaluation.identity(), folder)
+
+
+def path_of_refinement(folder: Path, refinement: Component, dataset: Component) -> Path:
+    """Where a run's folder stores how long a refinement took, beside its graph and pictures."""
+    identity = {"refinement": refinement.identity(), "dataset": dataset.identity()}
+    return path_for([refinement.name, dataset.name], identity, folder)
+
+
+def path_for(words: Sequence[str], identity: Table, folder: Path) -> Path:
+    """A file named by words and a digest of what identifies its content."""
+    stem = "-".join(words).replace(":", "_").replace("/", "_")
+    return folder / EVALUATIONS_FOLDER / f"{stem}-{digest_of(identity)[:8]}.json"
+
+
+def restore_evaluations(folder: Path, evaluations: Iterable[Evaluation], record: Record) -> None:
+    """Write what a record holds of some evaluations to where :func:`path_of` looks for it, if it is not there."""
+    run = Run.from_config({**record.run, "evaluations": ()})
+    (folder / EVALUATIONS_FOLDER).mkdir(exist_ok=True)
+    for evaluation in evaluations:
+        path, dataset = path_of(folder, evaluation), evaluation.dataset.name
+        if path.exists():
+            continue
+        refinement = evaluation.refinement.label if evaluation.refinement else ""
+        key = evaluation.label, dataset, refinement
+        write_json(
+            path,
+            {
+                "metrics": [asdict(m) for m in record.metrics if (m.label, m.dataset, m.refinement) == key],
+                "pictures": [p.file for p in record.pictures if (p.label, p.dataset) == key[:2] and not refinement],
+                "seconds": record.cost.seconds.get(run.evaluation_name(evaluation), 0.0),
+            },
+        )
+
+
+def load_or_compute(path: Path, compute: Callable[[], Table]) -> Table:
+    """The content of a file; if there is none, what ``compute`` returns, stored with the ``seconds`` it took."""
+    stored: Table | None = read_json(path)
+    if stored is None:
+        start = time.perf_counter()
+        stored = compute()
+        stored["seconds"] = time.perf_counter() - start
+        write_json(path, stored)
+    return stored

@@ -1,0 +1,1 @@
+"""Frozen features: extracted once, with their nearest neighbours."""

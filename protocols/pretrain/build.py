@@ -1,0 +1,111 @@
+"""From a run to a pretraining that can begin: method, budget, views, images on their device."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from methods.base import Setting
+from protocols.augment import Augmenter, normalise
+from protocols.backbones.build import new_backbone, to_device
+from protocols.datasets.device_images import device_images
+from protocols.pretrain import data_parallel, process_group
+from protocols.pretrain.loop import PretrainJob
+from protocols.spec.budget import budget_for
+from protocols.spec.plugins import METHODS
+from protocols.spec.schema import build
+from protocols.system import randomness
+from protocols.system.device import choose_precision
+from protocols.system.reference_ops import use_reference_ops
+from results.errors import RequestError
+from results.store import CHECKPOINT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from methods.base import Method
+    from protocols.datasets.base import Dataset, Split
+    from protocols.spec.budget import Budget
+    from protocols.spec.run import Run
+
+
+def build_job(
+    run: Run, folder: Path, dataset: Dataset, device: torch.device, *, reference: bool = False
+) -> PretrainJob:
+    """Everything a run's pretraining needs, on its device.
+
+    Args:
+        run: to be pretrained.
+        folder: of the run.
+        dataset: to pretrain on.
+        device: to train on.
+        reference: use the reference operations, without compiled and hand-written kernels.
+    """
+    method, budget = build_method(run, dataset)
+    split = pretraining_split(type(method), dataset)
+    if reference:
+        use_reference_ops(method)
+    return PretrainJob(
+        method=to_device(method, device),
+        views=augmentations_of_views(type(method), method.options, run),
+        augmenters=build_augmenters(run, dataset, reference=reference),
+        normalise=partial(normalise, mean=dataset.mean, std=dataset.std),
+        images=device_images(split.images, device),
+        labels=torch.from_numpy(split.labels).to(device) if method.uses_labels else None,
+        budget=budget,
+        pretrain=run.pretrain,
+        seed=run.seed,
+        precision=choose_precision(run.pretrain.precision, device),
+        checkpoint=folder / CHECKPOINT,
+    )
+
+
+def build_method(run: Run, dataset: Dataset) -> tuple[Method, Budget]:
+    """The method with fresh heads around the initial backbone, and how long it is trained.
+
+    Raises:
+        RequestError: its options cannot work with this protocol, data set or backbone.
+    """
+    method_class = METHODS.get(run.method.name)
+    options = build(method_class.Options, run.method.options, run.method.name)
+    views, images = augmentations_of_views(method_class, options, run), len(pretraining_split(method_class, dataset))
+    side = (run.augmentations[views[0]].size if views else None) or dataset.side
+    budget = budget_for(run.pretrain, images=images, views=method_class.passes(options))
+    info = Setting(len(dataset.classes), images, side, budget.steps, run.seed)
+    backbone = new_backbone(run)
+    if process_group.world_size() > 1:
+        data_parallel.make_data_parallel(backbone)
+    torch.manual_seed(randomness.key(run.seed, "heads"))
+    return method_class(backbone, options, info), budget
+
+
+def build_augmenters(run: Run, dataset: Dataset, *, reference: bool = False) -> dict[str, Augmenter]:
+    """The protocol's augmentations by name, with the data set's normalisation."""
+    return {
+        name: Augmenter(augmentation, dataset.mean, dataset.std, reference=reference)
+        for name, augmentation in run.augmentations.items()
+    }
+
+
+def augmentations_of_views(method_class: type[Method], options: Any, run: Run) -> tuple[str, ...]:
+    """The augmentation of every view that a method wants: of its second ``standard`` view ``standard2``, if there is.
+
+    Raises:
+        RequestError: the protocol has no such augmentation.
+    """
+    wanted = method_class.views(options)
+    for name in wanted:
+        if name not in run.augmentations:
+            raise RequestError(
+                f"{run.method.name} wants views of augmentation {name!r}, which {run.protocol} does not have",
+                hint=f"its augmentations: {', '.join(run.augmentations)}",
+            )
+    numbered = [f"{name}{wanted[:index].count(name) + 1}" for index, name in enumerate(wanted)]
+    return tuple(own if own in run.augmentations else name for own, name in zip(numbered, wanted, strict=True))
+
+
+def pretraining_split(method_class: type[Method], dataset: Dataset) -> Split:
+    """The images a method is trained on: the labelled ones if it uses labels."""
+    return dataset.train if method_class.uses_labels else dataset.pretrain

@@ -1,0 +1,212 @@
+"""The training loop: the only one, for every method."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import math
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from methods.base import Batch, Method
+from protocols.augment.draw import COLUMNS
+from protocols.backbones.inference import extract_features
+from protocols.pretrain import data_parallel, process_group
+from protocols.pretrain.checkpoint import CheckpointTimer, TrainingState, load
+from protocols.pretrain.optimizers import apply_schedules, build_optimizer, clip_gradients
+from protocols.pretrain.schedules import learning_rate
+from protocols.system import randomness
+from protocols.system.device import PeakMemory
+from results.errors import Diverged
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from protocols.augment import Augmenter
+    from protocols.datasets.device_images import DeviceImages
+    from protocols.spec.budget import Budget
+    from protocols.spec.protocol import Pretrain
+    from protocols.system.progress import ProgressListener
+
+
+@dataclass(frozen=True)
+class PretrainJob:
+    """One pretraining, ready to begin.
+
+    Attributes:
+        method: on its device, in training mode.
+        views: name of the augmentation of each view.
+        augmenters: by the name of the augmentation.
+        normalise: makes network input of images that are not augmented.
+        images: of the training split.
+        labels: (n,) int64 on the device, for a method that uses them.
+        budget: number of steps, images and views.
+        pretrain: optimizer, schedule, batch.
+        seed: of the run.
+        precision: of the matrix products, ``float32`` or ``bfloat16``.
+        checkpoint: path of the checkpoint.
+    """
+
+    method: Method
+    views: tuple[str, ...]
+    augmenters: dict[str, Augmenter]
+    normalise: Callable[[Tensor], Tensor]
+    images: DeviceImages
+    labels: Tensor | None
+    budget: Budget
+    pretrain: Pretrain
+    seed: int
+    precision: str
+    checkpoint: Path
+
+
+def pretrain(job: PretrainJob, listener: ProgressListener) -> TrainingState:
+    """Train until the budget is spent, from the last checkpoint if there is one.
+
+    Raises:
+        Diverged: an epoch's mean loss is not finite.
+        KeyboardInterrupt: ``listener`` asked to stop; the state is saved.
+    """
+    method, budget, device = job.method, job.budget, job.images.device
+    optimizer = build_optimizer(method, job.pretrain)
+    state = restore(job, optimizer)
+    seconds_before, start, timer, memory = state.seconds, time.monotonic(), CheckpointTimer(), PeakMemory(device)
+    method.train()
+    listener.stage("pretrain", budget.total_views)
+    while state.step < budget.steps:
+        epoch, batch_slice = budget.locate(state.step)
+        if batch_slice.start == 0:
+            torch.manual_seed(randomness.key(job.seed, "epoch", epoch))
+            method.before_epoch(
+                epoch, lambda: extract_features(method.backbone, job.images.stored, job.normalise, device)
+            )
+        order = randomness.permutation(budget.images, job.seed, "order", epoch)
+        end = min(budget.steps, (epoch + 1) * budget.steps_per_epoch)
+        for step in range(state.step, end):
+            index = order[budget.locate(step)[1]]
+            if step + 1 < end:
+                prefetch(job, order[budget.locate(step + 1)[1]])
+            train_step(job, optimizer, state, index, epoch)
+            listener.progress(state.views, progress_note(state, budget))
+            stopping = listener.stopping()
+            state.seconds = seconds_before + time.monotonic() - start
+            if state.step == end:
+                end_epoch(state, epoch, learning_rate(job.pretrain, end / budget.steps))
+            if stopping or (timer.due() and process_group.rank() == 0):
+                state.peak_memory = max(state.peak_memory, memory.read())
+                content = {"method": method.state_dict(), "optimizer": optimizer.state_dict(), "progress": vars(state)}
+                timer.save(job.checkpoint, content)
+            if stopping:
+                raise KeyboardInterrupt
+    state.peak_memory = max(state.peak_memory, memory.read())
+    return state
+
+
+def restore(job: PretrainJob, optimizer: torch.optim.Optimizer) -> TrainingState:
+    """Load the last checkpoint into method and optimizer; a new state if there is none."""
+    saved = load(job.checkpoint, job.images.device)
+    if saved is None:
+        return TrainingState(precision=job.precision)
+    job.method.load_state_dict(saved["method"])
+    optimizer.load_state_dict(saved["optimizer"])
+    return TrainingState(**saved["progress"])
+
+
+def prefetch(job: PretrainJob, index: Tensor) -> None:
+    """Begin to read the images of the next batch (b,), unless the method chooses other images for its views."""
+    chooses_images = getattr(job.method.sources, "__func__", None) is not Method.sources
+    if not chooses_images:
+        job.images.prefetch(index[process_group.local_slice(len(index))])
+
+
+def train_step(
+    job: PretrainJob, optimizer: torch.optim.Optimizer, state: TrainingState, index: Tensor, epoch: int
+) -> None:
+    """One batch: views, loss, gradients, update. The first step also counts floating-point operations."""
+    torch.manual_seed(randomness.key(job.seed, "step", state.step))
+    batch = make_batch(job, index, epoch)
+    views = len(index) * job.budget.views
+    with FlopCounterMode(display=False) if state.flops is None else contextlib.nullcontext() as counter:
+        scalars = forward(job, batch)
+        scalars["loss"].backward()
+    if counter:
+        state.flops = data_parallel.total(counter.get_total_flops(), job.images.device) / views
+    update(job, optimizer, state.step)
+    state.step += 1
+    state.views += views
+    state.images += len(index)
+    for name, value in scalars.items():
+        state.sums[name] = state.sums.get(name, 0.0) + value.detach() * len(index)
+
+
+def make_batch(job: PretrainJob, index: Tensor, epoch: int) -> Batch:
+    """All views of the images at ``index``, (b,) on the CPU; how a view is drawn depends on no method."""
+    key = randomness.key(job.seed, "views", epoch)
+    device_index = index.to(job.images.device, non_blocking=True)
+    local = process_group.local_slice(len(index))
+    images, positions = job.images.gather(job.method.sources(device_index, len(job.views))[:, local])
+    parts = []
+    for augmentation, group in itertools.groupby(range(len(job.views)), key=job.views.__getitem__):
+        view_numbers = [*group]
+        rows = np.concatenate([index.numpy()[local] + number * 2**40 for number in view_numbers])
+        shown = positions[view_numbers[0] : view_numbers[-1] + 1].flatten()
+        views = job.augmenters[augmentation](images, shown, randomness.uniforms(key, rows, COLUMNS))
+        parts.append(data_parallel.scatter_local(views, len(view_numbers), len(index)))
+    labels = None if job.labels is None else job.labels.index_select(0, device_index)
+    full, *crops = concatenate_by_size(parts)
+    return Batch(full, device_index, labels, tuple(crops))
+
+
+def concatenate_by_size(parts: list[Tensor]) -> list[Tensor]:
+    """Views of one size in one tensor, sizes in the order of their first view."""
+    sizes = dict.fromkeys(part.shape[-1] for part in parts)
+    groups = [[part for part in parts if part.shape[-1] == size] for size in sizes]
+    return [torch.cat(group) if len(group) > 1 else group[0] for group in groups]
+
+
+def forward(job: PretrainJob, batch: Batch) -> dict[str, Tensor]:
+    """The method's loss and scalars, in the job's precision."""
+    autocast = torch.autocast(batch.views.device.type, torch.bfloat16, enabled=job.precision == "bfloat16")
+    with autocast, data_parallel.shared_batch(len(batch.index)):
+        scalars: dict[str, Tensor] = job.method(batch)
+    return scalars
+
+
+def update(job: PretrainJob, optimizer: torch.optim.Optimizer, step: int) -> None:
+    """The optimizer's step number ``step``, counted from 0, then the method's ``after_step``."""
+    data_parallel.reduce_gradients(job.method)
+    apply_schedules(optimizer, job.pretrain, step / job.budget.steps)
+    if job.pretrain.max_grad_norm is not None:
+        clip_gradients(optimizer, job.pretrain.max_grad_norm)
+    optimizer.step()
+    optimizer.zero_grad()
+    job.method.after_step((step + 1) / job.budget.steps)
+
+
+def end_epoch(state: TrainingState, epoch: int, rate: float) -> None:
+    """Add the epoch's means to the history; the only place that waits for the device.
+
+    Raises:
+        Diverged: the mean loss is not finite.
+    """
+    means = {name: float(total) / state.images for name, total in state.sums.items()}
+    if not math.isfinite(means["loss"]):
+        raise Diverged(f"the loss became {means['loss']} in epoch {epoch + 1}", hint="try a lower learning rate")
+    line: dict[str, Any] = {"epoch": epoch + 1, **means, "lr": rate}
+    state.history.append({**line, "views": state.views, "seconds": state.seconds})
+    state.sums, state.images = {}, 0
+
+
+def progress_note(state: TrainingState, budget: Budget) -> str:
+    """What a progress bar says beside the bar: epoch and last mean loss."""
+    loss = f", loss {state.history[-1]['loss']:.4f}" if state.history else ""
+    epochs = math.ceil(budget.steps / budget.steps_per_epoch)
+    return f"epoch {budget.locate(state.step - 1)[0] + 1}/{epochs}{loss}"

@@ -1,0 +1,76 @@
+"""How long a pretraining is, in steps, epochs and views."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from results.errors import RequestError
+
+if TYPE_CHECKING:
+    from protocols.spec.protocol import Pretrain
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The length of a pretraining.
+
+    Attributes:
+        images: of the pretraining split.
+        batch: images a step.
+        views: of every image that go through the backbone.
+        steps: of the whole pretraining; 0 if there are no views.
+    """
+
+    images: int
+    batch: int
+    views: int
+    steps: int
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """The last batch of an epoch may be smaller, but one image alone makes no batch."""
+        return self.images // self.batch + (self.images % self.batch > 1)
+
+    def locate(self, step: int) -> tuple[int, slice]:
+        """The epoch of a step, counted from 0, and the slice of that epoch's image order that makes its batch."""
+        epoch, step_in_epoch = divmod(step, self.steps_per_epoch)
+        return epoch, slice(step_in_epoch * self.batch, (step_in_epoch + 1) * self.batch)
+
+    @property
+    def total_views(self) -> int:
+        """Views seen in all."""
+        epochs, rest = divmod(self.steps, self.steps_per_epoch)
+        return epochs * self.views_per_epoch + rest * self.batch * self.views
+
+    @property
+    def views_per_epoch(self) -> int:
+        """Views seen in a whole epoch."""
+        return self.views * (self.images - (self.images % self.batch == 1))
+
+
+def budget_for(pretrain: Pretrain, *, images: int, views: int) -> Budget:
+    """The steps that a protocol grants a method.
+
+    Args:
+        pretrain: names the budget in epochs or in views.
+        images: of the pretraining split.
+        views: of every image that go through the backbone; 0 for a method that is not trained.
+
+    Raises:
+        RequestError: a batch is larger than the data set.
+    """
+    if not views:
+        return Budget(images, pretrain.batch, 0, 0)
+    if pretrain.batch > images:
+        raise RequestError(
+            f"a batch of {pretrain.batch} is larger than the {images:,} images to pretrain on",
+            hint="lower it with --set pretrain.batch=N",
+        )
+    whole = Budget(images, pretrain.batch, views, 0)
+    if pretrain.epochs is not None:
+        steps = round(pretrain.epochs * whole.steps_per_epoch)
+    else:
+        epochs, rest = divmod(pretrain.views or 0, whole.views_per_epoch)
+        steps = epochs * whole.steps_per_epoch + round(rest / (pretrain.batch * views))
+    return Budget(images, pretrain.batch, views, max(steps, 1))

@@ -1,0 +1,46 @@
+"""Where and how runs are executed; nothing of it changes a run's identity. Never imports torch."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclass(frozen=True)
+class ExecutionContext:
+    """Where and how runs are executed.
+
+    Attributes:
+        runs: folder of the runs.
+        data: folder of the data sets.
+        device: ``auto`` or a torch device.
+        reference: train by reference operations, without the compiled and hand-written kernels that give the same to
+            rounding.
+        ranks: processes that share each run's pretraining, with a GPU each, or a share of the cores.
+    """
+
+    runs: Path
+    data: Path
+    device: str = "auto"
+    reference: bool = False
+    ranks: int = 1
+
+
+MEMORY_PER_RUN = 2 * 2**30
+"""Bytes that a run on a CPU is expected to need at most."""
+
+
+def available_cores() -> int:
+    """How many cores this process may use; SLURM says how many even where it does not bind processes to them."""
+    here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(here, int(os.environ.get("SLURM_CPUS_ON_NODE", here)))
+
+
+def max_parallel_runs() -> int:
+    """How many runs at a time this machine's cores and memory allow."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return max(1, min(available_cores(), memory // MEMORY_PER_RUN))

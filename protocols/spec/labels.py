@@ -1,0 +1,95 @@
+"""Labels: a name and, in brackets, what is changed; as tables print them, and as they may be typed again."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from typing import TYPE_CHECKING, Any
+
+from protocols.spec.protocol import merge
+from results.errors import RequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from protocols.spec.protocol import Table
+
+SHARED = ("pretrain", "recipes")
+"""Sections whose keys a label shows without the section's name."""
+
+HELD_OUT = "held_out:"
+"""Begins the name of a part of another data set; what a protocol says of that one holds for the part."""
+
+
+def split_list(text: str) -> list[str]:
+    """The items between commas that are not within brackets: ``a[b=1,c=2],d`` has two."""
+    parts, depth = [""], 0
+    for letter in text:
+        depth += (letter == "[") - (letter == "]")
+        if letter == "," and depth <= 0:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return [part.strip() for part in parts if part.strip()]
+
+
+def parse_label(text: str) -> tuple[str, Table]:
+    """The name, and what the brackets change, nested like ``--set``.
+
+    Raises:
+        RequestError: what stands in the brackets is not ``KEY=VALUE``, or something follows them.
+    """
+    match = re.fullmatch(r"([^[]+)(?:\[(.*)\])?", text)
+    if not match:
+        raise RequestError(f"{text!r} is no label", hint="write it like relational[views=4]")
+    changes: Table = {}
+    for change in split_list(match[2] or ""):
+        key, equals, value = change.partition("=")
+        if not equals:
+            raise RequestError(f"{text!r}: {change!r} changes nothing", hint="write it like relational[views=4]")
+        merge(changes, nested(key.strip().split("."), value))
+    return match[1].strip(), changes
+
+
+def nested(keys: list[str], value: str) -> Table:
+    """``{"a": {"b": 1}}`` of the keys a and b and the text 1."""
+    inner: Any = parse_value(value.strip())
+    for key in reversed(keys):
+        inner = {key: inner}
+    table: Table = inner
+    return table
+
+
+def parse_value(text: str) -> Any:
+    """A TOML value, or the text itself."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def label(name: str, base: Table, change: Table) -> str:
+    """The name, and in brackets what ``change`` really changes of ``base``: ``quick[lr=0.01]``."""
+    changed = [f"{key}={format_value(value)}" for key, value in changed_leaves(base, change)]
+    return f"{name}[{','.join(changed)}]" if changed else name
+
+
+def changed_leaves(base: Table, change: Table) -> Iterator[tuple[str, Any]]:
+    """The leaves of ``change`` that differ from those of ``base``, by dotted key.
+
+    Sections of :data:`SHARED` need no name, unless the key would be taken for one beside them.
+    """
+    for key, value in sorted(change.items()):
+        below = base.get(key)
+        if isinstance(value, dict):
+            for inner, leaf in changed_leaves(below if isinstance(below, dict) else {}, value):
+                yield inner if key in SHARED and inner not in base else f"{key}.{inner}", leaf
+        elif value != below:
+            yield key, value
+
+
+def format_value(value: Any) -> str:
+    """A value as :func:`parse_value` reads it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

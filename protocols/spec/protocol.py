@@ -1,0 +1,337 @@
+"""A protocol: everything that is held fixed so that a comparison is fair. One TOML file each.
+
+A file has these tables; ``--set`` changes any value of them::
+
+    name, version, track, summary
+    [grid]               what ``bench run --protocol NAME`` compares by default; [[grid]] for several
+    [pretrain]           budget, batch, optimizer
+    [recipes.NAME]       an augmentation; [recipes.NAME2] is that of the second view of that name, if it differs
+    [evaluations.LABEL]  options of an evaluation, which ``evaluation`` names; by default the label is its name
+    [refinements.LABEL]  options of a refinement, after which every evaluation of frozen features is repeated
+    [methods.NAME]       options of a method; under ``pretrain`` what it changes of [pretrain]
+    [[when]]             the same tables, for one dataset, backbone or method only
+
+A file with ``extends`` instead of ``version`` and ``track`` is another protocol with changes, as ``--set`` would make
+them. What it changes is part of a run's labels and identity, its own name is not. Protocols that extend the same one
+and train alike therefore share their runs.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from protocols.spec.schema import build
+from results.errors import RequestError, UnknownName, nearest
+from results.names import stored_field
+
+PRESETS = Path(__file__).parents[1] / "presets"
+
+Table = dict[str, Any]
+
+
+def added(default: Any = dataclasses.MISSING, *, default_factory: Any = dataclasses.MISSING) -> Any:
+    """A field that runs recorded earlier did not have. At its default, which is what they did, it is not in a hash."""
+    return field(default=default, default_factory=default_factory, metadata={"added": True})
+
+
+@dataclass(frozen=True)
+class Pretrain:
+    """How every method is trained.
+
+    Attributes:
+        epochs: budget in passes over the pretraining split; this or ``views``.
+        views: budget in augmented images seen, whatever number of them a method takes of an image.
+        batch: images a step; the last batch of an epoch may be smaller.
+        optimizer: name of a registered one. ``lars`` leaves biases and norms out of adaptation and weight decay,
+            ``adamw`` out of weight decay.
+        lr: peak learning rate.
+        momentum: of ``sgd`` and ``lars``.
+        weight_decay: L2 penalty; decoupled for ``adamw``.
+        final_weight_decay: its value at the end, along half a cosine; by default it is constant.
+        trust_coefficient: of ``lars``: the step of a layer at a learning rate of 1, as a fraction of its weights' norm.
+            ``trust`` in TOML.
+        clip_trust_ratio: of ``lars``: whether that fraction is at most the learning rate. ``clip_trust`` in TOML.
+        max_grad_norm: largest norm of the gradient of one parameter tensor; none for no limit. ``clip`` in TOML.
+        schedule: name of a registered one, of the learning rate after the warm-up.
+        milestones: fractions of the budget at which the schedule ``step`` multiplies by ``step_factor``.
+        warmup: fraction of the budget over which the learning rate rises from 0.
+        precision: ``auto`` takes bfloat16 where it is measured to be faster.
+        betas: of ``adam`` and ``adamw``.
+        step_factor: of the schedule ``step``.
+        optimizer_options: further options of an optimizer that has some.
+        schedule_options: further options of a schedule that has some.
+    """
+
+    epochs: float | None = None
+    views: int | None = None
+    batch: int = 128
+    optimizer: str = "adam"
+    lr: float = 1e-3
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    final_weight_decay: float | None = added(None)
+    trust_coefficient: float = added(0.001)
+    clip_trust_ratio: bool = added(False)
+    max_grad_norm: float | None = added(None)
+    schedule: str = "constant"
+    milestones: tuple[float, ...] = (0.5, 0.75)
+    warmup: float = 0.0
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    betas: tuple[float, float] = added((0.9, 0.999))
+    step_factor: float = added(0.1)
+    optimizer_options: Table = added(default_factory=dict)
+    schedule_options: Table = added(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if (self.epochs is None) == (self.views is None):
+            raise ValueError("give a budget in epochs or in views, and not both")
+        for name in ("epochs", "views", "batch", "lr", "trust_coefficient", "max_grad_norm", "step_factor"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise ValueError(f"{stored_field(name)} must be above 0, not {value}")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"betas must lie in [0, 1), not {self.betas}")
+        if not 0 <= self.warmup < 1:
+            raise ValueError(f"warmup is a fraction of the budget, not {self.warmup}")
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """The distribution that a view of an image is drawn from.
+
+    Operations are applied in this order, with torchvision's meaning and distributions.
+
+    Attributes:
+        size: side of the view in pixels; by default the data set's.
+        crop: area range of a random resized crop, as fractions of the image; none leaves it out.
+        ratio: its aspect ratio range, log-uniform.
+        interpolation: its resampling filter.
+        antialias: whether the filter widens where it shrinks.
+        pad: random crop at full side out of the image with zeros around it, as a fraction of the side.
+        flip: probability of a horizontal flip.
+        jitter: probability of the colour jitter, its four operations in random order.
+        brightness: factor in [1 - b, 1 + b].
+        contrast: factor in [1 - c, 1 + c].
+        saturation: factor in [1 - s, 1 + s].
+        hue: shift in [-h, h], of a full turn; ≤ 0.5.
+        grayscale: probability.
+        blur: probability of a Gaussian blur.
+        sigma: its standard deviation range in pixels.
+        solarize: probability of inverting what is brighter than one half.
+        operations: registered augmentation operations applied at the end, in this order, with their options.
+    """
+
+    size: int | None = None
+    crop: tuple[float, float] | None = None
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    antialias: bool = True
+    pad: float = 0.0
+    flip: float = 0.0
+    jitter: float = 0.0
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+    hue: float = 0.0
+    grayscale: float = 0.0
+    blur: float = 0.0
+    sigma: tuple[float, float] = (0.1, 2.0)
+    solarize: float = 0.0
+    operations: dict[str, Table] = added(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("flip", "jitter", "grayscale", "blur", "solarize"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is a probability, not {getattr(self, name)}")
+        if self.crop is not None and not 0 < self.crop[0] <= self.crop[1]:
+            raise ValueError(f"crop is a range of area fractions, not {self.crop}")
+        if self.crop is not None and self.pad:
+            raise ValueError("crop and pad exclude each other")
+        if not 0 <= self.hue <= 0.5:
+            raise ValueError(f"hue must lie in [0, 0.5], not {self.hue}")
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What is compared when the command line does not say.
+
+    Attributes:
+        methods: labels.
+        datasets: to pretrain on.
+        backbones: names.
+        seeds: of the runs.
+        evaluations: labels; by default all of the protocol.
+        refinements: labels; by default all of the protocol.
+        evaluate_on: data sets that every run is measured on; by default the one it is pretrained on.
+    """
+
+    methods: tuple[str, ...] = ()
+    datasets: tuple[str, ...] = ()
+    backbones: tuple[str, ...] = ("conv4",)
+    seeds: tuple[int, ...] = (0, 1, 2)
+    evaluations: tuple[str, ...] = ()
+    refinements: tuple[str, ...] = ()
+    evaluate_on: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """A protocol as its file states it.
+
+    Attributes:
+        name: of the protocol; part of a run's identity, unless it extends another.
+        version: bumped by hand when the file comes to mean something else.
+        fairness: ``controlled`` shares everything between methods, ``recipe`` gives each its authors' settings.
+            ``track`` in TOML.
+        summary: one line.
+        tables: ``pretrain``, ``recipes``, ``evaluations``, ``refinements`` and ``methods``, as in the file.
+        when: conditions and the tables they change.
+        grids: defaults of the command line; what is compared is all that any of them says.
+        base: the protocol it extends.
+        added: augmentations with ``added = true`` in the file, later than the protocol's first runs. They are part of the
+            identity of those methods only that declare to use them (``augmentations``).
+    """
+
+    name: str
+    version: int
+    fairness: Literal["controlled", "recipe"]
+    summary: str
+    tables: Table
+    when: tuple[tuple[Table, Table], ...] = ()
+    grids: tuple[Grid, ...] = (Grid(),)
+    base: Protocol | None = None
+    added: tuple[str, ...] = ()
+
+    @property
+    def root(self) -> Protocol:
+        """Itself, or what it extends in the end."""
+        return self if self.base is None else self.base.root
+
+    def labels(self) -> list[str]:
+        """Of all evaluations and refinements that any run may get."""
+        tables = [self.tables, *(change for _, change in self.when)]
+        own = (label for table in tables for kind in MEASURED for label in table.get(kind, {}))
+        return list(dict.fromkeys([*(self.base.labels() if self.base else ()), *own]))
+
+    def for_run(self, **run: str) -> tuple[Table, Table]:
+        """What holds for one ``dataset``, ``backbone`` and ``method``.
+
+        Returns:
+            The tables of the root, and what the protocols that extend it change of them, nested like ``--set``. An
+            evaluation or refinement that the root has not is no change, and is among the tables.
+        """
+        own = copy.deepcopy(self.tables)
+        for condition, change in self.when:
+            if all(run[key] == value for key, value in condition.items()):
+                merge(own, change)
+        if self.base is None:
+            return own, {}
+        tables, changes = self.base.for_run(**run)
+        for kind in MEASURED:
+            known, given = tables[kind], own.pop(kind)
+            tables[kind] = {**known, **{label: options for label, options in given.items() if label not in known}}
+            own |= {label: options for label, options in given.items() if label in known}
+        merge(changes, {**own, **own.pop("methods")})
+        return tables, changes
+
+
+CONDITIONS = ("dataset", "backbone", "method")
+MEASURED = ("evaluations", "refinements")
+SECTIONS = ("pretrain", "recipes", *MEASURED, "methods")
+BUDGETS = ("epochs", "views")
+
+
+def merge(into: Table, change: Table) -> None:
+    """Lay ``change`` over ``into``, table by table, in place; of ``pretrain``, either budget replaces the other."""
+    for key, value in change.items():
+        if isinstance(value, dict) and isinstance(into.get(key), dict):
+            if key == "pretrain" and not value.keys().isdisjoint(BUDGETS):
+                for budget in BUDGETS:
+                    into[key].pop(budget, None)
+            merge(into[key], value)
+        else:
+            into[key] = copy.deepcopy(value)
+
+
+def names() -> list[str]:
+    """The protocols that come with the project."""
+    return sorted(path.stem for path in PRESETS.glob("*.toml"))
+
+
+def load(name: str, *, extending: tuple[Path, ...] = ()) -> Protocol:
+    """Read a protocol by name, or by the path of a TOML file.
+
+    Args:
+        name: or path.
+        extending: files that extend it, the nearest last.
+
+    Raises:
+        UnknownName: neither a known name nor a file.
+        RequestError: the file is not TOML, or says something a protocol does not have.
+    """
+    beside = extending[-1].parent if extending else Path()
+    path = beside / name if name.endswith(".toml") else PRESETS / f"{name}.toml"
+    if not path.is_file():
+        raise UnknownName("protocol", name, names())
+    if path.resolve() in extending:
+        raise RequestError(f"{path.name} extends itself", hint="name another protocol after extends")
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RequestError(f"{path}: {error}") from error
+    base = values.pop("extends", "")
+    return from_tables(values, path.name, load(str(base), extending=(*extending, path.resolve())) if base else None)
+
+
+def from_tables(values: Table, where: str, base: Protocol | None = None) -> Protocol:
+    """Make a protocol of a parsed file.
+
+    Args:
+        values: what it says, save ``extends``.
+        where: names the file in messages.
+        base: what it extends.
+
+    Raises:
+        RequestError: a key is unknown, missing or of the wrong type.
+    """
+    known = ("name", "version", "track", "summary", "grid", "when", *SECTIONS)
+    for key in values:
+        if key not in known:
+            raise RequestError(f"{where} has no table {key!r}", hint=nearest(key, known))
+        if base and key in ("version", "track"):
+            raise RequestError(f"{where} extends {base.name}, and so has its {key}", hint="leave it out")
+    tables = {section: values.pop(section, {}) for section in SECTIONS}
+    when = tuple(split_condition(item, where) for item in values.pop("when", []))
+    added = [name for name, recipe in tables["recipes"].items() if recipe.pop("added", False)]
+    given = {**values, "tables": tables, "when": when, "added": added}
+    if base:
+        given |= {"version": base.version, "track": base.fairness, "base": base, "grids": base.grids}
+        given["added"] = [*base.added, *added]
+    if grid := given.pop("grid", None):
+        given["grids"] = [
+            build(Grid, table, f"{where}: grid") for table in (grid if isinstance(grid, list) else [grid])
+        ]
+    protocol = build(Protocol, given, where)
+    if base is None:
+        build(Pretrain, tables["pretrain"], f"{where}: pretrain")
+        for name, recipe in tables["recipes"].items():
+            build(Augmentation, recipe, f"{where}: recipes.{name}")
+    return protocol
+
+
+def split_condition(item: Table, where: str) -> tuple[Table, Table]:
+    """The condition and the tables of one ``[[when]]``."""
+    condition = {key: value for key, value in item.items() if key in CONDITIONS}
+    change = {key: value for key, value in item.items() if key not in CONDITIONS}
+    unknown = sorted(set(change) - set(SECTIONS))
+    if not condition or unknown:
+        raise RequestError(
+            f"{where}: a [[when]] {'has unknown ' + unknown[0] if unknown else 'has no condition'}",
+            hint=f"it needs one of {', '.join(CONDITIONS)}, and tables of {', '.join(SECTIONS)}",
+        )
+    return condition, change

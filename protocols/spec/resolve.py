@@ -1,0 +1,317 @@
+"""From a protocol and the command line's changes to resolved runs. Never imports torch."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from protocols.spec.labels import HELD_OUT, SHARED, label, nested, parse_label
+from protocols.spec.plugins import (
+    AUGMENTATIONS,
+    BACKBONES,
+    DATASETS,
+    EVALUATIONS,
+    METHODS,
+    OPTIMIZERS,
+    REFINEMENTS,
+    SCHEDULES,
+    add_files,
+    dataset_source,
+)
+from protocols.spec.protocol import Augmentation, Pretrain, Table, merge
+from protocols.spec.run import Component, Evaluation, Run
+from protocols.spec.schema import build, convert
+from results.errors import RequestError, UnknownName, nearest
+from results.names import OLD_LABELS, OLD_REFINEMENTS, stored_field, stored_options, stored_refinement
+from results.registry import digest_of_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from protocols.spec.protocol import Protocol
+    from results.registry import Entry, Registry
+
+EXTRAS: tuple[Registry[Any], ...] = (OPTIMIZERS, SCHEDULES, AUGMENTATIONS)
+"""Kinds of plugins that a run names within its settings."""
+
+
+def parse_changes(settings: Iterable[str], labels: Iterable[str] = ()) -> Table:
+    """Nest the ``TARGET.KEY=VALUE`` of ``--set``; values are read as TOML, what is not TOML as text.
+
+    A target is ``pretrain``, ``recipes``, a method, an evaluation or a refinement.
+
+    Args:
+        settings: as typed.
+        labels: of the protocol's evaluations and refinements, beside their names.
+
+    Raises:
+        RequestError: one of them is not of that form, or its target does not exist.
+    """
+    changes: Table = {}
+    known = [*SHARED, *METHODS.names(), *EVALUATIONS.names(), *REFINEMENTS.names(), *OLD_REFINEMENTS, *OLD_LABELS]
+    known += labels
+    for text in settings:
+        path, equals, value = text.partition("=")
+        keys = path.strip().split(".")
+        if not equals or len(keys) < 2 or not all(keys):
+            raise RequestError(f"--set {text!r}", hint="write it like simclr.temperature=0.2")
+        if keys[0] not in known:
+            raise UnknownName("target of --set", keys[0], known)
+        merge(changes, nested(keys, value))
+    return changes
+
+
+def resolve(
+    protocol: Protocol,
+    *,
+    method: str,
+    dataset: str,
+    backbone: str,
+    seed: int,
+    changes: Table,
+    data: Path,
+    evaluate: Sequence[str] = (),
+    refine: Sequence[str] = (),
+    evaluate_on: Sequence[str] = (),
+    plugins: Sequence[str] = (),
+) -> Run:
+    """Lay the protocol and the command line's changes over the plugins' defaults.
+
+    Args:
+        protocol: what is held fixed.
+        method: name of the method, or its label: a name and its own changes in brackets.
+        dataset: name of the data set.
+        backbone: name of the backbone.
+        seed: of the run.
+        changes: what :func:`parse_changes` returned.
+        data: folder of the data sets; read only for those that a name alone does not identify.
+        evaluate: evaluations, by name or label; by default all of the protocol's.
+        refine: refinements, by name or label, after which evaluations are repeated; by default all of the protocol's.
+        evaluate_on: names of the data sets to evaluate on; by default the one that is pretrained on.
+        plugins: Python files that register parts of the run.
+
+    Raises:
+        RequestError: a name or an option is unknown, or a value is of the wrong type.
+    """
+    name, inline = parse_label(method)
+    entry = METHODS.describe(name)
+    tables, extended = protocol.for_run(dataset=dataset.removeprefix(HELD_OUT), backbone=backbone, method=name)
+    changes = overlay(extended, changes)
+    own, change = tables["methods"].get(name, {}), overlay(changes.get(name, {}), split_pretrain_keys(inline, entry))
+    shared = {key: changes.get(key, {}) for key in SHARED}
+    base_pretrain = overlay_pretrain(tables["pretrain"], own.get("pretrain", {}), shared["pretrain"])
+    pretrain = build(Pretrain, overlay_pretrain(base_pretrain, change.get("pretrain", {})), "pretrain")
+    augmentations = {
+        key: build(Augmentation, table, f"recipes.{key}")
+        for key, table in overlay(tables["recipes"], shared["recipes"]).items()
+    }
+    measured = [
+        labelled_component(EVALUATIONS, word, tables["evaluations"], changes)
+        for word in evaluate or tables["evaluations"]
+    ]
+    for component in measured:
+        if not 0 < (fraction := component.options.get("fraction", 1.0)) <= 1:
+            raise RequestError(f"{component.name}.fraction is {fraction}", hint="it must lie in (0, 1]")
+    refined = [
+        labelled_component(REFINEMENTS, word, tables["refinements"], changes)
+        for word in refine or tables["refinements"]
+    ]
+    return Run(
+        protocol=protocol.root.name,
+        version=protocol.version,
+        fairness=protocol.fairness,
+        label=label(protocol.root.name, tables, shared),
+        method=component_of(entry, name, {**own, "pretrain": base_pretrain}, change),
+        dataset=dataset_component(dataset, data),
+        backbone=component_of(BACKBONES.describe(backbone), backbone),
+        seed=seed,
+        pretrain=pretrain,
+        augmentations=augmentations,
+        evaluations=tuple(
+            Evaluation(**vars(evaluation), dataset=dataset_component(target, data), refinement=refinement)
+            for target in dict.fromkeys(evaluate_on or [dataset])
+            for refinement in (None, *refined)
+            for evaluation in measured
+            if refinement is None or EVALUATIONS.describe(evaluation.name).declared["takes"] == "features"
+        ),
+        plugins=tuple(plugins),
+        preset=protocol.name,
+        extras=tuple(extra_components(pretrain, augmentations)),
+        unused=tuple(
+            key for key in augmentations if key in protocol.added and key not in entry.declared["augmentations"]
+        ),
+        baseline=entry.declared["baseline"],
+    )
+
+
+def split_pretrain_keys(inline: Table, entry: Entry) -> Table:
+    """Changes of a label, those of ``[pretrain]`` under ``pretrain`` unless the method has an option of that name."""
+    training = {stored_field(field.name) for field in dataclasses.fields(Pretrain)} - set(entry.options)
+    own = {key: value for key, value in inline.items() if key not in training}
+    return overlay(own, {"pretrain": {key: value for key, value in inline.items() if key in training}})
+
+
+def labelled_component(registry: Registry[Any], word: str, tables: Table, changes: Table) -> Component:
+    """An evaluation or a refinement under its label, which is its name unless the protocol says otherwise.
+
+    Args:
+        registry: of its kind.
+        word: the label; in brackets its own changes. Of a refinement the present or the earlier name.
+        tables: the protocol's options of its kind, by label; under the name of the kind, which one it is.
+        changes: the command line's, by label.
+
+    Raises:
+        RequestError: it does not exist, an option does not, or a value is of the wrong type.
+    """
+    typed, inline = parse_label(word)
+    is_refinement = registry is REFINEMENTS
+    base = stored_refinement(typed) if is_refinement else typed
+    own = dict(tables.get(base, {}))
+    name = own.pop(registry.kind, base)
+    if name not in registry:
+        raise UnknownName(registry.kind, name, {*registry.names(), *tables})
+    change = overlay(changes.get(base, {}), changes.get(typed, {}) if typed != base else {}, inline)
+    entry = registry.describe(name)
+    if is_refinement:
+        entry = replace(entry, options=stored_options(entry.name, entry.options))
+        name, change = stored_refinement(name), stored_options(entry.name, change)
+    return component_of(entry, name, own, change, base)
+
+
+def stored_evaluations(config: Mapping[str, Any]) -> tuple[Evaluation, ...]:
+    """The evaluations of a stored configuration.
+
+    What earlier versions did not store is what they did: the run's own data set, and every option's default.
+
+    Raises:
+        RequestError: it was written by a version with other keys.
+    """
+    parts = [with_defaults(EVALUATIONS, part) for part in config["evaluations"]]
+    for part in parts:
+        if part.get("refinement"):
+            part["refinement"] = with_defaults(REFINEMENTS, part["refinement"])
+    return tuple(build(Evaluation, {"dataset": config["dataset"], **part}, "config") for part in parts)
+
+
+def missing_evaluations(run: Run, record: Mapping[str, Any]) -> tuple[Evaluation, ...]:
+    """The evaluations of a run that a record does not hold under their labels."""
+    made = [(run.evaluation_name(part), part.identity()) for part in stored_evaluations(record["run"])]
+    return tuple(part for part in run.evaluations if (run.evaluation_name(part), part.identity()) not in made)
+
+
+def with_defaults(registry: Registry[Any], part: Table) -> Table:
+    """A stored evaluation or refinement with all options that this version has."""
+    if part["name"] not in registry:
+        return part
+    entry = registry.describe(part["name"])
+    known = stored_options(entry.name, entry.options) if registry is REFINEMENTS else entry.options
+    return {**part, "options": {**known, **part["options"]}}
+
+
+def dataset_component(name: str, data: Path) -> Component:
+    """A data set, with the digest of its content where its name does not identify it."""
+    return replace(component_of(DATASETS.describe(name), name), digest=dataset_digest(name, data))
+
+
+@lru_cache
+def dataset_digest(name: str, data: Path) -> str:
+    """Digest of the content of a data set named with a colon; see ``Source.digest``.
+
+    Raises:
+        DataMissing: it has to be read, and is not there.
+    """
+    return dataset_source(name, data).digest() if ":" in name else ""
+
+
+def extra_components(pretrain: Pretrain, augmentations: Mapping[str, Augmentation]) -> Iterator[Component]:
+    """Optimizer, schedule and augmentation operations, those that are built in at version 1 left out.
+
+    Raises:
+        RequestError: one does not exist, or an option of one does not.
+    """
+    wanted: list[tuple[Registry[Any], str, Table]] = [
+        (OPTIMIZERS, pretrain.optimizer, pretrain.optimizer_options),
+        (SCHEDULES, pretrain.schedule, pretrain.schedule_options),
+        *((AUGMENTATIONS, name, table) for one in augmentations.values() for name, table in one.operations.items()),
+    ]
+    for registry, name, options in wanted:
+        entry = registry.describe(name)
+        component = component_of(entry, name, {}, options)
+        if entry.source or entry.version > 1:
+            yield component
+
+
+def component_of(
+    entry: Entry, name: str, own: Table | None = None, change: Table | None = None, word: str = ""
+) -> Component:
+    """A plugin with the protocol's own options and the command line's change laid over its defaults.
+
+    Its label begins with ``word``, by default its name.
+
+    Raises:
+        RequestError: an option does not exist, or a value is of the wrong type.
+    """
+    own, change, word = own or {}, change or {}, word or name
+    given = {key: value for key, value in overlay(own, change).items() if key != "pretrain"}
+    options = dict(entry.options)
+    for key, value in given.items():
+        if key not in entry.options:
+            raise RequestError(f"{word} has no option {key!r}", hint=nearest(key, entry.options))
+        default = options[key]
+        options[key] = value if default is None else convert(value, type(default), f"{word}.{key}")
+    base = overlay(entry.options, own)
+    files = {key: digest_of_option_file(f"{word}.{key}", options[key]) for key in entry.files if options[key]}
+    return Component(name, entry.version, options, label(word, base, change), source=entry.source, files=files)
+
+
+def digest_of_option_file(where: str, value: Any) -> str:
+    """Digest of the file that an option names.
+
+    Raises:
+        RequestError: there is no such file.
+    """
+    path = Path(str(value))
+    if not path.is_file():
+        raise RequestError(f"{where}: no such file: {path}")
+    return f"sha256:{digest_of_file(path)}"
+
+
+def load_plugins(run: Run) -> None:
+    """Make the files known that register parts of a run, in a process that did not read the command line.
+
+    Raises:
+        RequestError: one is not there, or has changed since the run was planned.
+    """
+    add_files(run.plugins)
+    registries: list[tuple[Registry[Any], Component]] = [
+        (METHODS, run.method),
+        (DATASETS, run.dataset),
+        (BACKBONES, run.backbone),
+        *((EVALUATIONS, evaluation) for evaluation in run.evaluations),
+        *((REFINEMENTS, one.refinement) for one in run.evaluations if one.refinement),
+    ]
+    for registry, component in registries:
+        # Earlier versions stored the source of a method file as its digest.
+        planned = component.source or (component.digest if registry is METHODS else "")
+        if planned and registry.describe(component.name).source != planned:
+            raise RequestError(f"{component.name} was changed after the run was planned", hint="repeat the command")
+    for extra in run.extras:
+        if not any(extra.name in known and known.describe(extra.name).source == extra.source for known in EXTRAS):
+            raise RequestError(f"{extra.name} was changed after the run was planned", hint="repeat the command")
+
+
+def overlay(*tables: Any) -> Table:
+    """A new table: each laid over the one before."""
+    result: Table = {}
+    for table in tables:
+        merge(result, table)
+    return result
+
+
+def overlay_pretrain(*layers: Table) -> Table:
+    """:func:`overlay` for [pretrain], whose budgets replace each other."""
+    pretrain: Table = overlay(*({"pretrain": layer} for layer in layers))["pretrain"]
+    return pretrain

@@ -1,0 +1,186 @@
+"""A run: method × data set × backbone × protocol × seed, fully resolved, and its identity. Never imports torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import MISSING, dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any
+
+from protocols.spec.protocol import Augmentation, Pretrain, Table  # noqa: TC001 - `build` reads them
+from protocols.spec.schema import build, to_plain
+from results.names import stored_field
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+
+@dataclass(frozen=True)
+class Component:
+    """One named choice of a run, such as its method, its data set or an evaluation.
+
+    Attributes:
+        name: stored name: as on the command line, or what it was called in earlier versions.
+        version: of the plugin.
+        options: all of them, resolved, under stored names.
+        label: name, and in brackets what the command line changed of the protocol's options.
+        digest: of the content that follows a colon in the name, such as the files of a data set; else empty.
+        source: of a plugin that is not built in, the digest of its source and distribution; else empty.
+        files: digest of the content of every file that an option names, by option.
+    """
+
+    name: str
+    version: int
+    options: Table = field(default_factory=dict)
+    label: str = ""
+    digest: str = ""
+    source: str = ""
+    files: dict[str, str] = field(default_factory=dict)
+
+    def identity(self) -> Table:
+        """What can change a number. Content decides where there is a digest of it, not the path that leads there."""
+        name = self.name.partition(":")[0] if self.digest else self.name
+        options = {key: self.files.get(key, value) for key, value in self.options.items()}
+        # Earlier versions wrote the source of a method file into `digest`; one alone of the two stands there still.
+        both = {"source": self.source} if self.digest and self.source else {}
+        return {
+            "name": name,
+            "version": self.version,
+            "options": options,
+            "digest": self.digest or self.source,
+            **both,
+        }
+
+
+@dataclass(frozen=True)
+class Evaluation(Component):
+    """What is measured of a representation, and on which data set.
+
+    Attributes:
+        dataset: its training split is learnt from, its test split measured on, with its own normalisation.
+        refinement: what the representation goes through before; None if nothing.
+    """
+
+    dataset: Component = field(kw_only=True)
+    refinement: Component | None = field(default=None, kw_only=True)
+
+    def identity(self) -> Table:
+        """What of it can change a number, given the pretrained weights."""
+        refinement = {"refinement": self.refinement.identity()} if self.refinement else {}
+        return {**super().identity(), "dataset": self.dataset.identity(), **refinement}
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything that decides a run's numbers, and some words about it.
+
+    Attributes:
+        protocol: name of the protocol; where that extends another, of the one at the root.
+        version: its version.
+        fairness: ``controlled`` or ``recipe``, see ``Protocol``.
+        label: the protocol's name and what the command line changed of it for every method.
+        method: the objective.
+        dataset: what it is pretrained on, and by default measured on.
+        backbone: the encoder.
+        seed: repetition; decides initial weights, image order and views.
+        pretrain: optimizer, schedule and budget.
+        augmentations: distributions of views, by name.
+        evaluations: what is measured of its representation.
+        plugins: paths of Python files that register parts of it.
+        preset: name of the protocol it was asked for under, which may extend ``protocol``.
+        extras: optimizer, schedule and augmentation operations that come from plugins.
+        unused: augmentations that do not decide this run's numbers: added to the protocol later, and used by other
+            methods only.
+        baseline: ``lower`` or ``upper`` for a method that is no competitor, else empty.
+    """
+
+    protocol: str
+    version: int
+    fairness: str
+    label: str
+    method: Component
+    dataset: Component
+    backbone: Component
+    seed: int
+    pretrain: Pretrain
+    augmentations: dict[str, Augmentation]
+    evaluations: tuple[Evaluation, ...]
+    plugins: tuple[str, ...] = ()
+    preset: str = ""
+    extras: tuple[Component, ...] = ()
+    unused: tuple[str, ...] = ()
+    baseline: str = ""
+
+    def fingerprint(self) -> str:
+        """SHA-256 of all that decides the pretrained weights, in hexadecimal.
+
+        Labels and the paths of plugins change no number and are left out. So is the name of a protocol that extends
+        another: what it changes is in the rest. So are evaluations: each has an identity of its own, and one
+        pretraining serves them all.
+        """
+        return digest_of(
+            {
+                "protocol": [self.protocol, self.version],
+                "method": self.method.identity(),
+                "dataset": self.dataset.identity(),
+                "backbone": self.backbone.identity(),
+                "seed": self.seed,
+                "pretrain": identifying(self.pretrain),
+                "recipes": {
+                    name: identifying(augmentation)
+                    for name, augmentation in self.augmentations.items()
+                    if name not in self.unused
+                },
+                **({"extras": [extra.identity() for extra in self.extras]} if self.extras else {}),
+            }
+        )
+
+    def folder(self) -> str:
+        """``<dataset>-<backbone>-<method>-s<seed>-<hash8>``, safe as a file name."""
+        words = [self.dataset.name, self.backbone.name, self.method.name, f"s{self.seed}"]
+        return "-".join([re.sub(r"[^\w.@+]+", "_", word) for word in words] + [self.fingerprint()[:8]])
+
+    def evaluation_name(self, evaluation: Evaluation) -> str:
+        """Label of an evaluation, its refinement if there is one, and its data set where it is not the run's."""
+        refinement = f" after {evaluation.refinement.label}" if evaluation.refinement else ""
+        return self.with_dataset(f"{evaluation.label}{refinement}", evaluation.dataset)
+
+    def with_dataset(self, label: str, dataset: Component) -> str:
+        """A label, and the data set where it is not the run's own: ``linear on cifar100``."""
+        return label if dataset.name == self.dataset.name else f"{label} on {dataset.name}"
+
+    def with_evaluations(self, stored: Iterable[Evaluation]) -> Run:
+        """The run with further evaluations before its own; of two of one name, its own stays."""
+        evaluations = {self.evaluation_name(evaluation): evaluation for evaluation in (*stored, *self.evaluations)}
+        return replace(self, evaluations=tuple(evaluations.values()))
+
+    def config(self) -> Table:
+        """The run as plain values, for JSON; :meth:`from_config` reads them back."""
+        return {**to_plain(self), "fingerprint": self.fingerprint()}
+
+    @staticmethod
+    def from_config(config: Mapping[str, Any]) -> Run:
+        """The run that :meth:`config` wrote.
+
+        Raises:
+            RequestError: it was written by a version that knew other keys.
+        """
+        values = {key: value for key, value in config.items() if key != "fingerprint"}
+        return build(Run, values, "config")
+
+
+def identifying(settings: Pretrain | Augmentation) -> Table:
+    """The values that belong in a hash: all but those of added fields at their default."""
+    values: Table = to_plain(settings)
+    for item in fields(settings):
+        default = item.default_factory() if item.default_factory is not MISSING else item.default
+        if item.metadata.get("added") and getattr(settings, item.name) == default:
+            del values[stored_field(item.name)]
+    return values
+
+
+def digest_of(value: object) -> str:
+    """SHA-256 of canonical JSON, in hexadecimal."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,55 @@
+"""Where a number comes from: code, software, machine, command."""
+
+from __future__ import annotations
+
+import functools
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from protocols.system.device import describe, installed
+from results.store import now, read_json
+
+if TYPE_CHECKING:
+    import torch
+
+DISTRIBUTION = "ssl-bench"
+
+COMMIT = "commit.json"
+"""Beside a copy of the code: what :func:`commit` said of the original."""
+
+
+def provenance(device: torch.device) -> dict[str, Any]:
+    """What a record says of where it comes from."""
+    return {
+        **describe(device),
+        "bench": installed(DISTRIBUTION),
+        **commit(),
+        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "images": "uint8 arrays; views made by bench on tensors",
+        "finished": now(),
+    }
+
+
+@functools.cache
+def commit() -> dict[str, Any]:
+    """The commit this process's code was checked out at, and whether it was changed since; empty outside of git."""
+    here = Path(__file__).parent
+    copied: dict[str, Any] | None = read_json(here.parent / COMMIT)
+    if copied is not None:
+        return copied
+
+    def git(*words: str) -> str:
+        return subprocess.run(  # noqa: S603 - fixed words
+            ["git", "-C", str(here), *words],  # noqa: S607 - whichever git the user has
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+
+    try:
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", "*.py", "*.toml")
+        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(changed)}
+    except (OSError, subprocess.CalledProcessError):
+        return {"commit": "", "dirty": False}

@@ -1,0 +1,393 @@
+"""Named plugins: listed without importing them, loaded on first use.
+
+A plugin is a class or function under a decorator such as ``@register_method("simclr")``. A registry finds it in three
+places: the modules of its own package, the installed entry points of its group, and Python files that a user names.
+Modules and files are *read*, not imported: name, version, summary, declarations and default options stand in the source
+as literals. Listing plugins and planning a grid therefore take milliseconds, although every plugin imports torch.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import sys
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from results.errors import BrokenPlugin, RequestError, UnknownName
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+T = TypeVar("T")
+AnyT = TypeVar("AnyT")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What is known of a plugin before it is loaded.
+
+    Attributes:
+        name: the name users type.
+        kind: ``method``, ``dataset``, ``evaluation``, …
+        module: dotted module name, or the path of a file.
+        origin: where it comes from, for people: ``built in``, a distribution and its version, or a file.
+        version: raised by hand when the same options begin to give other numbers.
+        summary: first line of its docstring.
+        options: option names and their defaults.
+        files: names of the options that name a file (annotated ``Path``); the file's content decides the numbers.
+        declared: what its decorator or class declares, such as ``takes`` of an evaluation or ``baseline`` of a method.
+        source: digest of the source of a plugin that is not built in; empty for a built-in one, which has a version.
+        error: why it cannot be loaded; empty if nothing is known against it.
+    """
+
+    name: str
+    kind: str
+    module: str
+    origin: str
+    version: int = 1
+    summary: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    files: tuple[str, ...] = ()
+    declared: Mapping[str, Any] = field(default_factory=dict)
+    source: str = ""
+    error: str = ""
+
+
+class Registry(Generic[T]):
+    """The plugins of one kind.
+
+    Args:
+        kind: what one is called, e.g. ``method``; its decorator is ``register_method``.
+        package: the package whose modules hold the built-in ones.
+        group: the entry-point group that third parties register under.
+        declares: keyword arguments of the decorator beside ``version``, with their defaults.
+        attributes: class attributes that can be read without importing the class, with their defaults.
+        aliases: names of earlier versions, and what they are called now.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        *,
+        package: str,
+        group: str,
+        declares: Mapping[str, Any] | None = None,
+        attributes: Mapping[str, Any] | None = None,
+        aliases: Mapping[str, str] | None = None,
+    ) -> None:
+        self.kind = kind
+        self.package = package
+        self.group = group
+        self.declares = dict(declares or {})
+        self.attributes = dict(attributes or {})
+        self.aliases = dict(aliases or {})
+        self._loaded: dict[str, tuple[T, Entry]] = {}
+        self._files: dict[str, Entry] = {}
+
+    def register(self, name: str, *, version: int = 1, **declared: Any) -> Callable[[AnyT], AnyT]:
+        """Decorator: register a class or function under ``name``. Raise ``version`` when its numbers change.
+
+        Raises:
+            BrokenPlugin: another module registered the name, or the kind declares no such thing.
+        """
+        for key in declared:
+            if key not in self.declares:
+                known = ", ".join(["version", *self.declares])
+                raise BrokenPlugin(f"{self.kind} {name!r} declares {key!r}", hint=f"register_{self.kind} takes {known}")
+
+        def decorate(plugin: AnyT) -> AnyT:
+            module = getattr(plugin, "__module__", "")
+            held = self._loaded.get(name)
+            if held and held[1].module != module:
+                raise BrokenPlugin(
+                    f"two {self.kind}s are called {name!r}: in {held[1].module} and in {module}",
+                    hint="rename one of them",
+                )
+            attributes = {key: getattr(plugin, key, default) for key, default in self.attributes.items()}
+            self._loaded[name] = (
+                plugin,  # type: ignore[assignment]
+                Entry(
+                    name=name,
+                    kind=self.kind,
+                    module=module,
+                    origin=module,
+                    version=version,
+                    summary=(inspect.getdoc(plugin) or "").partition("\n")[0],
+                    options=default_options(plugin),
+                    files=tuple(file_options(plugin)),
+                    declared={**self.declares, **attributes, **declared},
+                    source="" if module.startswith(f"{self.package}.") else source_digest(plugin),
+                ),
+            )
+            return plugin
+
+        return decorate
+
+    @cached_property
+    def _built_in(self) -> dict[str, Entry]:
+        spec = importlib.util.find_spec(self.package)
+        folders = spec.submodule_search_locations if spec else None
+        paths = sorted(path for folder in folders or () for path in Path(folder).glob("*.py"))
+        entries = (
+            read_entry(found, self, module=f"{self.package}.{path.stem}", origin="built in")
+            for path in paths
+            for found in read_registrations(path)
+            if found.kind in (self.kind, "")
+        )
+        return {entry.name: entry for entry in entries}
+
+    @cached_property
+    def _entry_points(self) -> dict[str, metadata.EntryPoint]:
+        return {point.name: point for point in metadata.entry_points(group=self.group)}
+
+    def key(self, name: str) -> str:
+        """The registered name behind a typed one: an alias replaced, what follows a colon removed."""
+        family = name.partition(":")[0]
+        return self.aliases.get(family, family)
+
+    def names(self) -> list[str]:
+        """Every registered name, sorted."""
+        return sorted({*self._built_in, *self._entry_points, *self._files, *self._loaded})
+
+    def __contains__(self, name: str) -> bool:
+        """Whether a typed name is registered."""
+        return self.key(name) in self.names()
+
+    def describe(self, name: str) -> Entry:
+        """What is known of ``name``; loads it only if it comes from an entry point.
+
+        Raises:
+            UnknownName: nobody registered it.
+            BrokenPlugin: it is an entry point that does not load.
+        """
+        key = self.key(name)
+        for known in (self._built_in, self._files):
+            if key in known:
+                return known[key]
+        if key not in self._loaded and key not in self._entry_points:
+            raise UnknownName(self.kind, name, self.names())
+        self.get(key)
+        return self._loaded[key][1]
+
+    def entries(self) -> Iterator[Entry]:
+        """Describe every plugin; a broken one by its error."""
+        for name in self.names():
+            try:
+                yield self.describe(name)
+            except BrokenPlugin as error:
+                point = self._entry_points[name]
+                yield Entry(name, self.kind, point.value, origin_of(point), error=error.message)
+
+    def get(self, name: str) -> T:
+        """Load the plugin called ``name``; of ``family:argument`` the family.
+
+        Raises:
+            UnknownName: nobody registered it.
+            BrokenPlugin: it does not load.
+        """
+        key = self.key(name)
+        if key not in self._loaded:
+            self._load(key)
+        return self._loaded[key][0]
+
+    def _load(self, name: str) -> None:
+        if name not in self.names():
+            raise UnknownName(self.kind, name, self.names())
+        try:
+            if name in self._built_in:
+                importlib.import_module(self._built_in[name].module)
+            elif name in self._files:
+                import_file(Path(self._files[name].module))
+            else:
+                self._load_entry_point(self._entry_points[name])
+        except RequestError:
+            raise
+        except Exception as error:  # whatever a plugin raises while it loads is its own, and is named
+            raise BrokenPlugin(f"{self.kind} {name!r} does not load: {type(error).__name__}: {error}") from error
+        if name not in self._loaded:
+            raise BrokenPlugin(f"{self.kind} {name!r} did not register itself under that name")
+
+    def _load_entry_point(self, point: metadata.EntryPoint) -> None:
+        plugin = point.load()
+        if point.name not in self._loaded:
+            self.register(point.name)(plugin)
+        entry = self._loaded[point.name][1]
+        source = hashlib.sha256(f"{origin_of(point)} {entry.source}".encode()).hexdigest()[:12]
+        self._loaded[point.name] = (plugin, dataclasses.replace(entry, origin=origin_of(point), source=source))
+
+    def add(self, entry: Entry) -> None:
+        """Make a plugin of a file known, without importing the file.
+
+        Raises:
+            BrokenPlugin: its name is taken.
+        """
+        held = self._files.get(entry.name)
+        taken = entry.name in self._built_in or entry.name in self._entry_points or entry.name in self.aliases
+        if taken or (held and held.module != entry.module):
+            raise BrokenPlugin(
+                f"{entry.origin} registers {self.kind} {entry.name!r}, which exists", hint="choose another name"
+            )
+        if held and held.source != entry.source:
+            self._loaded.pop(entry.name, None)
+        self._files[entry.name] = entry
+
+
+def origin_of(point: metadata.EntryPoint) -> str:
+    """``distribution version`` of an entry point."""
+    return f"{point.dist.name} {point.dist.version}" if point.dist else point.value
+
+
+@dataclass(frozen=True)
+class Registration:
+    """A decorated class or function in a source file.
+
+    Attributes:
+        kind: after ``register_`` in the decorator's name; empty for a bare ``register``.
+        node: the class or function.
+        call: the decorator.
+        path: of the file.
+    """
+
+    kind: str
+    node: ast.ClassDef | ast.FunctionDef
+    call: ast.Call
+    path: Path
+
+
+def read_registrations(path: Path) -> Iterator[Registration]:
+    """Find the ``@register…("name")`` of a source file without importing it.
+
+    Raises:
+        SyntaxError: it is not Python.
+    """
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef):
+            for call in node.decorator_list:
+                if not (isinstance(call, ast.Call) and call.args and isinstance(call.args[0], ast.Constant)):
+                    continue
+                called = call.func
+                name = called.attr if isinstance(called, ast.Attribute) else getattr(called, "id", "")
+                if name == "register" or name.startswith("register_"):
+                    yield Registration(name.partition("_")[2], node, call, path)
+
+
+def read_entry(found: Registration, registry: Registry[Any], *, module: str, origin: str, source: str = "") -> Entry:
+    """Describe a plugin from its source.
+
+    Raises:
+        BrokenPlugin: a name, version, declaration or default in it is not a literal, or nothing of that name is
+            declared.
+    """
+    node, call = found.node, found.call
+    try:
+        keywords = {word.arg or "": ast.literal_eval(word.value) for word in call.keywords}
+        attributes = dict(read_assignments(node.body, registry.attributes)) if isinstance(node, ast.ClassDef) else {}
+        options, files = dict[str, Any](), list[str]()
+        for option, annotation, default in option_nodes(node):
+            options[option] = ast.literal_eval(default)
+            if annotation is not None and "Path" in ast.unparse(annotation):
+                files.append(option)
+        name = ast.literal_eval(call.args[0])
+    except ValueError as error:
+        raise BrokenPlugin(
+            f"{found.path}, line {node.lineno}: name, version, declarations and defaults must be literals"
+        ) from error
+    version = keywords.pop("version", 1)
+    for key in keywords:
+        if key not in registry.declares:
+            known = ", ".join(["version", *registry.declares])
+            raise BrokenPlugin(
+                f"{found.path}, line {node.lineno}: {registry.kind} {name!r} declares {key!r}",
+                hint=f"register_{registry.kind} takes {known}",
+            )
+    return Entry(
+        name=name,
+        kind=registry.kind,
+        module=module,
+        origin=origin,
+        version=version,
+        summary=(ast.get_docstring(node) or "").partition("\n")[0],
+        options=options,
+        files=tuple(files),
+        declared={**registry.declares, **registry.attributes, **attributes, **keywords},
+        source=source,
+    )
+
+
+def read_assignments(body: list[ast.stmt], names: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The literal values of some class attributes."""
+    for line in body:
+        targets = (
+            line.targets if isinstance(line, ast.Assign) else [line.target] if isinstance(line, ast.AnnAssign) else []
+        )
+        for target in targets:
+            if isinstance(target, ast.Name) and target.id in names and line.value is not None:  # type: ignore[attr-defined]
+                yield target.id, ast.literal_eval(line.value)  # type: ignore[attr-defined]
+
+
+def option_nodes(node: ast.ClassDef | ast.FunctionDef) -> Iterator[tuple[str, ast.expr | None, ast.expr]]:
+    """Name, annotation and default of every option: see :func:`default_options`."""
+    if isinstance(node, ast.FunctionDef):
+        for argument, default in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True):
+            if default is not None:
+                yield argument.arg, argument.annotation, default
+        return
+    for inner in node.body:
+        if isinstance(inner, ast.ClassDef) and inner.name == "Options":
+            for line in inner.body:
+                if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name) and line.value:
+                    yield line.target.id, line.annotation, line.value
+
+
+def default_options(plugin: Any) -> dict[str, Any]:
+    """Option names and defaults: the fields of a class's ``Options``, the keyword-only parameters of a function."""
+    if inspect.isclass(plugin):
+        options = getattr(plugin, "Options", None)
+        return dataclasses.asdict(options()) if options else {}
+    parameters = inspect.signature(plugin).parameters.values()
+    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+
+
+def file_options(plugin: Any) -> Iterator[str]:
+    """The options of a loaded plugin that are annotated as a ``Path``."""
+    if inspect.isclass(plugin):
+        options = getattr(plugin, "Options", None)
+        annotations = {item.name: item.type for item in dataclasses.fields(options)} if options else {}
+    else:
+        annotations = {p.name: p.annotation for p in inspect.signature(plugin).parameters.values()}
+    yield from (name for name in default_options(plugin) if "Path" in str(annotations[name]))
+
+
+def source_digest(plugin: Any) -> str:
+    """Digest of the module that a plugin is defined in, or of the plugin where it has no file, as in a notebook."""
+    try:
+        file = inspect.getsourcefile(plugin)
+        if file and Path(file).is_file():
+            return digest_of_file(Path(file))
+        return hashlib.sha256(inspect.getsource(plugin).encode()).hexdigest()[:12]
+    except (OSError, TypeError):
+        return ""
+
+
+def digest_of_file(path: Path) -> str:
+    """The first 12 hexadecimal digits of the SHA-256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+
+
+def import_file(path: Path) -> None:
+    """Import a Python file under a module name of its own."""
+    name = f"plugin_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise BrokenPlugin(f"{path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)

@@ -1,0 +1,189 @@
+"""Evaluations against scikit-learn and slow references, on features of random but real-looking kind."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.preprocessing import StandardScaler
+from torch.nn import functional as F
+
+from protocols.backbones.inference import extract_features
+from protocols.backbones.small import Conv4
+from protocols.evaluate.health import alignment, diagnose, rankme, spread, uniformity
+from protocols.evaluate.knn import knn
+from protocols.evaluate.linear import linear, top_k
+from protocols.features.features import Features, stratified
+
+
+def features(classes: int = 5, n: int = 600, d: int = 12, noise: float = 2.0) -> Features:
+    """Gaussian classes that overlap, on features of unique_parts scales."""
+    g = torch.Generator().manual_seed(0)
+    centres = torch.randn(classes, d, generator=g)
+    scales = torch.linspace(0.1, 30, d)
+
+    def split(size: int):
+        labels = torch.randint(classes, (size,), generator=g)
+        return (centres[labels] + noise * torch.randn(size, d, generator=g)) * scales + 5, labels
+
+    (train, train_labels), (test, test_labels) = split(n), split(n)
+    return Features(train, train_labels, test, test_labels, classes, seed=0)
+
+
+def accuracy_of(classifier, some: Features) -> float:
+    return 100 * float(np.mean(classifier.predict(some.test.numpy()) == some.test_labels.numpy()))
+
+
+@pytest.mark.parametrize("l2", [1e-4, 1e-2])
+def test_linear_is_scikit_learns_logistic_regression(l2):
+    some = features()
+    scaler = StandardScaler().fit(some.train.numpy())
+    train, test = (scaler.transform(x.numpy()) for x in (some.train, some.test))
+    reference = LogisticRegression(C=1 / (l2 * len(train)), max_iter=2000, tol=1e-8)
+    expected = 100 * reference.fit(train, some.train_labels.numpy()).score(test, some.test_labels.numpy())
+    assert linear(some, l2=l2)["top1"] == pytest.approx(expected, abs=0.2)
+
+
+def test_linear_without_standardising_sees_the_scales():
+    some = features()
+    small = Features(some.train * 1e-3, some.train_labels, some.test * 1e-3, some.test_labels, 5, 0)
+    assert linear(some, l2=1e-2) == pytest.approx(linear(small, l2=1e-2), abs=0.5)
+    assert linear(small, l2=1e-2, standardize=False)["top1"] < linear(small, l2=1e-2)["top1"] - 3
+
+
+def test_linear_by_adam_is_the_papers_loop():
+    """Against the plain loop of section 4.1: default layer, Adam 1e-3, batches of 128, no penalty, last epoch."""
+    some = features()
+    got = linear(some, solver="adam", standardize=False, epochs=20)
+    from protocols.system.randomness import key, permutation
+
+    torch.manual_seed(key(0, "classifier"))
+    layer = torch.nn.Linear(12, 5)
+    optimizer = torch.optim.Adam(layer.parameters(), lr=1e-3, betas=(0.9, 0.999), eps=1e-8)
+    for epoch in range(20):
+        for index in permutation(600, 0, "classifier", epoch).split(128):
+            optimizer.zero_grad()
+            F.cross_entropy(layer(some.train[index]), some.train_labels[index]).backward()
+            optimizer.step()
+    expected = 100 * (layer(some.test).argmax(1) == some.test_labels).float().mean().item()
+    assert got["top1"] == pytest.approx(expected, abs=0.2)
+
+
+@pytest.mark.parametrize("fraction", [0.01, 0.1, 0.5, 1.0])
+def test_a_fraction_is_drawn_of_every_class(fraction):
+    labels = torch.tensor([0] * 200 + [1] * 50 + [2] * 3 + [4])[torch.randperm(254)]
+    chosen = stratified(labels, fraction, seed=0)
+    assert chosen.tolist() == sorted(set(chosen.tolist()))
+    expected = [max(1, round(fraction * count)) for count in (200, 50, 3, 0, 1)]
+    expected[3] = 0
+    assert labels[chosen].bincount(minlength=5).tolist() == expected
+
+
+def test_a_fraction_hangs_on_the_seed_and_grows():
+    labels = torch.arange(1000) % 10
+    small, large, other = (set(stratified(labels, *words).tolist()) for words in ((0.1, 0), (0.5, 0), (0.1, 1)))
+    assert small < large
+    assert small != other
+
+
+def test_linear_on_a_fraction_is_scikit_learns_on_it():
+    some = features()
+    index = stratified(some.train_labels, 0.25, some.seed).numpy()
+    scaler = StandardScaler().fit(some.train.numpy())
+    train, labels = scaler.transform(some.train.numpy())[index], some.train_labels.numpy()[index]
+    reference = LogisticRegression(C=1 / (1e-2 * len(train)), max_iter=2000, tol=1e-8).fit(train, labels)
+    expected = 100 * reference.score(scaler.transform(some.test.numpy()), some.test_labels.numpy())
+    assert linear(some, l2=1e-2, fraction=0.25)["top1"] == pytest.approx(expected, abs=0.2)
+
+
+def test_linear_copes_with_constant_features():
+    some = features()
+    dead = torch.zeros(600, 3)
+    with_dead = Features(
+        torch.cat([some.train, dead], 1), some.train_labels, torch.cat([some.test, dead], 1), some.test_labels, 5, 0
+    )
+    assert linear(with_dead)["top1"] == pytest.approx(linear(some)["top1"], abs=0.4)
+
+
+@pytest.mark.parametrize(("k", "temperature"), [(1, 0.07), (20, 0.07), (200, 0.1)])
+def test_knn_is_scikit_learns(k, temperature):
+    some = features()
+    reference = KNeighborsClassifier(
+        k, metric="cosine", algorithm="brute", weights=lambda distance: np.exp((1 - distance) / temperature)
+    )
+    reference.fit(some.train.numpy(), some.train_labels.numpy())
+    expected = accuracy_of(reference, some)
+    assert knn(some, k=k, temperature=temperature)["top1"] == pytest.approx(expected, abs=0.2)
+
+
+def test_knn_with_fewer_images_than_neighbours():
+    some = features(n=10)
+    assert 0 <= knn(some, k=200)["top1"] <= 100
+
+
+def test_top5_appears_with_many_classes_and_is_what_it_says():
+    scores = torch.randn(50, 20, generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(50) % 20
+    values = top_k(scores, labels, 20)
+    ranks = [int((row > row[label]).sum()) for row, label in zip(scores, labels.tolist(), strict=True)]
+    assert values == {"top1": 100 * np.mean([r < 1 for r in ranks]), "top5": 100 * np.mean([r < 5 for r in ranks])}
+    assert list(top_k(scores[:, :10], labels % 10, 10)) == ["top1"]
+
+
+def test_frozen_means_frozen():
+    """Representing images changes neither weights nor running statistics, and is not changed by its batch."""
+    torch.manual_seed(0)
+    backbone = Conv4().train()
+    backbone(torch.rand(64, 3, 16, 16))
+    before = {name: value.clone() for name, value in backbone.state_dict().items()}
+    images = torch.rand(30, 3, 16, 16)
+    together = extract_features(backbone, images, lambda some: some, torch.device("cpu"))
+    apart = torch.cat([extract_features(backbone, one[None], lambda some: some, torch.device("cpu")) for one in images])
+    assert all(torch.equal(before[name], value) for name, value in backbone.state_dict().items())
+    assert backbone.training
+    assert not together.requires_grad
+    torch.testing.assert_close(together, apart)
+
+
+def test_health_of_known_representations():
+    g = torch.Generator().manual_seed(0)
+    isotropic = torch.randn(2000, 16, generator=g)
+    assert spread(isotropic) == pytest.approx(1.0, abs=0.02)
+    assert rankme(isotropic) == pytest.approx(16, abs=0.1)
+    line = torch.randn(2000, 1, generator=g) @ torch.ones(1, 16)
+    assert rankme(line) == pytest.approx(1.0, abs=0.01)
+    constant = torch.ones(2000, 16) + 1e-4 * isotropic
+    assert spread(constant) == pytest.approx(0.0, abs=1e-3)
+
+
+def test_rankme_is_the_exponential_of_the_entropy_of_singular_values():
+    values = torch.tensor([3.0, 2.0, 1.0])
+    p = values / 6
+    matrix = torch.cat([torch.diag(values), torch.zeros(4, 3)])
+    assert rankme(matrix) == pytest.approx(math.exp(-(p * p.log()).sum().item()), abs=1e-4)
+
+
+def test_alignment_and_uniformity_are_the_definitions():
+    g = torch.Generator().manual_seed(0)
+    x, y = torch.randn(8, 5, generator=g), torch.randn(8, 5, generator=g)
+    a, b = F.normalize(x), F.normalize(y)
+    assert alignment(x, y) == pytest.approx(sum(float((i - j).square().sum()) for i, j in zip(a, b, strict=True)) / 8)
+    pairs = [math.exp(-2 * float((a[i] - a[j]).square().sum())) for i in range(8) for j in range(i)]
+    assert uniformity(x) == pytest.approx(math.log(sum(pairs) / len(pairs)), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda x: torch.ones_like(x) + 1e-4 * x, "all images are represented alike"),
+        (lambda x: x[:, :1] * torch.ones_like(x), "one dimension"),
+        (lambda x: x, ""),
+    ],
+)
+def test_collapse_is_named(make, words):
+    x = make(torch.randn(300, 16, generator=torch.Generator().manual_seed(0)))
+    warning = diagnose(x, x, x).warning
+    assert words in warning
+    assert bool(words) == bool(warning)

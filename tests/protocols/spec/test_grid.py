@@ -1,0 +1,148 @@
+"""What is left to do of a grid."""
+
+import pytest
+
+from protocols.runner import execute
+from protocols.spec.execution import ExecutionContext
+from protocols.spec.grid import Request, expand, plan
+from protocols.system.progress import ProgressListener
+from results.errors import RequestError
+from results.store import RECORD, read_json, write_json
+
+ASKED = {"methods": ["random"], "datasets": ["digits"], "seeds": [0]}
+
+
+def asked(folder, **words):
+    return plan(expand(Request(**{**ASKED, **words}), folder), folder / "runs")
+
+
+def names(runs):
+    return [[run.evaluation_name(evaluation) for evaluation in run.evaluations] for run in runs]
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    """A folder with one run, of which ``knn`` was measured."""
+    folder = tmp_path_factory.mktemp("plan")
+    (run,) = asked(folder, evaluations=["knn"]).todo
+    execute(run, ExecutionContext(folder / "runs", folder, "cpu"), ProgressListener())
+    return folder
+
+
+def test_what_is_measured_is_done(measured):
+    planned = asked(measured, evaluations=["knn"])
+    assert (names(planned.todo), names(planned.done)) == ([], [["knn"]])
+
+
+@pytest.mark.parametrize(
+    ("words", "left"),
+    [
+        ({}, ["linear"]),
+        ({"evaluate_on": ["digits", "shapes"]}, ["linear", "linear on shapes", "knn on shapes"]),
+        ({"evaluations": ["knn"], "evaluate_on": ["shapes"]}, ["knn on shapes"]),
+        ({"evaluations": ["knn"], "settings": ["knn.k=5"]}, ["knn[k=5]"]),
+    ],
+)
+def test_only_what_is_lacking_is_left(measured, words, left):
+    assert names(asked(measured, **words).todo) == [left]
+
+
+@pytest.mark.parametrize("kind", ["evaluation", "refinement"])
+def test_what_was_measured_before_an_option_came_counts_with_its_default(tmp_path, kind):
+    words = {"evaluations": ["knn"], "refinements": ["averaged[k=3]"]}
+    (run,) = asked(tmp_path, **words).todo
+    execute(run, ExecutionContext(tmp_path / "runs", tmp_path, "cpu"), ProgressListener())
+    path = tmp_path / "runs" / run.folder() / RECORD
+    record = read_json(path)
+    for part in record["run"]["evaluations"]:
+        if kind == "evaluation":
+            del part["options"]["temperature"]
+        elif part["refinement"]:
+            del part["refinement"]["options"]["rounds"]
+    write_json(path, record)
+    assert names(asked(tmp_path, **words).todo) == []
+    assert names(asked(tmp_path, settings=["averaged.rounds=1"], **words).todo) == [
+        ["knn after averaged[k=3,rounds=1]"]
+    ]
+
+
+def labels(folder, **words):
+    return [
+        (run.seed, run.dataset.name, run.backbone.name, run.method.label, *map(run.evaluation_name, run.evaluations))
+        for run in expand(Request(**words), folder)
+    ]
+
+
+def test_a_grid_takes_labels_and_runs_nothing_twice(tmp_path):
+    methods = ["relational[views=4]", "relational[views=8]", "simclr", "relational", "relational[views=8]"]
+    found = labels(tmp_path, methods=methods, seeds=[0], evaluations=["knn"])
+    assert [label for _, _, _, label, _ in found] == ["relational", "relational[views=8]", "simclr"]
+
+
+def test_labels_of_a_file(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "from dataclasses import dataclass\nfrom methods import Method, register\n@register('mine')\n"
+        "class Mine(Method):\n    @dataclass(frozen=True)\n    class Options:\n        width: int = 3\n"
+    )
+    found = expand(Request(methods=[f"{path}[width=5]", f"{path}"], seeds=[0]), tmp_path)
+    assert [run.method.label for run in found] == ["mine[width=5]", "mine"]
+    assert found[0].plugins == (str(path),)
+
+
+GRIDS = """
+name = "two"
+extends = "quick"
+summary = "two grids"
+[[grid]]
+methods = ["random", "simclr"]
+datasets = ["digits"]
+backbones = ["conv4"]
+seeds = [1, 2]
+evaluations = ["linear"]
+evaluate_on = ["shapes"]
+[[grid]]
+methods = ["random"]
+datasets = ["digits", "shapes"]
+backbones = ["conv4", "resnet8"]
+seeds = [1]
+evaluations = ["knn"]
+"""
+
+
+@pytest.fixture
+def two(tmp_path):
+    path = tmp_path / "two.toml"
+    path.write_text(GRIDS, encoding="utf-8")
+    return str(path)
+
+
+def test_several_grids_are_joined(tmp_path, two):
+    assert labels(tmp_path, protocol=two) == [
+        (1, "digits", "conv4", "random", "linear on shapes", "knn"),
+        (1, "digits", "conv4", "simclr", "linear on shapes"),
+        (1, "digits", "resnet8", "random", "knn"),
+        (1, "shapes", "conv4", "random", "knn"),
+        (1, "shapes", "resnet8", "random", "knn"),
+        (2, "digits", "conv4", "random", "linear on shapes"),
+        (2, "digits", "conv4", "simclr", "linear on shapes"),
+    ]
+
+
+def test_data_sets_and_backbones_choose_among_several_grids(tmp_path, two):
+    assert labels(tmp_path, protocol=two, datasets=["shapes"], backbones=["resnet8"]) == [
+        (1, "shapes", "resnet8", "random", "knn")
+    ]
+    assert labels(tmp_path, protocol=two, datasets=["shapes"], methods=["byol"], seeds=[5]) == [
+        (5, "shapes", "conv4", "byol", "knn"),
+        (5, "shapes", "resnet8", "byol", "knn"),
+    ]
+    with pytest.raises(
+        RequestError, match="two has no such runs; it has digits with conv4; digits or shapes with conv4"
+    ):
+        labels(tmp_path, protocol=two, datasets=["cifar10"])
+
+
+def test_by_force_everything_is_left(measured):
+    runs = expand(Request(**ASKED, evaluations=["knn"]), measured)
+    assert names(plan(runs, measured / "runs", force=True).todo) == [["knn"]]

@@ -1,0 +1,41 @@
+"""Labels, as tables print them and as they are typed."""
+
+import pytest
+
+from protocols.spec.labels import label, parse_label, split_list
+from results.errors import RequestError
+
+
+def test_commas_within_brackets_part_nothing():
+    typed = "relational[views=4,aggregation=max], simclr ,x[crop=[0.2, 1.0],flip=0],,y"
+    assert split_list(typed) == ["relational[views=4,aggregation=max]", "simclr", "x[crop=[0.2, 1.0],flip=0]", "y"]
+    assert split_list("folder:a]b,digits") == ["folder:a]b", "digits"]
+
+
+def test_a_label_comes_apart():
+    assert parse_label("simclr") == ("simclr", {})
+    assert parse_label("a[b=1,c.d=x,e=[0.2, 1.0],f=true]") == (
+        "a",
+        {"b": 1, "c": {"d": "x"}, "e": [0.2, 1.0], "f": True},
+    )
+
+
+@pytest.mark.parametrize("text", ["a[b", "a[b]", "a[b=1]c", "[b=1]"])
+def test_what_is_no_label_is_refused(text):
+    with pytest.raises(RequestError, match="write it like"):
+        parse_label(text)
+
+
+@pytest.mark.parametrize(
+    ("base", "change", "expected"),
+    [
+        ({"b": 1}, {"b": 1.0}, "a"),
+        ({"b": 1}, {"b": 2.0}, "a[b=2]"),
+        ({"b": False}, {"b": True}, "a[b=true]"),
+        ({"pretrain": {"lr": 1}}, {"pretrain": {"lr": 0.5}}, "a[lr=0.5]"),
+        ({"lr": 3, "pretrain": {"lr": 1}}, {"pretrain": {"lr": 0.5}}, "a[pretrain.lr=0.5]"),
+        ({"recipes": {"standard": {}}}, {"recipes": {"standard": {"crop": [0.2, 1.0]}}}, "a[standard.crop=[0.2, 1.0]]"),
+    ],
+)
+def test_a_label_says_what_is_really_changed(base, change, expected):
+    assert label("a", base, change) == expected
