@@ -119,7 +119,7 @@ def expect(job: Job, index: Tensor) -> None:
 
 def chooses(method: Method) -> bool:
     """Whether a method has its views show other images than those of the batch."""
-    return getattr(method.sources, "__func__", None) is not Method.sources
+    return getattr(method.source_indices, "__func__", None) is not Method.source_indices
 
 
 def take_step(job: Job, optimizer: torch.optim.Optimizer, progress: Progress, index: Tensor, epoch: int) -> None:
@@ -163,7 +163,7 @@ def make_batch(job: Job, index: Tensor, epoch: int) -> Batch:
     """All views of the images at ``index``, (b,) on the CPU; how a view is drawn depends on no method."""
     key = randomness.key(job.seed, "views", epoch)
     on_device = index.to(job.images.device, non_blocking=True)
-    sources = job.method.sources(on_device, len(job.views))
+    sources = job.method.source_indices(on_device, len(job.views))
     parts = []
     own = ranks.own(len(index))
     images, shown = job.images.at(sources[:, own])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 from torch import nn
 
-from methods.base import Setting
+from methods.base import RunInfo
 from methods.registry import registry as methods
 from protocols import checkpoint, randomness, ranks, sharing
 from protocols.augment import Augmenter, normalise
@@ -21,7 +21,7 @@ from protocols.parse import build
 from protocols.plain import make_plain
 from protocols.pretrain import Job, pretrain
 from results.errors import RequestError
-from results.store import BACKBONE, CHECKPOINT, KEEPSAKES
+from results.store import BACKBONE, CHECKPOINT, EXTRA_STATE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,8 +52,8 @@ def pretrained(
         with ranks.together(run, folder, place):
             job = prepare(run, folder, dataset, device, plain=place.plain)
             progress = pretrain(job, watch)
-        if kept := job.method.keepsakes():
-            checkpoint.save(folder / KEEPSAKES, kept)
+        if kept := job.method.extra_state():
+            checkpoint.save(folder / EXTRA_STATE, kept)
         saved = {"backbone": job.method.encoder.state_dict(), "progress": vars(progress)}
         checkpoint.save(folder / BACKBONE, saved)
         (folder / CHECKPOINT).unlink(missing_ok=True)
@@ -136,13 +136,13 @@ def new_method(run: Run, dataset: Dataset) -> tuple[Method, Budget]:
     options = method_options(kind, run)
     views, images = views_of(kind, options, run), len(split_for(kind, dataset))
     side = (run.recipes[views[0]].size if views else None) or dataset.side
-    budget = budget_for(run.pretrain, images=images, views=kind.passes(options))
-    setting = Setting(len(dataset.classes), images, side, budget.steps, run.seed)
+    budget = budget_for(run.pretrain, images=images, views=kind.views_per_image(options))
+    info = RunInfo(len(dataset.classes), images, side, budget.steps, run.seed)
     backbone = new_backbone(run)
     if ranks.count() > 1:
         sharing.share(backbone)
     torch.manual_seed(randomness.key(run.seed, "heads"))
-    return kind(backbone, options, setting), budget
+    return kind(backbone, options, info), budget
 
 
 def split_for(kind: type[Method], dataset: Dataset) -> Split:

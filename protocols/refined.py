@@ -16,7 +16,7 @@ from protocols.pretrained import new_backbone, placed
 from protocols.refine import registry as refinements
 from protocols.run import digest_of
 from results.errors import Diverged
-from results.store import KEEPSAKES, write_atomically
+from results.store import EXTRA_STATE, write_atomically
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,16 +67,16 @@ class Refiner:
         """Features of a data set, with all that the method has kept for a refinement."""
         name = subject.dataset.name
         if self._given is None or self._given[0] != name:
-            self._given = name, with_keepsakes(subject, self.run, self.folder)
+            self._given = name, with_extra_state(subject, self.run, self.folder)
         return self._given[1]
 
 
-def with_keepsakes(subject: Subject, run: Run, folder: Path) -> Features:
+def with_extra_state(subject: Subject, run: Run, folder: Path) -> Features:
     """Features of a data set; with those of the method's second network, and recorded neighbours, if it kept such.
 
     Neighbours are those of the images that were pretrained on, and tell nothing of another data set.
     """
-    kept = checkpoint.load(folder / KEEPSAKES, subject.device) or {}
+    kept = checkpoint.load(folder / EXTRA_STATE, subject.device) or {}
     known = subject.dataset.name == run.dataset.name and subject.dataset.unlabeled is None
     teacher, student = (kept.get(f"{name}_neighbours") if known else None for name in ("teacher", "student"))
     features = replace(subject.features, recorded=teacher, watch=subject.watch)

@@ -74,12 +74,12 @@ def shared(kind: type[Backbone]) -> type[Backbone]:
                 return super().forward(images)  # type: ignore[no-any-return]
             return gathered(super().forward(mine(images)), len(images))
 
-        def with_map(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        def forward_with_map(self, images: Tensor) -> tuple[Tensor, Tensor]:
             if not Step.images:
-                return super().with_map(images)  # type: ignore[no-any-return]
+                return super().forward_with_map(images)  # type: ignore[no-any-return]
             part = mine(images)
             with step(0):
-                outputs = super().with_map(part)
+                outputs = super().forward_with_map(part)
             z, maps = (gathered(output, len(images)) for output in outputs)
             return z, maps
 

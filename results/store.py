@@ -42,7 +42,7 @@ CLAIM = "claim.json"
 HEARTBEAT = "heartbeat.json"
 CHECKPOINT = "checkpoint.pt"
 BACKBONE = "backbone.pt"
-KEEPSAKES = "keepsakes.pt"
+EXTRA_STATE = "keepsakes.pt"
 EVALUATIONS = "evaluations"
 RECORD = "record.json"
 FAILURE = "failure.json"
@@ -286,5 +286,5 @@ def discard(folder: Path) -> None:
     if folder.exists():
         with claimed(folder):
             shutil.rmtree(folder / EVALUATIONS, ignore_errors=True)
-            for name in (RECORD, BACKBONE, KEEPSAKES, CHECKPOINT, FAILURE, HEARTBEAT, ATTEMPTS):
+            for name in (RECORD, BACKBONE, EXTRA_STATE, CHECKPOINT, FAILURE, HEARTBEAT, ATTEMPTS):
                 (folder / name).unlink(missing_ok=True)

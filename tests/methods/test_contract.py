@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from methods import Batch, MomentumCopy, Setting, registry
+from methods import EMA, Batch, RunInfo, registry
 from protocols.backbones.small import Conv4
 from protocols.evaluate.features import represent
 
@@ -39,8 +39,8 @@ def build(name: str, seed: int = 0, **changes: float):
     kind = registry.get(name)
     options = kind.Options(**{**SMALL.get(name, {}), **changes})
     torch.manual_seed(seed)
-    setting = Setting(classes=10, images=SPLIT, side=16, steps=50, seed=seed)
-    method = kind(Conv4(), options, setting).train()
+    info = RunInfo(classes=10, images=SPLIT, side=16, steps=50, seed=seed)
+    method = kind(Conv4(), options, info).train()
     return method, kind.views(options)
 
 
@@ -122,7 +122,7 @@ def test_gradient_reaches_the_whole_backbone_and_no_momentum_copy(trained):
     method(batch)["loss"].backward()
     missing = [n for n, p in method.backbone.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     assert not missing
-    copies = [module for module in method.modules() if isinstance(module, MomentumCopy)]
+    copies = [module for module in method.modules() if isinstance(module, EMA)]
     assert all(p.grad is None and not p.requires_grad for module in copies for p in module.parameters())
 
 
@@ -133,7 +133,7 @@ def test_budgets_count_every_view_and_every_image_that_the_backbone_sees(trained
     method.backbone.register_forward_hook(lambda module, inputs, output: seen.append(len(output)))
     method(batch)
     kind, made = type(method), len(type(method).views(method.options))
-    assert kind.passes(method.options) == max(made, sum(seen) / IMAGES)
+    assert kind.views_per_image(method.options) == max(made, sum(seen) / IMAGES)
 
 
 def test_same_seed_same_losses(trained, name):

@@ -17,7 +17,7 @@ from protocols.evaluate.knn import knn
 from protocols.evaluate.subject import Subject
 from protocols.place import Place
 from protocols.pretrained import pretrained
-from protocols.refined import with_keepsakes
+from protocols.refined import with_extra_state
 from protocols.resolve import lacking, parse_changes, resolve
 from protocols.runner import execute
 from protocols.watch import Watch
@@ -242,8 +242,8 @@ def test_a_method_with_two_networks_offers_both_and_its_recorded_graph(tmp_path)
     assert [m.refinement for m in record.metrics] == ["", "concatenated"]
     backbone, _ = pretrained(run, load_dataset("digits", tmp_path), CPU, Watch(), Place(tmp_path, tmp_path))
     subject = Subject(backbone, load_dataset("digits", tmp_path), {}, 0, Watch())
-    given = with_keepsakes(subject, run, tmp_path / run.folder())
-    kept = torch.load(tmp_path / run.folder() / store.KEEPSAKES, weights_only=True)
+    given = with_extra_state(subject, run, tmp_path / run.folder())
+    kept = torch.load(tmp_path / run.folder() / store.EXTRA_STATE, weights_only=True)
     assert torch.equal(given.recorded, kept["teacher_neighbours"])
     assert torch.equal(given.second.recorded, kept["student_neighbours"])
     assert not torch.allclose(given.train, given.second.train)
@@ -264,7 +264,7 @@ def test_another_data_set_has_no_recorded_graph(tmp_path, colours):
     (tmp_path / run.folder()).mkdir()
     backbone, _ = pretrained(run, digits, CPU, Watch(), Place(tmp_path, tmp_path))
     subject = Subject(backbone, load_dataset(colours, tmp_path), {}, 0, Watch())
-    given = with_keepsakes(subject, run, tmp_path / run.folder())
+    given = with_extra_state(subject, run, tmp_path / run.folder())
     assert given.recorded is None
     assert given.second.recorded is None
 
