@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from methods.dino import DINO, refuse
-from methods.graph import EMPTY, Bank, Ring, vote
+from methods.dino import DINO, validate
+from methods.graph import EMPTY, Bank, RingBuffer, merge_neighbours
 from methods.registry import register_method
 from results.errors import RequestError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from methods.base import Backbone, Batch, Setting
+    from methods.base import Backbone, Batch, RunInfo
 
 
 @register_method("adasim")
@@ -51,34 +51,34 @@ class AdaSim(DINO):
         freeze: float = 0.01
 
         def __post_init__(self) -> None:
-            refuse(self)
+            validate(self)
             if min(self.topk, self.window) < 1:
                 raise ValueError("topk and window must be 1 or more")
 
-    def __init__(self, backbone: Backbone, options: Any, setting: Setting) -> None:
-        super().__init__(backbone, options, setting)
-        if options.topk > setting.images:
-            raise RequestError(f"topk = {options.topk} is more than the {setting.images} images", hint="lower it")
-        self.teacher_bank = Bank(setting.images, backbone.dim)
-        self.neighbours = Ring(setting.images, options.window, options.topk, EMPTY)
-        self.cosines = Ring(setting.images, options.window, options.topk, 0.0)
+    def __init__(self, backbone: Backbone, options: Any, info: RunInfo) -> None:
+        super().__init__(backbone, options, info)
+        if options.topk > info.images:
+            raise RequestError(f"topk = {options.topk} is more than the {info.images} images", hint="lower it")
+        self.teacher_bank = Bank(info.images, backbone.dim)
+        self.neighbours = RingBuffer(info.images, options.window, options.topk, EMPTY)
+        self.cosines = RingBuffer(info.images, options.window, options.topk, 0.0)
 
     @classmethod
     def views(cls, options: Any) -> tuple[str, ...]:  # noqa: ARG003
         """Two full views."""
         return ("standard", "standard")
 
-    def sources(self, index: Tensor, views: int) -> Tensor:  # noqa: ARG002
+    def source_indices(self, index: Tensor, views: int) -> Tensor:  # noqa: ARG002
         """The image itself, and the image or one of its neighbours."""
         candidates, log_odds = self.candidates(index)
         gumbel = -torch.empty_like(log_odds).exponential_().log()
         drawn = candidates.gather(1, (log_odds + gumbel).argmax(1, keepdim=True)).squeeze(1).long()
-        trusted = (candidates[:, 0] == index) & (self.neighbours.written[index] >= self.options.window)
+        trusted = (candidates[:, 0] == index) & (self.neighbours.write_counts[index] >= self.options.window)
         return torch.stack([index, torch.where(trusted, drawn, index)])
 
     def candidates(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """The best neighbours of images, best first, and the logarithms of their odds; (b, topk) each."""
-        best, sums = vote(self.neighbours.of(index), self.cosines.of(index), self.options.topk)
+        best, sums = merge_neighbours(self.neighbours.read(index), self.cosines.read(index), self.options.topk)
         return best, sums / self.options.window / self.options.sampling_temperature
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
@@ -87,7 +87,7 @@ class AdaSim(DINO):
         student, teacher = self.student(batch.views), self.teacher(batch.views)
         self._index = batch.index
         self._first_views = teacher.representations[:images], student.representations[:images].detach()
-        return self.distil(student.logits, teacher.logits, images)
+        return self.distillation_loss(student.logits, teacher.logits, images)
 
     def after_step(self, progress: float) -> None:
         """Follow, and record the first views, as they were before this step."""
@@ -104,7 +104,7 @@ class AdaSim(DINO):
         Returns:
             (b, topk) positions of the images it finds.
         """
-        ids, cosines = self.teacher_bank.meet(self._index, teacher, self.options.topk)
+        ids, cosines = self.teacher_bank.query_and_update(self._index, teacher, self.options.topk)
         self.neighbours.write(self._index, ids)
         self.cosines.write(self._index, cosines)
         return ids

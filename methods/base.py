@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from torch import nn
+
+from results.errors import BrokenPlugin
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from torch import Tensor
 
+OLD_HOOKS = {"keepsakes": "extra_state", "passes": "views_per_image", "sources": "source_indices"}
+"""Hooks of :class:`Method` in earlier versions, and what they are called now."""
+
 
 class Backbone(nn.Module):
-    """The encoder that is kept after pretraining.
+    """The encoder that is pretrained, kept and evaluated.
 
     ``forward`` maps images (n, 3, side, side) to representations (n, ``dim``).
 
     Attributes:
         dim: size of the representation.
-        stem: the first convolution with its normalisation and activation, before any pooling; its output is
-            the map of methods with local objectives.
+        stem: the first convolution with its normalisation and activation, before any pooling. Its output is the
+            feature map of methods with local objectives.
     """
 
     dim: int
@@ -29,31 +34,48 @@ class Backbone(nn.Module):
     run_parallel: Callable[[Callable[[Tensor], Any], Tensor], Any] | None = None
     """Set where several processes share a batch: computes the outputs of a function of images together."""
 
-    def with_map(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Representations (n, ``dim``), and the stem's map (n, channels, height, width) of the same pass."""
-        outputs = self._with_map(images) if self.run_parallel is None else self.run_parallel(self._with_map, images)
-        z, feature_map = outputs
-        return z, feature_map
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.with_map is not Backbone.with_map:
+            refuse_old_name(cls, "with_map", "_forward_with_map")
 
-    def _with_map(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        seen: list[Tensor] = []
-        hook = self.stem.register_forward_hook(lambda *call: seen.append(call[-1]))
+    def forward_with_map(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Representations and the stem's feature map, from one forward pass.
+
+        Args:
+            images: (n, 3, side, side).
+
+        Returns:
+            Representations (n, ``dim``) and feature maps (n, channels, height, width).
+        """
+        forward = self._forward_with_map
+        representations, maps = forward(images) if self.run_parallel is None else self.run_parallel(forward, images)
+        return representations, maps
+
+    def _forward_with_map(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """:meth:`forward_with_map` in this process; for a backbone with a faster way to override."""
+        outputs: list[Tensor] = []
+        hook = self.stem.register_forward_hook(lambda *call: outputs.append(call[-1]))
         try:
-            return self(images), seen[0]
+            return self(images), outputs[0]
         finally:
             hook.remove()
 
+    def with_map(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Name of :meth:`forward_with_map` in earlier versions, for methods that call it."""
+        return self.forward_with_map(images)
+
 
 @dataclass(frozen=True)
-class Setting:
-    """What a method may know about the run it takes part in.
+class RunInfo:
+    """Facts about a run that its method may depend on.
 
     Attributes:
         classes: number of classes of the data set.
-        images: number of images it is pretrained on.
+        images: number of images in the pretraining split.
         side: height and width of a view, in pixels.
-        steps: number of optimiser steps of the whole pretraining.
-        seed: the run's trial, for what a method draws at random outside ``forward``.
+        steps: number of optimizer steps of the whole pretraining.
+        seed: the run's seed, for what a method draws at random outside ``forward``.
     """
 
     classes: int
@@ -63,15 +85,19 @@ class Setting:
     seed: int
 
 
+Setting = RunInfo  # name of earlier versions
+
+
 @dataclass(frozen=True)
 class Batch:
-    """One step's input.
+    """The input of one optimizer step, for a batch of b images.
 
     Attributes:
         views: (k·b, 3, side, side), normalised; view v of image i is row v·b + i.
-        index: (b,) positions of the images in the pretraining split, int64.
+        index: (b,) indices of the images in the pretraining split, int64.
         labels: (b,) classes, int64; None unless the method declares ``uses_labels``.
-        crops: the views of other sizes than the first's, likewise; one tensor a size, in the order of the views.
+        crops: views of other sizes than the first view's, one tensor per size in the order of the views, with rows
+            ordered as in ``views``.
     """
 
     views: Tensor
@@ -83,74 +109,107 @@ class Batch:
 class Method(nn.Module):
     """A self-supervised objective: its heads, its loss, the views it wants. No data, no loop, no device code.
 
-    A subclass lists its options with the paper's defaults in a nested frozen dataclass ``Options`` (literals only;
-    raise ``ValueError`` in ``__post_init__`` for what cannot work), builds its heads in ``__init__`` and returns its
-    loss from ``forward``. What it must remember lies in parameters and buffers: a checkpoint is its ``state_dict``.
-    ``forward`` writes to no buffer of its own; what a step leaves behind is written in ``after_step``. All but that may
-    draw from torch's default generators, which are seeded for them. Before any work starts it is built
-    once, to be refused in time: raise ``RequestError`` for a backbone or a setting that cannot work.
+    A subclass lists its hyper-parameters with the paper's defaults in a nested frozen dataclass ``Options``. Defaults
+    are literals; ``__post_init__`` raises ``ValueError`` for values that cannot work. ``__init__`` builds the heads,
+    ``forward`` returns the loss.
+
+    All state lies in parameters and buffers: a checkpoint is the method's ``state_dict``. ``forward`` writes to no
+    buffer of the method; ``after_step`` does. Every hook but ``after_step`` may draw from torch's default generators,
+    which are seeded before it is called.
+
+    Every method is built once before any work starts. Raise ``RequestError`` in ``__init__`` for a backbone or a run
+    that the method cannot work with.
 
     Attributes:
-        backbone: the encoder; shared weights at the start for every method of a trial.
-        options: this run's options.
-        setting: facts about the run.
+        backbone: the encoder; its initial weights are the same for every method of a seed.
+        options: hyper-parameters of this run, an ``Options``.
+        info: facts about the run.
+        uses_labels: class attribute; whether ``Batch.labels`` is filled.
+        baseline: class attribute; ``lower`` or ``upper`` for a method that frames a table from below or above and is
+            not itself compared. A literal, since it is read from the source without importing it.
     """
 
     uses_labels: ClassVar[bool] = False
+    baseline: ClassVar[Literal["", "lower", "upper"]] = ""
 
     @dataclass(frozen=True)
     class Options:
-        """No options."""
+        """A method without hyper-parameters."""
 
-    def __init__(self, backbone: Backbone, options: Any, setting: Setting) -> None:
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for old, new in OLD_HOOKS.items():
+            if hasattr(cls, old):
+                refuse_old_name(cls, old, new)
+
+    def __init__(self, backbone: Backbone, options: Any, info: RunInfo) -> None:
         super().__init__()
         self.backbone = backbone
         self.options = options
-        self.setting = setting
+        self.info = info
+
+    @property
+    def setting(self) -> RunInfo:
+        """Name of ``info`` in earlier versions."""
+        return self.info
 
     @classmethod
     def views(cls, options: Any) -> tuple[str, ...]:  # noqa: ARG003 - most methods want two whatever their options
-        """The views it wants of every image, by the names of the protocol's recipes; none means no pretraining."""
+        """The augmentation of each view of an image, by its name in the protocol; empty for no pretraining."""
         return ("standard", "standard")
 
     @classmethod
-    def passes(cls, options: Any) -> int:
-        """What budgets in views count for each image of a batch: its views, or the backbone's inputs if more."""
+    def views_per_image(cls, options: Any) -> int:
+        """How many views an image counts for in budgets: the number of its views, or of backbone inputs if larger."""
         return len(cls.views(options))
 
     @property
     def encoder(self) -> Backbone:
-        """The encoder whose weights are kept and evaluated in the end."""
+        """The backbone whose weights are stored and evaluated after pretraining."""
         return self.backbone
 
-    def sources(self, index: Tensor, views: int) -> Tensor:
-        """Which images the views of a batch show, by default those of the batch; asked before every step.
+    def source_indices(self, index: Tensor, views: int) -> Tensor:
+        """The images that the views are made from, by default those of the batch; called before every step.
 
         Args:
-            index: (b,) positions of the batch's images in the pretraining split, on the device.
-            views: of every image.
+            index: (b,) indices of the batch's images in the pretraining split, on the device.
+            views: number of views per image.
 
         Returns:
-            (views, b) positions; row v is the images behind view v.
+            (views, b) indices; row v holds the images that view v is made from.
         """
         return index.expand(views, -1)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """The loss of one batch under ``"loss"``, and any scalars worth logging beside it."""
+        """The loss of one batch under ``"loss"``, and any other scalars to log by name."""
         raise NotImplementedError
 
     def after_step(self, progress: float) -> None:
-        """Called after every optimiser step; ``progress`` runs from 0 to 1 over the pretraining."""
+        """Update what is not trained by gradients; called after every optimizer step.
 
-    def before_epoch(self, epoch: int, represent: Callable[[], Tensor]) -> None:
-        """Called before every epoch, but not when a run carries on in the middle of one.
+        Args:
+            progress: fraction of the pretraining that is done, in (0, 1].
+        """
+
+    def before_epoch(self, epoch: int, extract_features: Callable[[], Tensor]) -> None:
+        """Called before every epoch, but not when a run resumes in the middle of one.
 
         Args:
             epoch: counted from 0.
-            represent: returns the float32 representations (images, ``dim``) of the pretraining split, not augmented, by
-                the backbone in evaluation mode. Its time counts as training, its images do not count as views.
+            extract_features: returns the float32 representations (images, ``dim``) of the pretraining split, without
+                augmentation, from the backbone in evaluation mode. Its time counts as training time, its images do not
+                count as views.
         """
 
-    def keepsakes(self) -> dict[str, Tensor]:
-        """What is worth keeping of a finished pretraining beside the encoder; stored in the run's folder."""
+    def extra_state(self) -> dict[str, Tensor]:
+        """Tensors to store with the encoder after pretraining, for a refinement or an analysis; by default none."""
         return {}
+
+
+def refuse_old_name(cls: type, old: str, new: str) -> None:
+    """Refuse a plugin that defines a hook under its name of an earlier version, where it would never be called.
+
+    Raises:
+        BrokenPlugin: always.
+    """
+    raise BrokenPlugin(f"{cls.__name__} defines {old}, which is now called {new}", hint=f"rename it to {new}")

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from methods.base import Backbone, Batch, Method, Setting
+from methods.base import Backbone, Batch, Method, RunInfo
+from methods.ema import EMA, cosine_schedule
 from methods.heads import mlp
 from methods.losses import negative_cosine
-from methods.momentum import MomentumCopy, cosine_between
 from methods.registry import register_method
 
 if TYPE_CHECKING:
@@ -42,12 +42,12 @@ class BYOL(Method):
             if not 0 <= self.momentum <= 1:
                 raise ValueError(f"momentum must lie in [0, 1], not {self.momentum}")
 
-    def __init__(self, backbone: Backbone, options: Options, setting: Setting) -> None:
-        super().__init__(backbone, options, setting)
+    def __init__(self, backbone: Backbone, options: Options, info: RunInfo) -> None:
+        super().__init__(backbone, options, info)
         projector = mlp(backbone.dim, options.hidden, options.output)
         self.online = nn.Sequential(backbone, projector)
         self.predictor = mlp(options.output, options.hidden, options.output)
-        self.target = MomentumCopy(self.online)
+        self.target = EMA(self.online)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Sum of both directions: what one view predicts against the target's projection of the other."""
@@ -57,4 +57,4 @@ class BYOL(Method):
 
     def after_step(self, progress: float) -> None:
         """Let the target follow."""
-        self.target.follow(self.online, cosine_between(self.options.momentum, 1.0, progress))
+        self.target.update(self.online, cosine_schedule(self.options.momentum, 1.0, progress))

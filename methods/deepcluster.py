@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from methods.base import Backbone, Batch, Method, Setting
+from methods.base import Backbone, Batch, Method, RunInfo
 from methods.clustering import kmeans, whitened
 from methods.heads import mlp
 from methods.registry import register_method
@@ -58,17 +58,17 @@ class DeepCluster(Method):
                 if getattr(self, name) < 1:
                     raise ValueError(f"{name} must be 1 or more, not {getattr(self, name)}")
 
-    def __init__(self, backbone: Backbone, options: Options, setting: Setting) -> None:
-        super().__init__(backbone, options, setting)
-        if options.clusters > setting.images:
+    def __init__(self, backbone: Backbone, options: Options, info: RunInfo) -> None:
+        super().__init__(backbone, options, info)
+        if options.clusters > info.images:
             raise RequestError(
-                f"deepcluster: {options.clusters:,} clusters of {setting.images:,} images",
+                f"deepcluster: {options.clusters:,} clusters of {info.images:,} images",
                 hint="lower them with --set deepcluster.clusters=N",
             )
         self.head = mlp(backbone.dim, options.hidden, options.clusters, activation=nn.LeakyReLU)
         self.pseudo_labels: Tensor
         self.weights: Tensor
-        self.register_buffer("pseudo_labels", torch.zeros(setting.images, dtype=torch.int64))
+        self.register_buffer("pseudo_labels", torch.zeros(info.images, dtype=torch.int64))
         self.register_buffer("weights", torch.ones(options.clusters))
 
     @classmethod
@@ -77,10 +77,10 @@ class DeepCluster(Method):
         return ("light",)
 
     @torch.no_grad()
-    def before_epoch(self, epoch: int, represent: Callable[[], Tensor]) -> None:  # noqa: ARG002
+    def before_epoch(self, epoch: int, extract_features: Callable[[], Tensor]) -> None:  # noqa: ARG002
         """Cluster the pretraining split and start the last layer anew."""
         wanted = self.options
-        points = F.normalize(whitened(represent(), wanted.components))
+        points = F.normalize(whitened(extract_features(), wanted.components))
         self.pseudo_labels.copy_(
             kmeans(points, wanted.clusters, restarts=wanted.restarts, iterations=wanted.iterations)
         )

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from methods.base import Backbone, Batch, Method, Setting
+from methods.base import Backbone, Batch, Method, RunInfo
 from methods.heads import mlp
 from methods.losses import jensen_shannon
 from methods.registry import register_method
@@ -52,9 +52,9 @@ class DeepInfoMax(Method):
             if self.places < 0:
                 raise ValueError(f"places must be 0, for all, or more, not {self.places}")
 
-    def __init__(self, backbone: Backbone, options: Options, setting: Setting) -> None:
-        super().__init__(backbone, options, setting)
-        self.local = LocalDiscriminator(backbone.dim, channels_of_map(backbone, setting.side), options.hidden)
+    def __init__(self, backbone: Backbone, options: Options, info: RunInfo) -> None:
+        super().__init__(backbone, options, info)
+        self.local = LocalDiscriminator(backbone.dim, channels_of_map(backbone, info.side), options.hidden)
         self.prior = mlp(backbone.dim, 512, 128, 1, norm=False)
 
     @classmethod
@@ -64,7 +64,7 @@ class DeepInfoMax(Method):
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Local term + weight · prior's term, and both by themselves."""
-        z, maps = self.backbone.with_map(batch.views)
+        z, maps = self.backbone.forward_with_map(batch.views)
         places = maps.flatten(2).transpose(1, 2)
         if self.options.places:
             places = places[:, torch.randperm(places.shape[1], device=z.device)[: self.options.places]]
@@ -111,7 +111,7 @@ def channels_of_map(backbone: Backbone, side: int) -> int:
     Raises:
         RequestError: it is no map.
     """
-    _, maps = copy.deepcopy(backbone).eval().with_map(torch.zeros(1, 3, side, side))
+    _, maps = copy.deepcopy(backbone).eval().forward_with_map(torch.zeros(1, 3, side, side))
     if maps.ndim != 4 or maps.shape[2] != maps.shape[3]:
         raise RequestError("deepinfomax: the first layer of this backbone yields no map", hint="try conv4 or resnet32")
     return maps.shape[1]

@@ -1,4 +1,4 @@
-"""DINO: agree with a slowly moving teacher on how an image spreads over prototypes."""
+"""DINO: predict a momentum teacher's assignment of an image to prototypes."""
 
 from __future__ import annotations
 
@@ -8,39 +8,44 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import torch
 from torch import nn
 
-from methods.base import Backbone, Batch, Method, Setting
+from methods.base import Backbone, Batch, Method, RunInfo
+from methods.ema import EMA, cosine_schedule
 from methods.heads import PrototypeHead
 from methods.losses import self_distillation
-from methods.momentum import MomentumCopy, cosine_between
 from methods.registry import register_method
+from methods.state_names import load_old_names
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Seen(NamedTuple):
-    """What a network makes of views: representations (n, dim) and logits (n, prototypes)."""
+class NetworkOutput(NamedTuple):
+    """Output of a student or teacher: representations (n, dim) and logits (n, prototypes)."""
 
     representations: Tensor
     logits: Tensor
 
 
 class Network(nn.Module):
-    """A backbone and a head, of which both outcomes are wanted."""
+    """A student or teacher: a backbone and a head, returning the output of both."""
 
     def __init__(self, backbone: Backbone, head: PrototypeHead) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = head
 
-    def forward(self, views: Tensor) -> Seen:
-        """(n, 3, side, side) to what is made of them."""
+    def forward(self, views: Tensor) -> NetworkOutput:
+        """Views (n, 3, side, side) to representations and logits."""
         representations = self.backbone(views)
-        return Seen(representations, self.head(representations))
+        return NetworkOutput(representations, self.head(representations))
 
 
-def refuse(options: Any) -> None:
-    """Raise ``ValueError`` if temperatures, momenta or the freeze of DINO, or of what is built on it, cannot work."""
+def validate(options: Any) -> None:
+    """Check the temperatures, momenta and ``freeze`` of DINO's options or of a method's built on it.
+
+    Raises:
+        ValueError: a value is out of range.
+    """
     for name, value in vars(options).items():
         if "temperature" in name and value <= 0:
             raise ValueError(f"{name} must be above 0, not {value}")
@@ -52,25 +57,27 @@ def refuse(options: Any) -> None:
 class DINO(Method):
     """DINO (Caron et al., ICCV 2021, arXiv 2104.14294).
 
-    The teacher's backbone is kept, as in the paper. Small crops come from the protocol's recipe ``small``. Deviations:
-    views of one size share BatchNorm statistics; stochastic depth is the backbone's own affair.
+    The teacher's backbone is evaluated, as in the paper. Small crops use the protocol's augmentation ``small``.
+
+    Deviations: views of one size go through a network in one pass and share BatchNorm statistics; the teacher's
+    temperature is constant; stochastic depth is left to the backbone.
     """
 
     @dataclass(frozen=True)
     class Options:
-        """Options.
+        """Hyper-parameters of DINO; defaults of the released code.
 
         Attributes:
-            crops: small crops beside the two full views.
-            prototypes: K, outputs of the head.
+            crops: number of small crops per image, beside the two full views; ≥ 0.
+            prototypes: K, number of outputs of the head.
             hidden: width of the head's hidden layers.
-            bottleneck: size of what is compared with the prototypes.
-            norm: BatchNorm in the head, which the paper leaves out for transformers.
+            bottleneck: size of the vectors that are compared with the prototypes.
+            norm: whether the head has BatchNorm; the paper leaves it out for transformers.
             student_temperature: of the student's softmax; > 0.
-            teacher_temperature: of the teacher's; > 0.
-            momentum: of the teacher at the start, in [0, 1]; rises to 1 along a cosine.
-            centre_momentum: of the centre, in [0, 1].
-            freeze: fraction of the pretraining in which the prototypes stay as they are.
+            teacher_temperature: of the teacher's softmax; > 0.
+            momentum: of the teacher's moving average at the start, in [0, 1]; rises to 1 along a cosine.
+            centre_momentum: of the centre's moving average, in [0, 1].
+            freeze: fraction of the pretraining, in [0, 1], during which the prototypes are not trained.
         """
 
         crops: int = 8
@@ -85,20 +92,20 @@ class DINO(Method):
         freeze: float = 0.01
 
         def __post_init__(self) -> None:
-            refuse(self)
+            validate(self)
 
     centre: Tensor
-    thawed: Tensor
+    prototypes_trainable: Tensor
 
-    def __init__(self, backbone: Backbone, options: Any, setting: Setting) -> None:
-        super().__init__(backbone, options, setting)
-        sizes = (backbone.dim, options.hidden, options.bottleneck, options.prototypes)
-        head = PrototypeHead(*sizes, norm=options.norm)
+    def __init__(self, backbone: Backbone, options: Any, info: RunInfo) -> None:
+        super().__init__(backbone, options, info)
+        head = PrototypeHead(backbone.dim, options.hidden, options.bottleneck, options.prototypes, norm=options.norm)
         self.student = Network(backbone, head)
-        self.teacher = MomentumCopy(self.student)
+        self.teacher = EMA(self.student)
         self.register_buffer("centre", torch.zeros(options.prototypes))
-        self.register_buffer("thawed", torch.tensor(float(options.freeze == 0)))
-        head.prototypes.register_hook(lambda gradient: gradient * self.thawed)
+        self.register_buffer("prototypes_trainable", torch.tensor(float(options.freeze == 0)))
+        head.prototypes.register_hook(lambda gradient: gradient * self.prototypes_trainable)
+        load_old_names(self, {"thawed": "prototypes_trainable"})
 
     @classmethod
     def views(cls, options: Any) -> tuple[str, ...]:
@@ -108,16 +115,22 @@ class DINO(Method):
 
     @property
     def encoder(self) -> Backbone:
-        """The teacher's."""
+        """The teacher's backbone."""
         return cast("Backbone", self.teacher.module.backbone)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """What the teacher says of a full view against what the student says of every other."""
-        students = [self.student(views).logits for views in (batch.views, *batch.crops)]
-        return self.distil(torch.cat(students), self.teacher(batch.views).logits, len(batch.index))
+        """Cross-entropy of every view by the student under every other full view by the teacher."""
+        student_logits = torch.cat([self.student(views).logits for views in (batch.views, *batch.crops)])
+        return self.distillation_loss(student_logits, self.teacher(batch.views).logits, len(batch.index))
 
-    def distil(self, student: Tensor, teacher: Tensor, images: int) -> dict[str, Tensor]:
-        """The loss for logits (views · images, K) of the student and, of the first views, the teacher."""
+    def distillation_loss(self, student: Tensor, teacher: Tensor, images: int) -> dict[str, Tensor]:
+        """The loss of given logits, remembering the teacher's mean for the update of the centre.
+
+        Args:
+            student: (s · images, K) logits of all views.
+            teacher: (t · images, K) logits of the first t of them.
+            images: number of images in the batch.
+        """
         self._teacher_mean = teacher.float().mean(0)
         loss = self_distillation(
             student.unflatten(0, (-1, images)),
@@ -129,11 +142,11 @@ class DINO(Method):
         return {"loss": loss}
 
     def after_step(self, progress: float) -> None:
-        """Let the teacher and the centre follow."""
-        self.teacher.follow(self.student, cosine_between(self.options.momentum, 1.0, progress))
+        """Update the teacher and the centre."""
+        self.teacher.update(self.student, cosine_schedule(self.options.momentum, 1.0, progress))
         self.centre.lerp_(self._teacher_mean, 1.0 - self.options.centre_momentum)
-        self.thawed.fill_(progress >= self.options.freeze)
+        self.prototypes_trainable.fill_(progress >= self.options.freeze)
 
-    def keepsakes(self) -> dict[str, Tensor]:
-        """The weights of the student's backbone, their names after ``student.``; the teacher's are the encoder's."""
+    def extra_state(self) -> dict[str, Tensor]:
+        """The weights of the student's backbone, with names that begin with ``student.``."""
         return {f"student.{name}": value for name, value in self.backbone.state_dict().items()}

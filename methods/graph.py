@@ -1,8 +1,8 @@
-"""Who is near whom while a method trains: a bank of every image's feature, and the neighbours each image has had.
+"""Nearest neighbours during pretraining: a bank of one feature per image, and a history of each image's neighbours.
 
-Both span the whole pretraining split and lie in buffers. For n images of d features, and w lists of k neighbours each,
-that is 4·n·d bytes for a bank and 4·n·w·k for a ring: 154 MB and 3 MB for CIFAR's 50,000 (d = 768, w = 5, k = 3),
-3.9 GB and 51 MB for ImageNet's 1.28 million (w = 10, k = 1).
+Both cover the whole pretraining split and are buffers of the method. For n images of d features and w lists of k
+neighbours each, a bank takes 4·n·d bytes and a ring buffer 4·n·w·k. With d = 768 that is 154 MB and 3 MB for CIFAR's
+50,000 images (w = 5, k = 3), and 3.9 GB and 51 MB for ImageNet's 1.28 million (w = 10, k = 1).
 """
 
 from __future__ import annotations
@@ -13,27 +13,28 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from methods.memory import similarities
+from methods.memory import cosine_similarities
+from methods.state_names import load_old_names
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 EMPTY = -1
-"""Stands for no neighbour."""
+"""Index that stands for no neighbour."""
 
-BLOCK = 2**26
-"""Similarities made at a time: 256 MB."""
+SIMILARITIES_PER_BLOCK = 2**26
+"""Similarities in memory at a time: 256 MB."""
 
 
 class Bank(nn.Module):
-    """The normalised feature of every image when it was last seen; zero before.
+    """A feature bank: the normalised feature of every image from the last step that saw it; zero before.
 
     Args:
-        images: how many there are.
-        dim: of a feature.
+        images: number of images in the pretraining split.
+        dim: size of a feature.
 
     Attributes:
-        features: (images, dim) float32.
+        features: (images, dim) float32 buffer.
     """
 
     features: Tensor
@@ -43,101 +44,106 @@ class Bank(nn.Module):
         self.register_buffer("features", torch.zeros(images, dim))
 
     @torch.no_grad()
-    def meet(self, index: Tensor, features: Tensor, count: int) -> tuple[Tensor, Tensor]:
-        """Find whom images are near, by an exact search, and only then put down their features.
+    def query_and_update(self, index: Tensor, features: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        """Find the nearest neighbours of features in the bank by an exact search, then store the features.
 
         Args:
-            index: (b,) positions of the images.
-            features: (b, dim) of them; need not be normalised.
-            count: how many neighbours are wanted.
+            index: (b,) indices of the images.
+            features: (b, dim) their features; need not be normalised.
+            count: number of neighbours to find.
 
         Returns:
-            Positions and cosines of those nearest, best first, (b, count) each; an image itself may be among them, by
-            its feature of before. ``EMPTY`` stands for images that were never seen.
+            Indices and cosine similarities of the nearest images, best first, (b, count) each. An image may be its own
+            neighbour, by the feature stored before. ``EMPTY`` stands for images that were never seen.
         """
-        rows = max(1, BLOCK // len(self.features))
-        found = [similarities(some, self.features).topk(count, dim=1) for some in features.split(rows)]
-        cosines, ids = (torch.cat(parts) for parts in zip(*found, strict=True))
+        rows = max(1, SIMILARITIES_PER_BLOCK // len(self.features))
+        blocks = [cosine_similarities(some, self.features).topk(count, dim=1) for some in features.split(rows)]
+        cosines, ids = (torch.cat(parts) for parts in zip(*blocks, strict=True))
         self.features.index_copy_(0, index, F.normalize(features.float()))
         return ids.masked_fill(cosines == 0, EMPTY), cosines
 
 
-class Ring(nn.Module):
-    """What was written for every image the last ``window`` times.
+class RingBuffer(nn.Module):
+    """For every image, the last ``window`` rows of values that were written.
 
     Args:
-        images: how many there are.
-        window: times that are remembered.
-        width: values written at a time.
-        empty: value of what has not been written yet; its type is the buffer's, int32 or float32.
+        images: number of images in the pretraining split.
+        window: number of rows held per image.
+        width: values per row.
+        empty: initial value; an int makes an int32 buffer, a float a float32 one.
 
     Attributes:
-        slots: (images, window, width).
-        written: (images,) how many times, int32.
+        slots: (images, window, width) buffer.
+        write_counts: (images,) int32 buffer, how many rows were written for an image so far.
     """
 
     slots: Tensor
-    written: Tensor
+    write_counts: Tensor
 
     def __init__(self, images: int, window: int, width: int, empty: float) -> None:
         super().__init__()
         dtype = torch.int32 if isinstance(empty, int) else torch.float32
         self.register_buffer("slots", torch.full((images, window, width), empty, dtype=dtype))
-        self.register_buffer("written", torch.zeros(images, dtype=torch.int32))
+        self.register_buffer("write_counts", torch.zeros(images, dtype=torch.int32))
+        load_old_names(self, {"written": "write_counts"})
 
     @torch.no_grad()
     def write(self, index: Tensor, values: Tensor) -> None:
-        """Put down values (b, width) for the images at ``index`` (b,), in place of their oldest."""
-        times = self.written[index]
-        self.slots[index, times.long() % self.slots.shape[1]] = values.to(self.slots.dtype)
-        self.written[index] = times + 1
+        """Replace the oldest row of each image at ``index`` (b,) by a row of ``values`` (b, width)."""
+        counts = self.write_counts[index]
+        self.slots[index, counts.long() % self.slots.shape[1]] = values.to(self.slots.dtype)
+        self.write_counts[index] = counts + 1
 
-    def of(self, index: Tensor) -> Tensor:
-        """All that is remembered of the images at ``index`` (b,): (b, window · width)."""
+    def read(self, index: Tensor) -> Tensor:
+        """All rows of the images at ``index`` (b,), in no particular order: (b, window · width)."""
         return self.slots[index].flatten(1)
 
 
-def others(ids: Tensor, index: Tensor, count: int) -> Tensor:
-    """The first ``count`` neighbours of each image other than itself.
+def exclude_self(ids: Tensor, index: Tensor, count: int) -> Tensor:
+    """The first ``count`` neighbours of each image other than the image itself.
 
     Args:
         ids: (b, m) neighbours, best first; m > ``count``.
-        index: (b,) the images.
-        count: how many are wanted.
-    """
-    order = (ids == index[:, None]).int().argsort(dim=1, stable=True)
-    return ids.gather(1, order)[:, :count]
-
-
-def vote(ids: Tensor, cosines: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The neighbours with the largest sum of similarities over several lists.
-
-    Args:
-        ids: (b, m) neighbours, or ``EMPTY``.
-        cosines: (b, m) their similarities.
-        count: how many are wanted.
+        index: (b,) indices of the images.
+        count: number of neighbours to return.
 
     Returns:
-        Neighbours, best first, and their sums, (b, count) each; where there are too few, the sum is -inf. Takes 4·b·m²
-        bytes: 64 MB for 64 images and 500 neighbours.
+        (b, count) neighbours, best first.
+    """
+    self_last = (ids == index[:, None]).int().argsort(dim=1, stable=True)
+    return ids.gather(1, self_last)[:, :count]
+
+
+def merge_neighbours(ids: Tensor, cosines: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Merge several lists of neighbours: those with the largest sum of similarities over all lists.
+
+    Takes 4·b·m² bytes: 64 MB for 64 images and 500 neighbours.
+
+    Args:
+        ids: (b, m) neighbours of all lists, or ``EMPTY``.
+        cosines: (b, m) their similarities.
+        count: number of neighbours to return.
+
+    Returns:
+        Neighbours, best first, and their sums, (b, count) each; where there are too few, the sum is -inf.
     """
     same = ids[:, :, None] == ids[:, None, :]
     sums = (same * cosines[:, None, :]).sum(2)
     repeated = same.tril(-1).any(2)
-    best, places = sums.masked_fill(repeated | (ids == EMPTY), float("-inf")).topk(count, dim=1)
-    return ids.gather(1, places), best
+    best_sums, columns = sums.masked_fill(repeated | (ids == EMPTY), float("-inf")).topk(count, dim=1)
+    return ids.gather(1, columns), best_sums
 
 
-def edge_list(ring: Tensor) -> Tensor:
+def edge_list(neighbours: Tensor) -> Tensor:
     """The directed edges of a recorded graph.
 
     Args:
-        ring: (images, edges an image) int32 neighbours, or ``EMPTY``.
+        neighbours: (images, edges per image) int32 neighbours of each image, or ``EMPTY``.
 
     Returns:
-        (2, edges) int64; row 0 is the node, row 1 a neighbour that it chose. A neighbour chosen in several epochs makes
-        several edges. (Where messages run from row 0 to row 1, as in torch-geometric, nodes hear from those that chose
-        them; swap the rows for nodes that hear from those they chose.)
+        (2, edges) int64; row 0 is a node, row 1 a neighbour that it chose. A neighbour chosen in several epochs makes
+        several edges. torch-geometric sends messages from row 0 to row 1, so from a node to those it chose; swap the
+        rows for messages from the chosen to the node.
     """
-    node, slot = (ring != EMPTY).nonzero(as_tuple=True)
-    return torch.stack([node, ring[node, slot].long()])
+    node, column = (neighbours != EMPTY).nonzero(as_tuple=True)
+    return torch.stack([node, neighbours[node, column].long()])

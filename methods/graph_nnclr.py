@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from methods.adasim import AdaSim
-from methods.dino import refuse
-from methods.graph import EMPTY, Bank, Ring, others
+from methods.dino import validate
+from methods.graph import EMPTY, Bank, RingBuffer, exclude_self
 from methods.registry import register_method
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from methods.base import Backbone, Setting
+    from methods.base import Backbone, RunInfo
 
 
 @register_method("graph_nnclr")
@@ -49,36 +49,36 @@ class GraphNNCLR(AdaSim):
         freeze: float = 0.01
 
         def __post_init__(self) -> None:
-            refuse(self)
+            validate(self)
             if min(self.edges, self.window) < 1:
                 raise ValueError("edges and window must be 1 or more")
             if self.edges >= self.topk:
                 raise ValueError(f"edges must be fewer than topk = {self.topk}, not {self.edges}")
 
-    def __init__(self, backbone: Backbone, options: Any, setting: Setting) -> None:
-        super().__init__(backbone, options, setting)
-        self.student_bank = Bank(setting.images, backbone.dim)
-        self.teacher_edges = Ring(setting.images, options.window, options.edges, EMPTY)
-        self.student_edges = Ring(setting.images, options.window, options.edges, EMPTY)
+    def __init__(self, backbone: Backbone, options: Any, info: RunInfo) -> None:
+        super().__init__(backbone, options, info)
+        self.student_bank = Bank(info.images, backbone.dim)
+        self.teacher_edges = RingBuffer(info.images, options.window, options.edges, EMPTY)
+        self.student_edges = RingBuffer(info.images, options.window, options.edges, EMPTY)
 
     def record(self, teacher: Tensor, student: Tensor) -> Tensor:
         """Remember what AdaSim does, and the edges of teacher and student."""
         by_teacher = super().record(teacher, student)
-        by_student, _ = self.student_bank.meet(self._index, student, self.options.topk)
+        by_student, _ = self.student_bank.query_and_update(self._index, student, self.options.topk)
         for edges, ids in ((self.teacher_edges, by_teacher), (self.student_edges, by_student)):
-            edges.write(self._index, others(ids, self._index, self.options.edges))
+            edges.write(self._index, exclude_self(ids, self._index, self.options.edges))
         return by_teacher
 
-    def keepsakes(self) -> dict[str, Tensor]:
+    def extra_state(self) -> dict[str, Tensor]:
         """Both graphs, and the weights of the student's backbone.
 
         Returns:
             For each of ``teacher`` and ``student``: ``NAME_features`` (images, dim) float16, normalised, and
             ``NAME_neighbours`` (images, window · edges) int32, of which :func:`methods.graph.edge_list` makes a list of
-            edges; and :meth:`DINO.keepsakes`.
+            edges; and :meth:`DINO.extra_state`.
         """
         return {
-            **super().keepsakes(),
+            **super().extra_state(),
             "teacher_features": self.teacher_bank.features.half(),
             "teacher_neighbours": self.teacher_edges.slots.flatten(1),
             "student_features": self.student_bank.features.half(),

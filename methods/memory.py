@@ -1,4 +1,4 @@
-"""What a method remembers of earlier batches."""
+"""A queue of embeddings of earlier batches, as MoCo's negatives and NNCLR's support set."""
 
 from __future__ import annotations
 
@@ -9,46 +9,49 @@ from torch import nn
 from torch.nn import functional as F
 
 from methods.losses import full_precision
+from methods.state_names import load_old_names
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 class Queue(nn.Module):
-    """The last embeddings that were pushed, first in, first out; at the start, random directions.
+    """The last ``size`` embeddings that were pushed, first in, first out. Starts with random directions.
 
     Args:
-        size: how many it holds.
-        dim: of an embedding.
+        size: number of embeddings held.
+        dim: size of an embedding.
 
     Attributes:
-        rows: (size, dim) float32, normalised.
+        embeddings: (size, dim) float32 buffer, rows normalised.
+        pointer: int64 scalar buffer, the row that is replaced next.
     """
 
-    rows: Tensor
-    place: Tensor
+    embeddings: Tensor
+    pointer: Tensor
 
     def __init__(self, size: int, dim: int) -> None:
         super().__init__()
-        self.register_buffer("rows", F.normalize(torch.randn(size, dim)))
-        self.register_buffer("place", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("embeddings", F.normalize(torch.randn(size, dim)))
+        self.register_buffer("pointer", torch.zeros((), dtype=torch.int64))
+        load_old_names(self, {"rows": "embeddings", "place": "pointer"})
 
     @torch.no_grad()
     def push(self, embeddings: Tensor) -> None:
-        """Replace the oldest rows by (n, dim) embeddings; of more than ``size`` only the last are kept."""
-        size = len(self.rows)
+        """Replace the oldest rows by (n, dim) embeddings; if n exceeds ``size``, by the last ``size`` of them."""
+        size = len(self.embeddings)
         newest = F.normalize(embeddings[-size:].float())
-        places = (self.place + torch.arange(len(newest), device=newest.device)) % size
-        self.rows.index_copy_(0, places, newest)
-        self.place.add_(len(newest)).remainder_(size)
+        rows = (self.pointer + torch.arange(len(newest), device=newest.device)) % size
+        self.embeddings.index_copy_(0, rows, newest)
+        self.pointer.add_(len(newest)).remainder_(size)
 
     @torch.no_grad()
     def nearest(self, embeddings: Tensor) -> Tensor:
-        """The row that is most similar, by cosine, to each of (n, dim) embeddings; (n, dim)."""
-        return self.rows.index_select(0, similarities(embeddings, self.rows).argmax(1))
+        """For each of (n, dim) embeddings, the queued one with the largest cosine similarity: (n, dim)."""
+        return self.embeddings.index_select(0, cosine_similarities(embeddings, self.embeddings).argmax(1))
 
 
 @full_precision
-def similarities(embeddings: Tensor, rows: Tensor) -> Tensor:
-    """Cosines (n, m) of embeddings (n, dim) and normalised rows (m, dim)."""
-    return F.normalize(embeddings) @ rows.T
+def cosine_similarities(queries: Tensor, keys: Tensor) -> Tensor:
+    """Cosine similarities (n, m) of queries (n, dim), which are normalised here, and normalised keys (m, dim)."""
+    return F.normalize(queries) @ keys.T

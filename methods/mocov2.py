@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from methods.base import Backbone, Batch, Method, Setting
+from methods.base import Backbone, Batch, Method, RunInfo
+from methods.ema import EMA, cosine_schedule
 from methods.heads import mlp
 from methods.losses import info_nce_with_queue
 from methods.memory import Queue
-from methods.momentum import MomentumCopy, cosine_between
 from methods.registry import register_method
 
 if TYPE_CHECKING:
@@ -56,11 +56,11 @@ class MoCoV2(Method):
             if self.queue < 1:
                 raise ValueError(f"queue must be 1 or more, not {self.queue}")
 
-    def __init__(self, backbone: Backbone, options: Options, setting: Setting) -> None:
-        super().__init__(backbone, options, setting)
+    def __init__(self, backbone: Backbone, options: Options, info: RunInfo) -> None:
+        super().__init__(backbone, options, info)
         projector = mlp(backbone.dim, options.hidden, options.output, norm=False)
         self.online = nn.Sequential(backbone, projector)
-        self.target = MomentumCopy(self.online)
+        self.target = EMA(self.online)
         self.queue = Queue(options.queue, options.output)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
@@ -69,11 +69,11 @@ class MoCoV2(Method):
         asked = 2 * half if self.options.symmetric else half
         queries = self.online(batch.views[:asked])
         self._keys = self.target(batch.views[-asked:]).roll(half, dims=0)
-        loss = info_nce_with_queue(queries, self._keys, self.queue.rows, temperature=self.options.temperature)
+        loss = info_nce_with_queue(queries, self._keys, self.queue.embeddings, temperature=self.options.temperature)
         return {"loss": loss}
 
     def after_step(self, progress: float) -> None:
         """Let the key encoder follow, and queue its keys."""
         options = self.options
-        self.target.follow(self.online, cosine_between(options.momentum, options.final_momentum, progress))
+        self.target.update(self.online, cosine_schedule(options.momentum, options.final_momentum, progress))
         self.queue.push(self._keys)

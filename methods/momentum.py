@@ -1,40 +1,22 @@
-"""The slowly moving copy of a network that bootstrap methods aim at."""
+"""Names that :mod:`methods.ema` had in earlier versions, for the plugins that import them."""
 
 from __future__ import annotations
 
-import copy
-import math
-from typing import Any
+from typing import TYPE_CHECKING
 
-import torch
-from torch import nn
+from methods.ema import EMA, cosine_schedule
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["MomentumCopy", "cosine_between"]
+
+cosine_between = cosine_schedule
 
 
-class MomentumCopy(nn.Module):
-    """An exponential moving average of a module's parameters; receives no gradient.
+class MomentumCopy(EMA):
+    """:class:`EMA` under its earlier name."""
 
-    Only parameters are averaged. Like the online network it normalises by the statistics of its own batches, and its
-    running statistics are those.
-
-    Args:
-        online: the module to follow; the copy starts equal to it.
-    """
-
-    def __init__(self, online: nn.Module) -> None:
-        super().__init__()
-        self.module = copy.deepcopy(online).requires_grad_(requires_grad=False)
-
-    @torch.no_grad()
-    def forward(self, *inputs: Any) -> Any:
-        """The copy's output, without gradient."""
-        return self.module(*inputs)
-
-    @torch.no_grad()
     def follow(self, online: nn.Module, momentum: float) -> None:
-        """Move to ``momentum`` · copy + (1 - ``momentum``) · online."""
-        torch._foreach_lerp_(list(self.module.parameters()), list(online.parameters()), 1.0 - momentum)
-
-
-def cosine_between(start: float, end: float, progress: float) -> float:
-    """A momentum that moves from ``start`` to ``end`` along half a cosine (BYOL, section 3.2)."""
-    return end - (end - start) * (math.cos(math.pi * progress) + 1.0) / 2.0
+        """:meth:`EMA.update` under its earlier name."""
+        self.update(online, momentum)

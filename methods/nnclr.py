@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from methods.base import Backbone, Batch, Method, Setting
+from methods.base import Backbone, Batch, Method, RunInfo
 from methods.heads import mlp
 from methods.losses import info_nce_in_batch
 from methods.memory import Queue
@@ -50,8 +50,8 @@ class NNCLR(Method):
             if self.queue < 1:
                 raise ValueError(f"queue must be 1 or more, not {self.queue}")
 
-    def __init__(self, backbone: Backbone, options: Options, setting: Setting) -> None:
-        super().__init__(backbone, options, setting)
+    def __init__(self, backbone: Backbone, options: Options, info: RunInfo) -> None:
+        super().__init__(backbone, options, info)
         self.projector = nn.Sequential(
             mlp(backbone.dim, options.hidden, options.hidden, options.output), nn.BatchNorm1d(options.output)
         )

@@ -10,10 +10,12 @@ from methods.registry import register_method
 
 @register_method("random")
 class RandomWeights(Method):
-    """Random weights: the freshly initialised backbone, evaluated as it is (lower anchor).
+    """Random weights: the freshly initialised backbone, evaluated as it is.
 
     Its BatchNorm layers keep their untouched running statistics and so do nothing, as in Patacchiola & Storkey (2020).
     """
+
+    baseline = "lower"
 
     @classmethod
     def views(cls, options: Any) -> tuple[str, ...]:  # noqa: ARG003

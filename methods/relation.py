@@ -46,12 +46,12 @@ class RelationHead(nn.Module):
         hidden: width.
 
     Attributes:
-        plain: make every pair's input in memory, as the definition reads; the slow way, to compare with.
+        reference: make every pair's input in memory, as the definition reads; the slow way, to compare with.
     """
 
     def __init__(self, dim: int, aggregation: Aggregation, hidden: int) -> None:
         super().__init__()
-        self.plain = aggregation == "max"  # which is not linear in a pair
+        self.reference = aggregation == "max"  # which is not linear in a pair
         self.aggregation = aggregation
         self.first = nn.Linear(2 * dim if aggregation == "cat" else dim, hidden)
         self.norm = nn.BatchNorm1d(hidden, track_running_stats=False)
@@ -68,7 +68,7 @@ class RelationHead(nn.Module):
             (k·(k - 1)/2, 2, images): for each i < j in order, its positives, then its negatives; in row m, image m of
             view i meets image m, or m minus the shift, of view j.
         """
-        if self.plain:
+        if self.reference:
             return self._materialised(z.unflatten(0, (views, -1)))
         left, right = (half.unflatten(0, (views, -1)) for half in self._halves(z))
         logits = pair_logits(left, right, self.norm.weight, self.norm.bias, self.last.weight[0], self.norm.eps)
@@ -105,14 +105,14 @@ def aggregated(aggregation: Aggregation, first: Tensor, second: Tensor) -> Tenso
 
 
 @dataclass(frozen=True)
-class Bags:
+class SegmentIndex:
     """Rows to be summed: those of bag b are ``rows`` from ``starts[b]`` to the next start."""
 
     rows: Tensor
     starts: Tensor
 
     @classmethod
-    def of_views(cls, views: list[list[Tensor]]) -> Bags:
+    def of_views(cls, views: list[list[Tensor]]) -> SegmentIndex:
         """A bag for every image of every view; each view has lists (images,) of one row for each image."""
         tables = [torch.stack(lists, dim=1) if lists else torch.empty(0, 0, dtype=torch.long) for lists in views]
         images = max(len(table) for table in tables)
@@ -123,13 +123,13 @@ class Bags:
         """Sum of each bag's rows of a matrix (n, width): (bags, width)."""
         return F.embedding_bag(self.rows, matrix, self.starts, mode="sum")
 
-    def to(self, device: torch.device) -> Bags:
+    def to(self, device: torch.device) -> SegmentIndex:
         """The same on a device."""
-        return Bags(self.rows.to(device), self.starts.to(device))
+        return SegmentIndex(self.rows.to(device), self.starts.to(device))
 
 
 @dataclass(frozen=True)
-class Meetings:
+class PairIndex:
     """Who meets whom; ``n`` is the number of views after a view.
 
     Attributes:
@@ -141,13 +141,13 @@ class Meetings:
     """
 
     partners: list[Tensor]
-    places: list[Bags]
-    seconds: Bags
-    firsts: Bags
+    places: list[SegmentIndex]
+    seconds: SegmentIndex
+    firsts: SegmentIndex
 
 
 @lru_cache(maxsize=8)
-def meetings(views: int, images: int, device: torch.device) -> Meetings:
+def pair_index(views: int, images: int, device: torch.device) -> PairIndex:
     """The meetings of all views with those after them."""
     image = torch.arange(images)
     shift = iter(shifts(views, images))
@@ -162,9 +162,11 @@ def meetings(views: int, images: int, device: torch.device) -> Meetings:
             seconds[i] += [j * images + image, j * images + before]
             firsts[j] += [i * images + image, i * images + after]
             in_block.append([2 * block * images + image, (2 * block + 1) * images + after])
-        places.append(Bags.of_views(in_block).to(device))
+        places.append(SegmentIndex.of_views(in_block).to(device))
     partners = [torch.cat(rows).to(device) for rows in seconds[:-1]]
-    return Meetings(partners, places, Bags.of_views(seconds).to(device), Bags.of_views(firsts).to(device))
+    return PairIndex(
+        partners, places, SegmentIndex.of_views(seconds).to(device), SegmentIndex.of_views(firsts).to(device)
+    )
 
 
 class PairLogits(torch.autograd.Function):
@@ -180,19 +182,19 @@ class PairLogits(torch.autograd.Function):
     ) -> Tensor:
         """See :func:`pair_logits`."""
         views, images, width = left.shape
-        met = meetings(views, images, left.device)
+        index = pair_index(views, images, left.device)
         as_left, as_right = roles(views, left.device)
         pairs = views * (views - 1) * images
         left = left - (as_left * left).sum((0, 1)) / pairs
         right = right - (as_right * right).sum((0, 1)) / pairs
-        sum_met = met.seconds.sums(right.flatten(0, 1)).view_as(left)
+        sum_met = index.seconds.sums(right.flatten(0, 1)).view_as(left)
         square = as_left * left.square() + as_right * right.square() + 2 * left * sum_met
         scale = (square.sum((0, 1)) / pairs + eps).rsqrt()
         x_left, x_right = left * scale, right * scale
         u_left, u_right = x_left * gamma + beta, (x_right * gamma).flatten(0, 1)
         logits = [
             F.leaky_relu_(u_right.index_select(0, rows).view(-1, images, width).add_(u_left[i]), SLOPE) @ weight
-            for i, rows in enumerate(met.partners)
+            for i, rows in enumerate(index.partners)
         ]
         ctx.save_for_backward(x_left, x_right, gamma, beta, weight, scale, sum_met * scale)
         return torch.cat(logits).view(-1, 2, images)
@@ -202,7 +204,7 @@ class PairLogits(torch.autograd.Function):
         """Gradients for left, right, gamma, beta and weight."""
         x_left, x_right, gamma, beta, weight, scale, x_met_left = ctx.saved_tensors
         views, images, width = x_left.shape
-        met = meetings(views, images, x_left.device)
+        index = pair_index(views, images, x_left.device)
         as_left, as_right = roles(views, x_left.device)
         pairs = views * (views - 1) * images
         u_left, u_right = x_left * gamma + beta, x_right * gamma
@@ -210,9 +212,9 @@ class PairLogits(torch.autograd.Function):
         # Over the pairs that a row takes part in, the sums of g, of g·sign(u), and of its partners' x.
         g_left, g_right = (torch.zeros(views, images, 1, device=x_left.device) for _ in range(2))
         sign_left, sign_right = (torch.zeros_like(x_left) for _ in range(2))
-        x_met_right = met.firsts.sums(x_left.flatten(0, 1)).view_as(x_left)
+        x_met_right = index.firsts.sums(x_left.flatten(0, 1)).view_as(x_left)
         blocks = grads[0].reshape(-1, images, 1).split([2 * later for later in range(views - 1, 0, -1)])
-        for i, (g, rows, places) in enumerate(zip(blocks, met.partners, met.places, strict=True)):
+        for i, (g, rows, places) in enumerate(zip(blocks, index.partners, index.places, strict=True)):
             signs = u_right.flatten(0, 1).index_select(0, rows).view(-1, images, width)
             signs.add_(u_left[i]).sign_().mul_(g)
             g_left[i], sign_left[i] = g.sum(0), signs.sum(0)

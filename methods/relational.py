@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch.nn import functional as F
 
-from methods.base import Backbone, Batch, Method, Setting
+from methods.base import Backbone, Batch, Method, RunInfo
 from methods.losses import focal_with_logits
 from methods.registry import register_method
 from methods.relation import RelationHead
@@ -49,8 +49,8 @@ class Relational(Method):
             if self.views < 2:
                 raise ValueError(f"views must be 2 or more to make pairs, not {self.views}")
 
-    def __init__(self, backbone: Backbone, options: Options, setting: Setting) -> None:
-        super().__init__(backbone, options, setting)
+    def __init__(self, backbone: Backbone, options: Options, info: RunInfo) -> None:
+        super().__init__(backbone, options, info)
         self.head = RelationHead(backbone.dim, options.aggregation, options.hidden)
 
     @classmethod

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from methods.base import Backbone, Batch, Method, Setting
+from methods.base import Backbone, Batch, Method, RunInfo
 from methods.registry import register_method
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ class RotNet(Method):
     from: on ``shapes`` the loss stays at log 4.
     """
 
-    def __init__(self, backbone: Backbone, options: Any, setting: Setting) -> None:
-        super().__init__(backbone, options, setting)
+    def __init__(self, backbone: Backbone, options: Any, info: RunInfo) -> None:
+        super().__init__(backbone, options, info)
         self.classifier = nn.Linear(backbone.dim, TURNS)
 
     @classmethod
@@ -36,7 +36,7 @@ class RotNet(Method):
         return ("light",)
 
     @classmethod
-    def passes(cls, options: Any) -> int:  # noqa: ARG003
+    def views_per_image(cls, options: Any) -> int:  # noqa: ARG003
         """Four: the view and its rotations."""
         return TURNS
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from torch import nn
 
-from methods.base import Backbone, Batch, Method, Setting
+from methods.base import Backbone, Batch, Method, RunInfo
 from methods.heads import mlp
 from methods.losses import nt_xent
 from methods.registry import register_method
@@ -46,8 +46,8 @@ class SimCLR(Method):
             if self.temperature <= 0:
                 raise ValueError(f"temperature must be above 0, not {self.temperature}")
 
-    def __init__(self, backbone: Backbone, options: Options, setting: Setting) -> None:
-        super().__init__(backbone, options, setting)
+    def __init__(self, backbone: Backbone, options: Options, info: RunInfo) -> None:
+        super().__init__(backbone, options, info)
         activation = nn.ReLU if options.activation == "relu" else nn.LeakyReLU
         self.projector = mlp(backbone.dim, options.hidden, options.output, activation=activation)
 

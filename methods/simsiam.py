@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from methods.base import Backbone, Batch, Method, Setting
+from methods.base import Backbone, Batch, Method, RunInfo
 from methods.heads import mlp
 from methods.losses import negative_cosine
 from methods.registry import register_method
@@ -38,8 +38,8 @@ class SimSiam(Method):
         output: int = 2048
         bottleneck: int = 512
 
-    def __init__(self, backbone: Backbone, options: Options, setting: Setting) -> None:
-        super().__init__(backbone, options, setting)
+    def __init__(self, backbone: Backbone, options: Options, info: RunInfo) -> None:
+        super().__init__(backbone, options, info)
         self.projector = nn.Sequential(
             mlp(backbone.dim, options.hidden, options.hidden, options.output),
             nn.BatchNorm1d(options.output, affine=False),

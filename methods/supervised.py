@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 from torch.nn import functional as F
 
-from methods.base import Backbone, Batch, Method, Setting
+from methods.base import Backbone, Batch, Method, RunInfo
 from methods.registry import register_method
 
 if TYPE_CHECKING:
@@ -16,17 +16,18 @@ if TYPE_CHECKING:
 
 @register_method("supervised")
 class Supervised(Method):
-    """Supervised: cross-entropy on the labels of the training split (upper anchor).
+    """Supervised: cross-entropy on the labels of the training split.
 
     One lightly augmented view an image and one linear layer, as in Patacchiola & Storkey (2020). They score that layer;
     here the frozen backbone is evaluated like every other method's.
     """
 
     uses_labels = True
+    baseline = "upper"
 
-    def __init__(self, backbone: Backbone, options: Any, setting: Setting) -> None:
-        super().__init__(backbone, options, setting)
-        self.classifier = nn.Linear(backbone.dim, setting.classes)
+    def __init__(self, backbone: Backbone, options: Any, info: RunInfo) -> None:
+        super().__init__(backbone, options, info)
+        self.classifier = nn.Linear(backbone.dim, info.classes)
 
     @classmethod
     def views(cls, options: Any) -> tuple[str, ...]:  # noqa: ARG003

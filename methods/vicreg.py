@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from methods.base import Backbone, Batch, Method, Setting
+from methods.base import Backbone, Batch, Method, RunInfo
 from methods.heads import mlp
 from methods.losses import variance_invariance_covariance
 from methods.registry import register_method
@@ -40,8 +40,8 @@ class VICReg(Method):
         hidden: int = 8192
         output: int = 8192
 
-    def __init__(self, backbone: Backbone, options: Options, setting: Setting) -> None:
-        super().__init__(backbone, options, setting)
+    def __init__(self, backbone: Backbone, options: Options, info: RunInfo) -> None:
+        super().__init__(backbone, options, info)
         self.expander = mlp(backbone.dim, options.hidden, options.hidden, options.output)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:

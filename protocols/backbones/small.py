@@ -38,7 +38,7 @@ class Conv4(Backbone):
         """(n, 3, side, side) to (n, 64)."""
         return self._after_stem(self.stem.halved(images))
 
-    def _with_map(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def _forward_with_map(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """See ``Backbone``."""
         maps = self.stem(images)
         return self._after_stem(F.avg_pool2d(maps, 2)), maps

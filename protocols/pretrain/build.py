@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from methods.base import Setting
+from methods.base import RunInfo
 from protocols.augment import Augmenter, normalise
 from protocols.backbones.build import new_backbone, to_device
 from protocols.datasets.device_images import device_images
@@ -72,8 +72,8 @@ def build_method(run: Run, dataset: Dataset) -> tuple[Method, Budget]:
     options = build(method_class.Options, run.method.options, run.method.name)
     views, images = augmentations_of_views(method_class, options, run), len(pretraining_split(method_class, dataset))
     side = (run.augmentations[views[0]].size if views else None) or dataset.side
-    budget = budget_for(run.pretrain, images=images, views=method_class.passes(options))
-    info = Setting(len(dataset.classes), images, side, budget.steps, run.seed)
+    budget = budget_for(run.pretrain, images=images, views=method_class.views_per_image(options))
+    info = RunInfo(len(dataset.classes), images, side, budget.steps, run.seed)
     backbone = new_backbone(run)
     if process_group.world_size() > 1:
         data_parallel.make_data_parallel(backbone)

@@ -122,7 +122,7 @@ def restore(job: PretrainJob, optimizer: torch.optim.Optimizer) -> TrainingState
 
 def prefetch(job: PretrainJob, index: Tensor) -> None:
     """Begin to read the images of the next batch (b,), unless the method chooses other images for its views."""
-    chooses_images = getattr(job.method.sources, "__func__", None) is not Method.sources
+    chooses_images = getattr(job.method.source_indices, "__func__", None) is not Method.source_indices
     if not chooses_images:
         job.images.prefetch(index[process_group.local_slice(len(index))])
 
@@ -152,7 +152,7 @@ def make_batch(job: PretrainJob, index: Tensor, epoch: int) -> Batch:
     key = randomness.key(job.seed, "views", epoch)
     device_index = index.to(job.images.device, non_blocking=True)
     local = process_group.local_slice(len(index))
-    images, positions = job.images.gather(job.method.sources(device_index, len(job.views))[:, local])
+    images, positions = job.images.gather(job.method.source_indices(device_index, len(job.views))[:, local])
     parts = []
     for augmentation, group in itertools.groupby(range(len(job.views)), key=job.views.__getitem__):
         view_numbers = [*group]

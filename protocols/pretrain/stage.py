@@ -37,7 +37,7 @@ def pretrained_backbone(
         with launch_ranks(run, folder, context):
             job = build_job(run, folder, dataset, device, reference=context.reference)
             state = pretrain(job, listener)
-        if extra := job.method.keepsakes():
+        if extra := job.method.extra_state():
             checkpoint.save(folder / EXTRA_STATE, extra)
         saved = {"backbone": job.method.encoder.state_dict(), "progress": vars(state)}
         checkpoint.save(folder / BACKBONE, saved)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from methods.ema import EMA
 from methods.losses import negative_cosine
-from methods.momentum import MomentumCopy
 from protocols.refine.clusters import k_means
 from protocols.refine.edges import Subgraph
 from protocols.refine.encoder import GNN, Combine, Encoder
@@ -107,7 +107,7 @@ class SelfGNN(nn.Module):
         super().__init__()
         self.online = Projected(encoder)
         self.predictor = nn.Sequential(nn.Linear(encoder.dim, encoder.dim), nn.BatchNorm1d(encoder.dim), nn.ReLU())
-        self.target = MomentumCopy(self.online)
+        self.target = EMA(self.online)
         self.momentum = momentum
 
     def forward(self, one: tuple[Tensor, Subgraph], other: tuple[Tensor, Subgraph]) -> Tensor:
@@ -117,7 +117,7 @@ class SelfGNN(nn.Module):
 
     def follow(self) -> None:
         """Let the target follow."""
-        self.target.follow(self.online, self.momentum)
+        self.target.update(self.online, self.momentum)
 
 
 def fit(views: Sequence[Nodes], settings: Settings, seed: int, listener: ProgressListener) -> Encoder:

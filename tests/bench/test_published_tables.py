@@ -4,8 +4,8 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from methods.registry import METHODS
 
+from methods.registry import METHODS
 from protocols.spec.grid import Request, expand
 from protocols.spec.labels import parse_label
 from results.published import PUBLISHED, load

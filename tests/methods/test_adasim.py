@@ -1,14 +1,14 @@
 import pytest
 import torch
 
-from methods import Setting
+from methods import RunInfo
 from methods.adasim import AdaSim
 from protocols.backbones.small import Conv4
 
 
 def build(**options) -> AdaSim:
     small = {"prototypes": 8, "hidden": 16, "bottleneck": 4, **options}
-    return AdaSim(Conv4(), AdaSim.Options(**small), Setting(classes=10, images=40, side=16, steps=9, seed=0))
+    return AdaSim(Conv4(), AdaSim.Options(**small), RunInfo(classes=10, images=40, side=16, steps=9, seed=0))
 
 
 def remember(method: AdaSim, image: int, ids: list[int], cosines: list[float]) -> None:
@@ -19,7 +19,7 @@ def remember(method: AdaSim, image: int, ids: list[int], cosines: list[float]) -
 def second_views(method: AdaSim, image: int, draws: int) -> torch.Tensor:
     """How often each of the 40 images is behind the second view."""
     torch.manual_seed(0)
-    first, second = method.sources(torch.full((draws,), image), 2)
+    first, second = method.source_indices(torch.full((draws,), image), 2)
     assert (first == image).all()
     return torch.bincount(second, minlength=40) / draws
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from methods import Batch, Setting, registry
+from methods import Batch, RunInfo, registry
 from methods.losses import nt_xent
 from protocols.backbones.small import Conv4
 
@@ -16,7 +16,7 @@ IMAGES = 12
 def build(name: str, **options):
     kind = registry.get(name)
     torch.manual_seed(0)
-    method = kind(Conv4(), kind.Options(**options), Setting(classes=10, images=100, side=16, steps=50, seed=0)).train()
+    method = kind(Conv4(), kind.Options(**options), RunInfo(classes=10, images=100, side=16, steps=50, seed=0)).train()
     views = torch.rand(2 * IMAGES, 3, 16, 16, generator=torch.Generator().manual_seed(1))
     crops = torch.rand(3 * IMAGES, 3, 8, 8, generator=torch.Generator().manual_seed(2))
     return method, Batch(views, torch.arange(IMAGES), None, (crops,) if options.get("crops") else ())
@@ -33,7 +33,7 @@ def test_mocov2(symmetric):
     queries = method.online(batch.views[:asked]).detach().split(IMAGES)
     keys = method.target(batch.views[-asked:]).split(IMAGES)[::-1]
     criterion = lightly.NTXentLoss(temperature=0.2, memory_bank_size=(30, 8))
-    criterion.memory_bank.bank = method.queue.rows
+    criterion.memory_bank.bank = method.queue.embeddings
     losses = [criterion(query, key) for query, key in zip(queries, keys, strict=True)]
     assert_same(method(batch)["loss"], torch.stack(losses).mean())
 
@@ -52,7 +52,7 @@ def test_nnclr_finds_the_same_neighbours_and_differs_in_its_negatives():
     method, batch = build("nnclr", queue=30, hidden=32, output=8, bottleneck=16)
     z = method.projector(method.backbone(batch.views)).detach()
     bank = NNMemoryBankModule(size=(30, 8))
-    bank.bank = method.queue.rows.clone()
+    bank.bank = method.queue.embeddings.clone()
     n1, n2 = (bank(some, update=False) for some in z.chunk(2))
     assert_same(method.queue.nearest(z), torch.cat([n1, n2]))
 

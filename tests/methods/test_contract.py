@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from methods import Batch, MomentumCopy, Setting, registry
+from methods import EMA, METHODS, Batch, RunInfo
 from protocols.backbones.inference import extract_features
 from protocols.backbones.small import Conv4
 
@@ -36,11 +36,11 @@ SPLIT = 40
 
 
 def build(name: str, seed: int = 0, **changes: float):
-    kind = registry.get(name)
+    kind = METHODS.get(name)
     options = kind.Options(**{**SMALL.get(name, {}), **changes})
     torch.manual_seed(seed)
-    setting = Setting(classes=10, images=SPLIT, side=16, steps=50, seed=seed)
-    method = kind(Conv4(), options, setting).train()
+    info = RunInfo(classes=10, images=SPLIT, side=16, steps=50, seed=seed)
+    method = kind(Conv4(), options, info).train()
     return method, kind.views(options)
 
 
@@ -74,7 +74,7 @@ def train(method, batch: Batch, steps: int) -> list[float]:
     return losses
 
 
-@pytest.fixture(params=registry.names())
+@pytest.fixture(params=METHODS.names())
 def name(request) -> str:
     return request.param
 
@@ -94,12 +94,12 @@ def loss_of(method, batch: Batch) -> torch.Tensor:
 
 
 def test_options_read_from_source_are_those_of_the_class(name):
-    options = registry.get(name).Options()
-    assert dict(registry.describe(name).options) == vars(options)
+    options = METHODS.get(name).Options()
+    assert dict(METHODS.describe(name).options) == vars(options)
 
 
 def test_docstring_cites_or_explains(name):
-    assert registry.describe(name).summary.endswith(".")
+    assert METHODS.describe(name).summary.endswith(".")
 
 
 def test_loss_is_a_finite_scalar(trained):
@@ -109,7 +109,7 @@ def test_loss_is_a_finite_scalar(trained):
 
 
 def test_loss_decreases_on_one_batch(name):
-    changes = STILL if hasattr(registry.get(name).Options, "centre_momentum") else {}
+    changes = STILL if hasattr(METHODS.get(name).Options, "centre_momentum") else {}
     method, views = build(name, **changes)
     if not views:
         pytest.skip(f"{name} is not trained")
@@ -122,7 +122,7 @@ def test_gradient_reaches_the_whole_backbone_and_no_momentum_copy(trained):
     method(batch)["loss"].backward()
     missing = [n for n, p in method.backbone.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     assert not missing
-    copies = [module for module in method.modules() if isinstance(module, MomentumCopy)]
+    copies = [module for module in method.modules() if isinstance(module, EMA)]
     assert all(p.grad is None and not p.requires_grad for module in copies for p in module.parameters())
 
 
@@ -133,7 +133,7 @@ def test_budgets_count_every_view_and_every_image_that_the_backbone_sees(trained
     method.backbone.register_forward_hook(lambda module, inputs, output: seen.append(len(output)))
     method(batch)
     kind, made = type(method), len(type(method).views(method.options))
-    assert kind.passes(method.options) == max(made, sum(seen) / IMAGES)
+    assert kind.views_per_image(method.options) == max(made, sum(seen) / IMAGES)
 
 
 def test_same_seed_same_losses(trained, name):

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from methods import Batch, Setting
+from methods import Batch, RunInfo
 from methods.deepcluster import DeepCluster
 from protocols.backbones.small import Conv4
 from results.errors import RequestError
@@ -10,8 +10,8 @@ from results.errors import RequestError
 
 def build(images: int = 60, **options) -> DeepCluster:
     torch.manual_seed(0)
-    setting = Setting(classes=10, images=images, side=16, steps=1, seed=0)
-    return DeepCluster(Conv4(), DeepCluster.Options(**options), setting)
+    info = RunInfo(classes=10, images=images, side=16, steps=1, seed=0)
+    return DeepCluster(Conv4(), DeepCluster.Options(**options), info)
 
 
 def blobs(n: int) -> torch.Tensor:

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from methods import Backbone, Batch, Setting
+from methods import Backbone, Batch, RunInfo
 from methods.deepinfomax import DeepInfoMax, LocalDiscriminator
 from protocols.spec.plugins import BACKBONES
 from results.errors import RequestError
@@ -13,8 +13,8 @@ from results.errors import RequestError
 
 def build(backbone: str = "conv4", **options) -> DeepInfoMax:
     torch.manual_seed(0)
-    setting = Setting(classes=10, images=8, side=16, steps=1, seed=0)
-    return DeepInfoMax(BACKBONES.get(backbone)(backbone), DeepInfoMax.Options(**options), setting)
+    info = RunInfo(classes=10, images=8, side=16, steps=1, seed=0)
+    return DeepInfoMax(BACKBONES.get(backbone)(backbone), DeepInfoMax.Options(**options), info)
 
 
 @pytest.mark.parametrize(("backbone", "parameters"), [("conv4", 183_810), ("resnet32", 185_858)])
@@ -40,7 +40,7 @@ def test_loss_is_the_definition():
     """Every place of every map against its own representation and that of the image before."""
     method = build(hidden=8, prior=0.3).eval()
     views = torch.rand(4, 3, 16, 16)
-    z, maps = method.backbone.with_map(views)
+    z, maps = method.backbone.forward_with_map(views)
     terms = []
     for i in range(4):
         for place in maps[i].flatten(1).T[None].split(1):
@@ -98,15 +98,15 @@ class Patches(Backbone):
 
 
 def test_a_backbone_without_a_map_is_refused():
-    setting = Setting(classes=10, images=8, side=16, steps=1, seed=0)
+    info = RunInfo(classes=10, images=8, side=16, steps=1, seed=0)
     with pytest.raises(RequestError, match="yields no map; try conv4 or resnet32"):
-        DeepInfoMax(Patches(), DeepInfoMax.Options(), setting)
+        DeepInfoMax(Patches(), DeepInfoMax.Options(), info)
 
 
 def test_a_map_comes_with_its_representation():
     backbone = BACKBONES.get("resnet8")("resnet8").eval()
     images = torch.rand(2, 3, 16, 16)
-    z, maps = backbone.with_map(images)
+    z, maps = backbone.forward_with_map(images)
     torch.testing.assert_close(z, backbone(images))
     torch.testing.assert_close(maps, backbone.stem(images))
     assert not backbone.stem._forward_hooks

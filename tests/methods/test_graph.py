@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from methods import graph
-from methods.graph import EMPTY, Bank, Ring, edge_list, others, vote
+from methods.graph import EMPTY, Bank, RingBuffer, edge_list, exclude_self, merge_neighbours
 
 
 def features(n: int, seed: int) -> torch.Tensor:
@@ -15,12 +15,12 @@ def features(n: int, seed: int) -> torch.Tensor:
 @pytest.mark.parametrize("block", [1, 40, 2**26])
 def test_a_bank_finds_who_was_near_before_it_is_written(monkeypatch, block):
     """Against a dictionary of what was written; in blocks of any size."""
-    monkeypatch.setattr(graph, "BLOCK", block)
+    monkeypatch.setattr(graph, "SIMILARITIES_PER_BLOCK", block)
     bank, known = Bank(20, 6), {}
     for step in range(12):
         index = torch.randperm(20, generator=torch.Generator().manual_seed(step))[:5]
         queries = features(5, 100 + step)
-        ids, cosines = bank.meet(index, queries, 4)
+        ids, cosines = bank.query_and_update(index, queries, 4)
         for query, found, values in zip(queries, ids.tolist(), cosines.tolist(), strict=True):
             similarity = {i: float(F.cosine_similarity(query, other, dim=0)) for i, other in known.items()}
             similarity |= {-1 - i: 0.0 for i in range(20) if i not in known}  # zeros, as good as any other
@@ -32,7 +32,7 @@ def test_a_bank_finds_who_was_near_before_it_is_written(monkeypatch, block):
 
 
 def test_a_ring_holds_the_last_written():
-    ring = Ring(8, window=3, width=2, empty=EMPTY)
+    ring = RingBuffer(8, window=3, width=2, empty=EMPTY)
     known = defaultdict(lambda: deque([[EMPTY, EMPTY]] * 3, maxlen=3))
     for step in range(20):
         generator = torch.Generator().manual_seed(step)
@@ -44,20 +44,20 @@ def test_a_ring_holds_the_last_written():
     assert ring.slots.dtype == torch.int32
     for i in range(8):
         assert sorted(ring.slots[i].tolist()) == sorted(known[i])
-        assert ring.of(torch.tensor([i])).tolist() == [ring.slots[i].flatten().tolist()]
+        assert ring.read(torch.tensor([i])).tolist() == [ring.slots[i].flatten().tolist()]
 
 
 def test_others_are_the_first_without_the_image():
     ids = torch.tensor([[4, 7, 1, 9], [1, 4, 7, 9], [1, 7, 9, 4], [1, 2, EMPTY, EMPTY]])
-    assert others(ids, torch.full((4,), 4), 2).tolist() == [[7, 1], [1, 7], [1, 7], [1, 2]]
-    assert others(ids, torch.full((4,), 1), 3).tolist() == [[4, 7, 9], [4, 7, 9], [7, 9, 4], [2, EMPTY, EMPTY]]
+    assert exclude_self(ids, torch.full((4,), 4), 2).tolist() == [[7, 1], [1, 7], [1, 7], [1, 2]]
+    assert exclude_self(ids, torch.full((4,), 1), 3).tolist() == [[4, 7, 9], [4, 7, 9], [7, 9, 4], [2, EMPTY, EMPTY]]
 
 
 def test_vote_sums_by_neighbour():
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(-1, 7, (30, 12), generator=generator)
     cosines = torch.rand(30, 12, generator=generator)
-    best, sums = vote(ids, cosines, 4)
+    best, sums = merge_neighbours(ids, cosines, 4)
     for row in range(30):
         totals = defaultdict(float)
         for i, value in zip(ids[row].tolist(), cosines[row].tolist(), strict=True):
@@ -69,7 +69,7 @@ def test_vote_sums_by_neighbour():
 
 
 def test_vote_marks_what_is_missing():
-    best, sums = vote(torch.tensor([[5, 5, EMPTY]]), torch.tensor([[0.5, 0.25, 0.9]]), 3)
+    best, sums = merge_neighbours(torch.tensor([[5, 5, EMPTY]]), torch.tensor([[0.5, 0.25, 0.9]]), 3)
     assert best[0, 0] == 5
     assert sums.tolist() == [[0.75, float("-inf"), float("-inf")]]
 

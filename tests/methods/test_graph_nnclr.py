@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from methods import Batch, Setting
+from methods import Batch, RunInfo
 from methods.graph import EMPTY, edge_list
 from methods.graph_nnclr import GraphNNCLR
 from protocols.backbones.small import Conv4
@@ -19,8 +19,8 @@ def build() -> GraphNNCLR:
     options = GraphNNCLR.Options(
         topk=TOPK, window=WINDOW, edges=EDGES, prototypes=16, hidden=16, bottleneck=8, sampling_temperature=0.2
     )
-    setting = Setting(classes=10, images=IMAGES, side=16, steps=99, seed=0)
-    return GraphNNCLR(Conv4(), options, setting).train()
+    info = RunInfo(classes=10, images=IMAGES, side=16, steps=99, seed=0)
+    return GraphNNCLR(Conv4(), options, info).train()
 
 
 class Slow:
@@ -60,7 +60,7 @@ def test_graphs_are_those_of_the_pseudo_code(epochs):
             method.after_step(epoch / epochs)
             teacher.step(index.tolist(), by_teacher[:BATCH])
             student.step(index.tolist(), by_student[:BATCH])
-    kept = method.keepsakes()
+    kept = method.extra_state()
     for name, slow in (("teacher", teacher), ("student", student)):
         expected = [[i, j] for i in range(IMAGES) for some in slow.edges[i] for j in some if j != EMPTY]
         assert sorted(edge_list(kept[f"{name}_neighbours"]).T.tolist()) == sorted(expected)
@@ -71,7 +71,7 @@ def test_graphs_are_those_of_the_pseudo_code(epochs):
 
 
 def test_graphs_are_kept_in_few_bytes():
-    kept = build().keepsakes()
+    kept = build().extra_state()
     assert kept["teacher_neighbours"].shape == (IMAGES, WINDOW * EDGES)
     assert kept["teacher_neighbours"].dtype == torch.int32
     assert kept["student_features"].dtype == torch.float16

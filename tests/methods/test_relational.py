@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from methods import Batch, Setting
-from methods.relation import RelationHead, meetings
+from methods import Batch, RunInfo
+from methods.relation import RelationHead, pair_index
 from methods.relational import Relational
 from protocols.backbones.small import Conv4
 
@@ -25,7 +25,7 @@ def slow_pairs(views: int, images: int) -> list[tuple[int, int, int]]:
 def test_pairs_are_those_of_the_papers_code(views, images):
     """Rows that are told apart by their numbers: the head's blocks must hold the slow list's pairs in its order."""
     pairs = []
-    for i, partners in enumerate(meetings(views, images, torch.device("cpu")).partners):
+    for i, partners in enumerate(pair_index(views, images, torch.device("cpu")).partners):
         rows = partners.view(-1, 2, images)
         pairs += [
             (i * images + m, int(row), int(kind == 0))
@@ -60,12 +60,12 @@ AGGREGATE = {
 
 
 @pytest.mark.parametrize("aggregation", AGGREGATE)
-@pytest.mark.parametrize("plain", [False, True])
-def test_head_equals_the_materialised_one(aggregation, plain):
+@pytest.mark.parametrize("reference", [False, True])
+def test_head_equals_the_materialised_one(aggregation, reference):
     """Aggregate every pair, then Linear, BatchNorm over all pairs, LeakyReLU, Linear: values and gradients."""
     torch.manual_seed(0)
     head = RelationHead(10, aggregation, hidden=8).train()
-    head.plain |= plain
+    head.reference |= reference
     first, second, _ = (torch.tensor(column) for column in zip(*slow_pairs(4, 6), strict=True))
     z = torch.randn(24, 10, requires_grad=True)
     logits = head(z, 4).flatten()
@@ -74,10 +74,10 @@ def test_head_equals_the_materialised_one(aggregation, plain):
 
     pairs = AGGREGATE[aggregation](z[first], z[second])
     hidden = F.batch_norm(head.first(pairs), None, None, head.norm.weight, head.norm.bias, training=True)
-    reference = head.last(F.leaky_relu(hidden, 0.01)).squeeze(1)
-    expected = torch.autograd.grad((reference * weights).sum(), [z, *head.parameters()])
+    expected_logits = head.last(F.leaky_relu(hidden, 0.01)).squeeze(1)
+    expected = torch.autograd.grad((expected_logits * weights).sum(), [z, *head.parameters()])
 
-    torch.testing.assert_close(logits, reference, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(logits, expected_logits, atol=1e-5, rtol=1e-5)
     for got, want in zip(grads, expected, strict=True):
         torch.testing.assert_close(got, want, atol=1e-4, rtol=1e-4)
 
@@ -85,11 +85,11 @@ def test_head_equals_the_materialised_one(aggregation, plain):
 def test_plain_cross_entropy_and_focal_form():
     torch.manual_seed(0)
     batch = Batch(torch.rand(64, 3, 16, 16), torch.arange(32))
-    backbone, setting = Conv4(), Setting(classes=10, images=8, side=16, steps=1, seed=0)
+    backbone, info = Conv4(), RunInfo(classes=10, images=8, side=16, steps=1, seed=0)
     losses = {}
     for loss in ("bce", "focal"):
         torch.manual_seed(1)
-        losses[loss] = Relational(backbone, Relational.Options(views=2, loss=loss), setting)(batch)["loss"].item()
+        losses[loss] = Relational(backbone, Relational.Options(views=2, loss=loss), info)(batch)["loss"].item()
     assert losses["bce"] == pytest.approx(0.69, abs=0.1)
     assert losses["focal"] == pytest.approx(0.087, abs=0.03)
 

@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from methods import Batch, Setting
+from methods import Batch, RunInfo
 from methods.rotnet import RotNet, rotations
 from protocols.backbones.small import Conv4
 
@@ -15,7 +15,7 @@ def test_rotations_are_numpys():
 
 
 def test_loss_is_cross_entropy_of_the_turns():
-    method = RotNet(Conv4(), RotNet.Options(), Setting(classes=10, images=5, side=8, steps=1, seed=0)).eval()
+    method = RotNet(Conv4(), RotNet.Options(), RunInfo(classes=10, images=5, side=8, steps=1, seed=0)).eval()
     images = torch.rand(5, 3, 8, 8)
     losses = []
     for turns in range(4):

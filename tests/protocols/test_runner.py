@@ -259,7 +259,7 @@ def test_a_second_view_may_have_a_recipe_of_its_own(tmp_path):
 def test_a_view_may_show_another_image_drawn_like_the_images_own(tmp_path):
     job = small_job(tmp_path, "graph_nnclr")
     own = make_batch(job, torch.arange(5), epoch=0).views
-    job.method.sources = lambda index, views: torch.stack([index, index.flip(0)])
+    job.method.source_indices = lambda index, views: torch.stack([index, index.flip(0)])
     swapped = make_batch(job, torch.arange(5), epoch=0).views
     same = [torch.equal(one, other) for one, other in zip(own, swapped, strict=True)]
     assert same == [True] * 5 + [False, False, True, False, False]

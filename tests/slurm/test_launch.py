@@ -5,7 +5,6 @@ import textwrap
 import pytest
 import torch
 
-from methods.registry import METHODS
 from protocols.spec.execution import ExecutionContext
 from protocols.system.progress import ProgressListener
 from results import store

@@ -207,7 +207,9 @@ def test_a_view_does_not_depend_on_its_company(plain):
 def test_views_are_the_same_compiled_or_not():
     """To rounding; what is rounded to another side of one half is solarised otherwise."""
     stored, u, recipe = photos(n=300), random_numbers(300), dataclasses.replace(FULL, solarize=0.0)
-    quick, plain = (Augmenter(recipe, **PLAIN, reference=plain)(stored, torch.arange(300), u) for plain in (False, True))
+    quick, plain = (
+        Augmenter(recipe, **PLAIN, reference=plain)(stored, torch.arange(300), u) for plain in (False, True)
+    )
     torch.testing.assert_close(quick, plain, atol=1e-5, rtol=0)
 
 

@@ -37,7 +37,7 @@ def test_stem_is_the_first_activation_before_pooling(name, shape):
     backbone = BACKBONES.get(name)(name).eval()
     images = torch.rand(1, 3, 32, 32)
     with torch.no_grad():
-        z, maps = backbone.with_map(images)
+        z, maps = backbone.forward_with_map(images)
         assert torch.equal(z, backbone(images))
     channels, side = shape
     assert maps.shape == (1, channels, side, side)

@@ -139,7 +139,7 @@ def test_conv4_quick_and_plain_are_one_network():
     slow = copy.deepcopy(backbone)
     use_reference_ops(slow)
     x = images()
-    (z, maps), (expected_z, expected_maps) = backbone.with_map(x), slow.with_map(x)
+    (z, maps), (expected_z, expected_maps) = backbone.forward_with_map(x), slow.forward_with_map(x)
     torch.testing.assert_close(maps, expected_maps, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(z, expected_z, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(backbone(x), z, rtol=1e-4, atol=1e-4)

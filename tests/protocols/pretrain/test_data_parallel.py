@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
-from methods.registry import METHODS
 
+from methods.registry import METHODS
 from protocols.backbones.small import Conv4
 from protocols.datasets.load import load_dataset
 from protocols.pretrain.build import build_job
@@ -131,7 +131,9 @@ def test_a_shared_backbone_keeps_its_names_and_is_itself_outside_of_steps():
     sharing.share(own)
     assert copy.deepcopy(own).state_dict().keys() == backbone.state_dict().keys()
     torch.testing.assert_close(own(images), backbone(images), rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(own.with_map(images)[1], backbone.with_map(images)[1], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        own.forward_with_map(images)[1], backbone.forward_with_map(images)[1], rtol=1e-4, atol=1e-5
+    )
 
 
 def test_a_shared_run_may_be_carried_on_by_one_process(tmp_path, stop_after):

@@ -6,8 +6,8 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from methods.registry import METHODS
 
+from methods.registry import METHODS
 from protocols.spec import protocol as protocols
 from protocols.spec.protocol import Pretrain
 from protocols.spec.resolve import parse_changes, resolve
@@ -112,7 +112,12 @@ def test_what_holds_for_a_data_set_holds_for_a_part_of_it():
 
 def test_solo2022_is_solo_learns():
     dino, vicreg = (run_of(method=name, protocol="solo2022") for name in ("dino", "vicreg"))
-    assert (dino.pretrain.epochs, dino.pretrain.batch, dino.pretrain.trust_coefficient, dino.pretrain.clip_trust_ratio) == (
+    assert (
+        dino.pretrain.epochs,
+        dino.pretrain.batch,
+        dino.pretrain.trust_coefficient,
+        dino.pretrain.clip_trust_ratio,
+    ) == (
         1000,
         256,
         0.02,
