@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from protocols.spec.run import Run
     from results.record import Metric
-    from slurm.launch import Outcome
+    from slurm.monitor import Outcome
 
 
 def duration(seconds: float) -> str:

@@ -13,13 +13,13 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 
 from bench.format import duration, ending, title
 from protocols.system.progress import ProgressListener
-from slurm.launch import Monitor
+from slurm.monitor import Monitor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from protocols.spec.run import Run
-    from slurm.launch import Outcome
+    from slurm.monitor import Outcome
 
 PERIOD = 10.0
 """Seconds between two plain lines about a run."""
@@ -145,12 +145,12 @@ class Display(Monitor):
         self.inherited = 0.0
         self._began = time.monotonic()
 
-    def begins(self, run: Run) -> ProgressListener:
+    def on_run_start(self, run: Run) -> ProgressListener:
         """A run begins."""
         view = self.active[run.folder()] = View(run, self)
         return view
 
-    def ends(self, outcome: Outcome) -> None:
+    def on_run_end(self, outcome: Outcome) -> None:
         """A run is over: say how."""
         view = self.active.pop(outcome.run.folder())
         self.over.append(outcome.run.folder())
@@ -197,11 +197,11 @@ class Lines(Display):
         super().__init__(console, runs, views)
         self._told: dict[str, float] = {}
 
-    def begins(self, run: Run) -> ProgressListener:
+    def on_run_start(self, run: Run) -> ProgressListener:
         """Say which run begins."""
         self._told[run.folder()] = time.monotonic()
         self.say(f"[{self.ended + len(self.active) + 1}/{len(self.views)}] {title(run)}")
-        return super().begins(run)
+        return super().on_run_start(run)
 
     def moved(self, view: View) -> None:
         """Say how far it is, now and then."""
@@ -229,15 +229,15 @@ class Bars(Display):
         self._all = self.bars.add_task("all runs", total=1.0, note="")
         self._tasks: dict[str, TaskID] = {}
 
-    def begins(self, run: Run) -> ProgressListener:
+    def on_run_start(self, run: Run) -> ProgressListener:
         """Give the run a bar."""
         self._tasks[run.folder()] = self.bars.add_task(title(run), total=1.0, note="")
-        return super().begins(run)
+        return super().on_run_start(run)
 
-    def ends(self, outcome: Outcome) -> None:
+    def on_run_end(self, outcome: Outcome) -> None:
         """Take its bar away."""
         self.bars.remove_task(self._tasks.pop(outcome.run.folder()))
-        super().ends(outcome)
+        super().on_run_end(outcome)
         self._show_all()
 
     def moved(self, view: View) -> None:

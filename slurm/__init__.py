@@ -1,1 +1,1 @@
-"""Carries runs out: in this process, in a local pool, on SLURM."""
+"""Launchers: execute runs in this process, in worker processes or on a SLURM cluster; submit, retry and cancel them."""

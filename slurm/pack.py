@@ -1,11 +1,11 @@
-"""From runs to jobs: runs that ask for the same go out together, short ones share a job."""
+"""Groups runs into jobs, and jobs into job arrays."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from slurm.units import minutes
+from slurm.units import parse_minutes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,14 +17,14 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Batch:
-    """Tasks that go out as one array.
+class ArrayBatch:
+    """Tasks that are submitted together, as one job array.
 
     Attributes:
-        profile: what each of its jobs asks for.
+        profile: resources of each job.
         tasks: the runs of each job.
-        parallel: jobs at a time, at most; 0 for no limit.
-        after: number of the batch that must have ended before; None if it need not wait.
+        parallel: maximum number of jobs at a time; 0 for no limit.
+        after: index of the batch that must end before this one starts; None if it does not wait.
     """
 
     profile: Profile
@@ -33,44 +33,44 @@ class Batch:
     after: int | None
 
 
-def batches(
-    runs: Iterable[Run], profiles: Profiles, largest: int, estimate: Callable[[Sequence[Run]], Sequence[float]]
-) -> list[Batch]:
-    """What to send, in the order of the runs within each profile.
+def pack_runs(
+    runs: Iterable[Run], profiles: Profiles, max_array_size: int, estimate: Callable[[Sequence[Run]], Sequence[float]]
+) -> list[ArrayBatch]:
+    """Group runs with the same profile into jobs and job arrays; within a profile they keep their order.
 
     Args:
-        runs: to be carried out.
-        profiles: what each asks for.
-        largest: tasks in an array at most.
-        estimate: the seconds that each of some runs will take; asked only for profiles that pack by time.
+        runs: to be submitted.
+        profiles: the profile of each run.
+        max_array_size: maximum number of jobs in an array.
+        estimate: returns the seconds that each of some runs takes; called for profiles with ``minutes_per_job`` only.
     """
     groups: dict[str, tuple[Profile, list[Run]]] = {}
     for run in runs:
-        profile = profiles.of(run)
+        profile = profiles.for_run(run)
         groups.setdefault(repr(profile), (profile, []))[1].append(run)
-    made: list[Batch] = []
+    batches: list[ArrayBatch] = []
     for profile, members in groups.values():
-        tasks = list(packed(members, profile, estimate))
-        chunks = list(chunked(tasks, largest if profile.array else 1))
-        # A limit holds for all arrays together: they share it, or take turns where there are more of them.
+        chunks = list(chunked(list(tasks_of(members, profile, estimate)), max_array_size if profile.array else 1))
+        # max_parallel holds for all arrays together. Up to that many arrays run at a time and divide it among them;
+        # each further array waits for an earlier one to end.
         lanes = min(profile.max_parallel, len(chunks))
         for number, chunk in enumerate(chunks):
-            after = len(made) - lanes if lanes and number >= lanes else None
-            made.append(Batch(profile, chunk, profile.max_parallel // lanes if lanes else 0, after))
-    return made
+            after = len(batches) - lanes if lanes and number >= lanes else None
+            batches.append(ArrayBatch(profile, chunk, profile.max_parallel // lanes if lanes else 0, after))
+    return batches
 
 
-def packed(
+def tasks_of(
     runs: Sequence[Run], profile: Profile, estimate: Callable[[Sequence[Run]], Sequence[float]]
 ) -> Iterator[tuple[Run, ...]]:
-    """The runs of each job: a number of them, or as many as take about so long; at least one."""
+    """The runs of each job: ``runs_per_job``, or at least one and as many as take ``minutes_per_job``."""
     if not profile.minutes_per_job:
         yield from chunked(runs, profile.runs_per_job)
         return
-    most, used = 60 * minutes(profile.minutes_per_job), 0.0
+    limit, used = 60 * parse_minutes(profile.minutes_per_job), 0.0
     task: list[Run] = []
     for run, seconds in zip(runs, estimate(runs), strict=True):
-        if task and used + seconds > most:
+        if task and used + seconds > limit:
             yield tuple(task)
             used, task = 0.0, []
         used += seconds
@@ -79,5 +79,5 @@ def packed(
 
 
 def chunked(items: Sequence[T], size: int) -> Iterator[tuple[T, ...]]:
-    """The items in tuples of ``size``; the last may be shorter."""
+    """The items in tuples of ``size``; the last one may be shorter."""
     yield from (tuple(items[start : start + size]) for start in range(0, len(items), size))

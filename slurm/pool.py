@@ -1,8 +1,8 @@
-"""The launcher that carries out several runs at a time, in worker processes.
+"""Runs several at a time, in worker processes.
 
-A worker lives for many runs, so that it loads a data set once for all of them. If it dies it takes its run with it and
-nothing else: that run counts as failed, and a new worker takes the next. Signals that ask the whole command to stop are
-for the pool alone to answer: workers hear of them by an event, and whatever processes a method starts, not at all.
+A worker process executes many runs, so that it loads a data set once for all of them. If it dies, only its current run
+counts as failed, and a new process takes the next one. Signals that ask the command to stop are handled by the parent
+process alone: workers are told to stop by an event, and processes that a method starts are not told at all.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from protocols.system.progress import ProgressListener
 from results.errors import RequestError, RunFailed
 from results.record import Record
 from results.store import CONFIG, FAILURE, write_failure, write_json
-from slurm.launch import Outcome
+from slurm.monitor import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,74 +29,74 @@ if TYPE_CHECKING:
     from multiprocessing.synchronize import Event
 
     from protocols.spec.execution import ExecutionContext
-    from slurm.launch import Monitor
+    from slurm.monitor import Monitor
 
-PERIOD = 0.2
-"""Least seconds between two messages of a worker about its progress."""
+PROGRESS_INTERVAL_S = 0.2
+"""Minimum time between two progress messages of a worker."""
 
-PATIENCE = 60.0
-"""Seconds that a worker gets to keep its state and leave."""
+STOP_TIMEOUT_S = 60.0
+"""Time that a worker has to save the state of its run and exit, before it is killed."""
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
-"""Those that ask a command to stop; USR2 is the one of SLURM jobs."""
+STOP_EVENT_TIMEOUT_S = 1.0
+"""How long a worker whose run failed waits for the stop event, which would mean that the run was stopped instead."""
 
-GRACE = 1.0
-"""Seconds in which a failed run may still turn out to have been stopped."""
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
+"""Signals that ask the command to stop; SLURM jobs receive USR2."""
 
 processes = multiprocessing.get_context("spawn")
 
 
-def pool(
+def run_pool(
     runs: Sequence[Run],
     contexts: Sequence[ExecutionContext],
     monitor: Monitor,
     *,
     threads: int,
-    patience: float = PATIENCE,
+    stop_timeout_s: float = STOP_TIMEOUT_S,
 ) -> Iterator[Outcome]:
-    """Carry runs out, as many at a time as there are contexts.
+    """Execute runs in as many worker processes as there are contexts.
 
     Args:
-        runs: to be carried out, begun in this order.
+        runs: started in this order.
         contexts: one for each worker; they may differ in their device.
-        monitor: hears of the runs.
-        threads: of each worker.
-        patience: seconds that runs get to keep their state when they shall stop; then they are killed.
+        monitor: receives the start, progress and end of every run.
+        threads: CPU threads of each worker.
+        stop_timeout_s: seconds that runs have to save their state once asked to stop; then they are killed.
 
     Yields:
-        How each run ended, as it ends; a run that fails touches no other.
+        The outcome of each run, as soon as it ends; a run that fails does not affect the others.
 
     Raises:
-        KeyboardInterrupt: a listener asked to stop; every run has kept its state.
+        KeyboardInterrupt: a listener asked to stop; every run that stopped in time has saved its state.
     """
-    waiting, deadline = list(reversed(runs)), float("inf")
-    with shielded():
+    pending, deadline = list(reversed(runs)), float("inf")
+    with block_stop_signals():
         stop = processes.Event()
     workers = [Worker(context, monitor, threads, stop) for context in contexts[: len(runs)]]
     try:
-        while waiting or any(worker.run for worker in workers):
+        while pending or any(worker.run for worker in workers):
             for worker in workers:
-                if not worker.run and waiting and not stop.is_set():
-                    worker.begin(waiting.pop())
-            wait([worker.pipe for worker in workers if worker.run], timeout=PERIOD)
+                if not worker.run and pending and not stop.is_set():
+                    worker.start_run(pending.pop())
+            wait([worker.pipe for worker in workers if worker.run], timeout=PROGRESS_INTERVAL_S)
             for worker in workers:
-                if outcome := worker.hear():
-                    monitor.ends(outcome)
+                if outcome := worker.poll_messages():
+                    monitor.on_run_end(outcome)
                     yield outcome
             if not stop.is_set() and any(worker.listener.stopping() for worker in workers):
                 stop.set()
-                deadline = time.monotonic() + patience
+                deadline = time.monotonic() + stop_timeout_s
             if stop.is_set() and (time.monotonic() > deadline or not any(worker.run for worker in workers)):
                 raise KeyboardInterrupt
     finally:
         for worker in workers:
-            worker.leave()
+            worker.shutdown()
 
 
 @contextlib.contextmanager
-def shielded() -> Iterator[None]:
-    """Block the signals that ask a command to stop, also in a process that is started meanwhile."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+def block_stop_signals() -> Iterator[None]:
+    """Block the stop signals in this process, and in any process that is started meanwhile."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     try:
         yield
     finally:
@@ -105,17 +105,17 @@ def shielded() -> Iterator[None]:
 
 @dataclass
 class Worker:
-    """A process that carries out one run at a time.
+    """A process that executes one run at a time, seen from the parent process.
 
     Attributes:
-        context: where.
-        monitor: hears of its runs.
-        threads: of the process.
-        stop: set when it shall keep its state and stop.
-        run: what it is at; None when it waits for a run.
-        listener: who hears of that run.
-        process: the process; None before the first run and after its death.
-        pipe: to it.
+        context: folders and device of its runs.
+        monitor: receives the start of its runs.
+        threads: CPU threads of the process.
+        stop: set when the run shall save its state and stop.
+        run: the current run; None if idle.
+        listener: receives the progress of the current run.
+        process: the process; None before the first run and after the process has died.
+        pipe: connection to the process.
     """
 
     context: ExecutionContext
@@ -127,133 +127,130 @@ class Worker:
     process: BaseProcess | None = None
     pipe: Connection = field(init=False)
 
-    def begin(self, run: Run) -> None:
-        """Hand it a run."""
+    def start_run(self, run: Run) -> None:
+        """Send a run to the process, which is started if there is none."""
         if self.process is None:
-            self._start()
-        self.run, self.listener = run, self.monitor.begins(run)
+            self.pipe, child_pipe = processes.Pipe()
+            args = (child_pipe, self.context, self.threads, self.stop)
+            self.process = processes.Process(target=worker_main, args=args)
+            with block_stop_signals():
+                self.process.start()
+            child_pipe.close()
+        self.run, self.listener = run, self.monitor.on_run_start(run)
         with contextlib.suppress(BrokenPipeError):
             self.pipe.send(run.config())
 
-    def _start(self) -> None:
-        self.pipe, theirs = processes.Pipe()
-        self.process = processes.Process(target=work, args=(theirs, self.context, self.threads, self.stop))
-        with shielded():
-            self.process.start()
-        theirs.close()
-
-    def hear(self) -> Outcome | None:
-        """Pass on what it reports; returns how its run ended, if it did."""
+    def poll_messages(self) -> Outcome | None:
+        """Forward the messages that have arrived to the listener; returns the outcome if the run has ended."""
         try:
             while self.run and self.pipe.poll():
                 kind, *content = self.pipe.recv()
                 if kind in ("stage", "progress", "warn"):
                     getattr(self.listener, kind)(*content)
-                else:
-                    return self._ended(kind, *content)
+                    continue
+                run, self.run = self.run, None
+                if kind == "stopped":
+                    return None
+                if kind == "done":
+                    return Outcome(run, Record.from_json(*content))
+                return Outcome(run, None, *content)
         except EOFError:
-            return self._died()
+            return self._handle_death()
         return None
 
-    def _ended(self, kind: str, content: Any = None) -> Outcome | None:
-        run, self.run = self.run, None
-        assert run is not None
-        if kind == "stopped":
-            return None
-        if kind == "done":
-            return Outcome(run, Record.from_json(content))
-        return Outcome(run, None, content)
-
-    def _died(self) -> Outcome | None:
+    def _handle_death(self) -> Outcome | None:
+        """Record the failure of the current run, unless it was asked to stop."""
         assert self.process is not None
         assert self.run is not None
         self.process.join()
+        run, code = self.run, self.process.exitcode or 0
+        self.run, self.process = None, None
         if self.stop.is_set():
-            self.run, self.process = None, None
             return None
-        code = self.process.exitcode or 0
         reason = f"its process was killed by {signal.Signals(-code).name}" if code < 0 else "its process died"
-        write_failure(self.context.runs / self.run.folder(), reason)
-        outcome, self.run, self.process = Outcome(self.run, None, reason), None, None
-        return outcome
+        write_failure(self.context.runs / run.folder(), reason)
+        return Outcome(run, None, reason)
 
-    def leave(self) -> None:
-        """Let the process end."""
+    def shutdown(self) -> None:
+        """End the process; one that is still executing a run is killed."""
         if self.process is not None:
             self.pipe.close()
-            self.process.join(0 if self.run else PATIENCE)
+            self.process.join(0 if self.run else STOP_TIMEOUT_S)
             self.process.kill()
             self.process.join()
 
 
-class Reporter(ProgressListener):
-    """A worker's side: passes on what its run tells. A pool that is gone counts as one that asks to stop.
+class PipeReporter(ProgressListener):
+    """Sends the progress of a run from a worker process to its parent.
 
     Args:
-        pipe: to the pool.
+        pipe: connection to the parent; the run is asked to stop if the parent has closed it.
         stop: set when the run shall stop.
     """
 
     def __init__(self, pipe: Connection, stop: Event) -> None:
         self.pipe = pipe
         self.stop = stop
-        self._told = 0.0
+        self._last_progress = 0.0
 
-    def _tell(self, *message: Any) -> None:
+    def _send(self, *message: Any) -> None:
         try:
             self.pipe.send(message)
         except OSError:
             self.stop.set()
 
     def stage(self, name: str, total: int, done: int = 0) -> None:
-        """Pass on, and whatever comes next."""
-        self._told = 0.0
-        self._tell("stage", name, total, done)
+        """Send the stage; the first progress within it is sent at once."""
+        self._last_progress = 0.0
+        self._send("stage", name, total, done)
 
     def progress(self, done: int, note: str = "") -> None:
-        """Pass on, a few times a second at most."""
-        if time.monotonic() - self._told >= PERIOD:
-            self._told = time.monotonic()
-            self._tell("progress", done, note)
+        """Send the progress, at most once every ``PROGRESS_INTERVAL_S``."""
+        if time.monotonic() - self._last_progress >= PROGRESS_INTERVAL_S:
+            self._last_progress = time.monotonic()
+            self._send("progress", done, note)
 
     def warn(self, text: str) -> None:
-        """Pass on."""
-        self._tell("warn", text)
+        """Send the warning."""
+        self._send("warn", text)
 
     def stopping(self) -> bool:
-        """Whether the pool asked to stop."""
+        """Whether the run was asked to stop."""
         return self.stop.is_set()
 
 
-def work(pipe: Connection, context: ExecutionContext, threads: int, stop: Event) -> None:
-    """What a worker process does until its pool hangs up."""
-    leave_signals_to_the_pool()
+def worker_main(pipe: Connection, context: ExecutionContext, threads: int, stop: Event) -> None:
+    """Main function of a worker process: execute the runs that arrive, until the parent closes the pipe."""
+    ignore_stop_signals()
     from protocols.system.device import prepare_process
 
     prepare_process(threads)
     with contextlib.suppress(EOFError, BrokenPipeError):
         while True:
-            pipe.send(result_of(Run.from_config(pipe.recv()), context, Reporter(pipe, stop)))
+            pipe.send(execute_run(Run.from_config(pipe.recv()), context, PipeReporter(pipe, stop)))
 
 
-def leave_signals_to_the_pool() -> None:
-    """Do nothing at a signal, without passing that on to the processes that a method may start and want to end."""
-    for number in SIGNALS[:2]:
+def ignore_stop_signals() -> None:
+    """Ignore the stop signals in this process, but not in processes that a method forks and wants to terminate."""
+    for number in STOP_SIGNALS[:2]:
         signal.signal(number, lambda _number, _frame: None)
-    signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # nobody ends a process by this one: it is ignored for good
-    os.register_at_fork(after_in_child=lambda: [signal.signal(number, signal.SIG_DFL) for number in SIGNALS[:2]])
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # nobody terminates a process with this one: children ignore it too
+    os.register_at_fork(after_in_child=lambda: [signal.signal(number, signal.SIG_DFL) for number in STOP_SIGNALS[:2]])
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
 
 
-def result_of(run: Run, context: ExecutionContext, listener: Reporter) -> tuple[str, Any]:
-    """Carry a run out; returns the message that says how it ended."""
+def execute_run(run: Run, context: ExecutionContext, reporter: PipeReporter) -> tuple[str, Any]:
+    """Execute a run; returns the message to the parent.
+
+    It is ``done`` with the record as JSON, ``failed`` with the reason, or ``stopped`` with None.
+    """
     from protocols.runner import execute
     from protocols.spec.resolve import load_plugins
 
     folder = context.runs / run.folder()
     try:
         load_plugins(run)
-        return "done", execute(run, context, listener).to_json()
+        return "done", execute(run, context, reporter).to_json()
     except KeyboardInterrupt:
         return "stopped", None
     except RequestError as error:
@@ -262,8 +259,9 @@ def result_of(run: Run, context: ExecutionContext, listener: Reporter) -> tuple[
         write_failure(folder, str(error))
         return "failed", str(error)
     except RunFailed as failure:
-        if listener.stop.wait(GRACE):
-            # The signal that stops the pool ends the helpers of a method before: their end is no failure of the run.
+        if reporter.stop.wait(STOP_EVENT_TIMEOUT_S):
+            # The signal that stops the command also ends the helper processes of a method, before the stop event is
+            # set. A run that fails for lack of its helpers was stopped; it did not fail.
             (folder / FAILURE).unlink(missing_ok=True)
             return "stopped", None
         return "failed", failure.message

@@ -1,4 +1,4 @@
-"""What a job asks of a cluster: from a profile file and the command line."""
+"""The resources that a job requests: from a profile file and the command line."""
 
 from __future__ import annotations
 
@@ -10,46 +10,47 @@ from typing import TYPE_CHECKING, Any
 
 from protocols.spec.schema import build
 from results.errors import RequestError, nearest
-from slurm.units import TIMES, memory, minutes
+from slurm.units import DURATION_HINT, parse_memory, parse_minutes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from protocols.spec.run import Run
 
-Table = dict[str, Any]
+TomlTable = dict[str, Any]
 
-SHIPPED = Path(__file__).parent / "profiles"
+PROFILES_FOLDER = Path(__file__).parent / "profiles"
+"""The profiles that can be given by name."""
 
-OURS = ("array", "output", "error", "open-mode", "signal")
-"""Options of sbatch that belong to the submission itself."""
+RESERVED_SBATCH_OPTIONS = ("array", "output", "error", "open-mode", "signal")
+"""Options of sbatch that bench sets itself."""
 
-PARTS = ("methods", "datasets", "backbones")
-"""Tables of a profile that change it for the runs they name."""
+OVERRIDE_TABLES = ("methods", "datasets", "backbones")
+"""Tables of a profile whose entries change it for the runs of one method, data set or backbone."""
 
-TIMED = ("time", "minutes_per_job")
+DURATION_KEYS = ("time", "minutes_per_job")
 
 
 @dataclass(frozen=True)
 class Profile:
-    """What a job asks for, and how runs share jobs.
+    """The resources that a job requests, and how runs share jobs.
 
     Attributes:
-        time: limit of a job, see ``slurm.units.minutes``.
-        partition: or several, by commas; by default the cluster's choice, as for all below.
-        gpus: of a job.
-        cpus: of a job.
-        mem: of a job, e.g. ``8G``.
-        account: who pays.
+        time: time limit of a job; for its forms see ``slurm.units.parse_minutes``.
+        partition: one or several, separated by commas. Here and below, empty or 0 leaves the choice to the cluster.
+        gpus: GPUs of a job.
+        cpus: CPUs of a job.
+        mem: memory of a job, such as ``8G``.
+        account: account that is charged.
         qos: quality of service.
-        constraint: features of the node.
-        max_parallel: jobs at a time, at most.
-        array: submit job arrays; else every job on its own.
+        constraint: features that a node must have.
+        max_parallel: maximum number of jobs at a time; 0 for no limit.
+        array: submit job arrays; otherwise every job is submitted separately.
         runs_per_job: runs in a job.
-        minutes_per_job: put as many runs in a job as take about so long, by an estimate, in place of ``runs_per_job``.
+        minutes_per_job: in place of ``runs_per_job``: put as many runs in a job as take this long, by an estimate.
         per_gpu: runs at a time on each GPU of a job.
-        setup: shell commands before the work begins, such as ``module load cuda``.
-        sbatch: any other options of sbatch, by their long names; ``true`` for those without a value.
+        setup: shell commands that are executed first, such as ``module load cuda``.
+        sbatch: other options of sbatch, by their long names; the value is ``true`` for options without one.
     """
 
     time: str = ""
@@ -66,42 +67,42 @@ class Profile:
     minutes_per_job: str = ""
     per_gpu: int = 1
     setup: tuple[str, ...] = ()
-    sbatch: Table = field(default_factory=dict)
+    sbatch: TomlTable = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.time:
             raise RequestError("no time limit: a job needs one", hint="add --time 2h, or time to the profile")
-        minutes(self.time)
+        parse_minutes(self.time)
         if self.mem:
-            memory(self.mem)
+            parse_memory(self.mem)
         if self.minutes_per_job:
-            minutes(self.minutes_per_job)
+            parse_minutes(self.minutes_per_job)
         for name, least in (("gpus", 0), ("cpus", 1), ("max_parallel", 0), ("runs_per_job", 1), ("per_gpu", 1)):
             if getattr(self, name) < least:
                 raise RequestError(f"{name} must be {least} or more, not {getattr(self, name)}")
         for name in self.sbatch:
-            if name in OURS:
+            if name in RESERVED_SBATCH_OPTIONS:
                 raise RequestError(f"sbatch option {name!r} cannot be changed: bench sets it itself")
 
     @property
-    def limit(self) -> int:
-        """The time limit in minutes."""
-        return minutes(self.time)
+    def time_limit_minutes(self) -> int:
+        """The time limit of a job, in minutes."""
+        return parse_minutes(self.time)
 
     @property
-    def notice(self) -> int:
-        """Seconds before the limit at which a job is asked to leave; SLURM may ask up to a minute earlier."""
-        return max(30, min(120, self.limit * 6))
+    def stop_signal_lead_s(self) -> int:
+        """Seconds before the time limit at which a job receives the stop signal; SLURM may be a minute early."""
+        return max(30, min(120, self.time_limit_minutes * 6))
 
 
-def read(name: str) -> Table:
-    """The tables of a profile: a TOML file, or the name of one that is shipped.
+def read_profile(name: str) -> TomlTable:
+    """Read a profile: a TOML file, or one from ``slurm/profiles`` by its name.
 
     Raises:
-        RequestError: there is no such file, or it is not TOML.
+        RequestError: the file does not exist or is not TOML.
     """
-    shipped = sorted(path.stem for path in SHIPPED.glob("*.toml"))
-    path = SHIPPED / f"{name}.toml" if name in shipped else Path(name)
+    shipped = sorted(path.stem for path in PROFILES_FOLDER.glob("*.toml"))
+    path = PROFILES_FOLDER / f"{name}.toml" if name in shipped else Path(name)
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -111,61 +112,70 @@ def read(name: str) -> Table:
         raise RequestError(f"{name} is not TOML: {error}") from error
 
 
-def extras(words: Iterable[str]) -> Table:
-    """The options of ``--sbatch NAME=VALUE``, or ``NAME`` alone."""
-    pairs = (word.lstrip("-").partition("=") for word in words)
+def parse_sbatch_options(options: Iterable[str]) -> TomlTable:
+    """Parse the values of ``--sbatch``: ``NAME=VALUE``, or ``NAME`` alone."""
+    pairs = (option.lstrip("-").partition("=") for option in options)
     return {name: value if equals else True for name, equals, value in pairs}
 
 
 class Profiles:
-    """The profile of each run: the file's, what the file changes for the run's parts, and the command line's on top.
+    """The profile of each run.
+
+    The values of the file are changed by its tables for the run's method, data set and backbone, and then by the
+    options of the command line.
 
     Args:
-        table: of the file.
-        given: on the command line.
+        table: content of the profile file.
+        options: options of the command line; None for those not given.
 
     Raises:
         RequestError: a key or a value is wrong.
     """
 
-    def __init__(self, table: Table, given: Mapping[str, Any]) -> None:
-        self._changes = {part: table.get(part, {}) for part in PARTS}
-        self._base = {key: value for key, value in table.items() if key not in PARTS}
-        self._given = {key: value for key, value in given.items() if value is not None}
-        self._known: dict[tuple[str, ...], Profile] = {}
-        self._require_keys(self._base)
-        for part, names in self._changes.items():
-            for name, change in names.items():
-                if not isinstance(change, dict):
+    def __init__(self, table: TomlTable, options: Mapping[str, Any]) -> None:
+        self._overrides = {name: table.get(name, {}) for name in OVERRIDE_TABLES}
+        self._base = {key: value for key, value in table.items() if key not in OVERRIDE_TABLES}
+        self._options = {key: value for key, value in options.items() if value is not None}
+        self._cache: dict[tuple[str, ...], Profile] = {}
+        self._check_keys(self._base)
+        for part, tables in self._overrides.items():
+            for name, override in tables.items():
+                if not isinstance(override, dict):
                     raise RequestError(f"{part}.{name} in a profile must be a table", hint=f"write [{part}.{name}]")
-                self._require_keys(change)
-        self._profile(())
+                self._check_keys(override)
+        self._build(())
 
     @staticmethod
-    def _require_keys(table: Table) -> None:
+    def _check_keys(table: TomlTable) -> None:
         known = [field.name for field in dataclasses.fields(Profile)]
         for key, value in table.items():
             if key not in known:
-                raise RequestError(f"a profile has no key {key!r}", hint=valid_keys(key, known))
-            if key in TIMED and not isinstance(value, str | int):
-                raise RequestError(f"{key} = {value} in a profile", hint=f"put it in quotes, and {TIMES}")
+                hint, all_keys = nearest(key, known), f"there are: {', '.join(sorted(known))}"
+                raise RequestError(
+                    f"a profile has no key {key!r}", hint=hint if hint == all_keys else f"{hint} {all_keys}"
+                )
+            if key in DURATION_KEYS and not isinstance(value, str | int):
+                raise RequestError(f"{key} = {value} in a profile", hint=f"put it in quotes, and {DURATION_HINT}")
 
-    def _profile(self, changes: tuple[Table, ...]) -> Profile:
-        values: Table = {}
-        for table in (self._base, *changes, self._given):
+    def _build(self, overrides: tuple[TomlTable, ...]) -> Profile:
+        values: TomlTable = {}
+        for table in (self._base, *overrides, self._options):
             values |= table | {"sbatch": values.get("sbatch", {}) | table.get("sbatch", {})}
-        return build(Profile, values | {key: str(values[key]) for key in TIMED if key in values}, "profile")
+        return build(Profile, values | {key: str(values[key]) for key in DURATION_KEYS if key in values}, "profile")
 
-    def of(self, run: Run) -> Profile:
-        """What a job of this run asks for."""
+    def for_run(self, run: Run) -> Profile:
+        """The profile of a run."""
         names = (run.method.name, run.dataset.name, run.backbone.name)
-        if names not in self._known:
-            tables = zip(PARTS, names, strict=True)
-            self._known[names] = self._profile(tuple(self._changes[part].get(name, {}) for part, name in tables))
-        return self._known[names]
+        if names not in self._cache:
+            pairs = zip(OVERRIDE_TABLES, names, strict=True)
+            self._cache[names] = self._build(tuple(self._overrides[part].get(name, {}) for part, name in pairs))
+        return self._cache[names]
 
+    def require_gpus(self, runs: Iterable[Run], ranks: int) -> None:
+        """Check that every job with GPUs has one for each rank.
 
-def valid_keys(key: str, known: list[str]) -> str:
-    """A hint for a misspelt key: the nearest, and all."""
-    close = nearest(key, known)
-    return close if close.startswith("there are") else f"{close} there are: {', '.join(sorted(known))}"
+        Raises:
+            RequestError: a job has fewer.
+        """
+        if any(0 < self.for_run(run).gpus < ranks for run in runs):
+            raise RequestError(f"--ranks {ranks} needs {ranks} GPUs per job", hint=f"add --gpus {ranks}")

@@ -1,4 +1,4 @@
-"""What SLURM says of jobs: live ones by ``squeue``, ended ones by ``sacct`` where there is accounting."""
+"""Queries SLURM about jobs: active ones by ``squeue``, ended ones by ``sacct`` where accounting is enabled."""
 
 from __future__ import annotations
 
@@ -15,61 +15,64 @@ from results.errors import BenchError, RequestError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-WAITING = frozenset(("PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "RESV_DEL_HOLD", "SPECIAL_EXIT"))
-AT_WORK = frozenset(
+PENDING_STATES = frozenset(("PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "RESV_DEL_HOLD", "SPECIAL_EXIT"))
+RUNNING_STATES = frozenset(
     ("RUNNING", "COMPLETING", "CONFIGURING", "RESIZING", "SIGNALING", "STAGE_OUT", "STOPPED", "SUSPENDED")
 )
-LIVE = WAITING | AT_WORK
+ACTIVE_STATES = PENDING_STATES | RUNNING_STATES
 
-DEADLY = (signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGKILL, signal.SIGSEGV, signal.SIGTERM)
+FATAL_SIGNALS = (signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGKILL, signal.SIGSEGV, signal.SIGTERM)
 
-PATIENCE = 60
-"""Seconds that a command of SLURM gets to answer."""
+COMMAND_TIMEOUT_S = 60
+"""Time that a SLURM command has to finish."""
 
 
-class NoAnswer(BenchError):
-    """A command of SLURM failed; the message is its own."""
+class SlurmCommandError(BenchError):
+    """A SLURM command failed; the message is the last line that the command printed to stderr."""
 
 
 @dataclass(frozen=True)
-class Job:
-    """What SLURM knows of a job.
+class JobInfo:
+    """What SLURM reports about a job.
 
     Attributes:
-        state: in SLURM's words, without what follows them.
-        reason: why it waits.
+        state: SLURM's name of the state, such as ``RUNNING``.
+        reason: why the job is pending.
         exit_code: ``code:signal``.
-        peak: bytes of memory used at most; 0 if unknown.
+        peak_memory: in bytes; 0 if unknown.
     """
 
     state: str
     reason: str = ""
     exit_code: str = ""
-    peak: int = 0
+    peak_memory: int = 0
 
     @property
     def signal(self) -> int:
-        """The signal that ended it; 0 if none did. srun reports it bare, or like a shell, with 128 added."""
+        """Number of the signal that ended the job; 0 if none did.
+
+        srun reports the number as it is, or with 128 added as a shell does.
+        """
         code, _, number = self.exit_code.partition(":")
-        bare = int(code or 0) % 128
-        return int(number or 0) or (bare if bare in DEADLY else 0)
+        from_code = int(code or 0) % 128
+        return int(number or 0) or (from_code if from_code in FATAL_SIGNALS else 0)
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What SLURM said.
+class QueryResult:
+    """Answer of SLURM about some jobs.
 
     Attributes:
-        jobs: by id; one that is missing is not known to SLURM any more.
-        silent: why a command gave no answer, by its name.
+        jobs: by job id; jobs that SLURM no longer knows are missing.
+        errors: message of each command that failed, by the name of the command.
     """
 
-    jobs: dict[str, Job]
-    silent: dict[str, str]
+    jobs: dict[str, JobInfo]
+    errors: dict[str, str]
 
 
 def require_slurm() -> None:
-    """Do nothing if this machine can submit to SLURM.
+    """Check that this machine can submit to SLURM.
 
     Raises:
         RequestError: it cannot.
@@ -78,68 +81,71 @@ def require_slurm() -> None:
         raise RequestError("there is no SLURM on this machine", hint="go to a login node, or use bench run")
 
 
-def call(*words: str) -> str:
-    """Run a command of SLURM; returns what it prints.
+def run_command(*words: str) -> str:
+    """Run a SLURM command and return what it prints to stdout.
 
     Raises:
-        NoAnswer: it failed, is not there, or took too long.
+        SlurmCommandError: it failed, is not installed, or timed out.
     """
     try:
-        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=PATIENCE)  # noqa: S603
+        done = subprocess.run(  # noqa: S603
+            words, capture_output=True, text=True, check=False, timeout=COMMAND_TIMEOUT_S
+        )
     except OSError as error:
-        raise NoAnswer(f"{words[0]}: {error.strerror}") from error
+        raise SlurmCommandError(f"{words[0]}: {error.strerror}") from error
     except subprocess.TimeoutExpired as error:
-        raise NoAnswer(f"{words[0]} did not answer for {PATIENCE} s") from error
+        raise SlurmCommandError(f"{words[0]} timed out after {COMMAND_TIMEOUT_S} s") from error
     if done.returncode:
-        raise NoAnswer(last_words(done.stderr) or f"{words[0]} failed")
+        raise SlurmCommandError(last_error_line(done.stderr) or f"{words[0]} failed")
     return done.stdout
 
 
-def last_words(text: str) -> str:
-    """The last thing a command complained of, without its own name."""
+def last_error_line(text: str) -> str:
+    """The last line of a command's error output, without the prefix ``command: error:``."""
     lines = [line for line in text.splitlines() if line.strip()]
     return re.sub(r"^\w+: (error|fatal): ", "", lines[-1]).strip() if lines else ""
 
 
-def ask(jobs: Iterable[str]) -> Answer:
-    """What SLURM knows of some jobs, in two calls for all of them."""
-    wanted, silent = set(jobs), dict[str, str]()
-    known: dict[str, Job] = {}
-    for name, source in (("squeue", from_squeue), ("sacct", from_sacct)):
-        # An array that was requeued is live again, while accounting still shows how it ended before.
-        left = {job for job in wanted if job not in known or known[job].state not in LIVE}
+def query_jobs(job_ids: Iterable[str]) -> QueryResult:
+    """The state of some jobs, by one call of ``squeue`` and one of ``sacct``."""
+    wanted, errors = set(job_ids), dict[str, str]()
+    jobs: dict[str, JobInfo] = {}
+    for name, query in (("squeue", query_squeue), ("sacct", query_sacct)):
+        # sacct is not asked about active jobs: of a job that was requeued it reports how the earlier attempt ended.
+        remaining = {job for job in wanted if job not in jobs or jobs[job].state not in ACTIVE_STATES}
         try:
-            if left:
-                known |= {job: state for job, state in source(left).items() if job in left}
-        except NoAnswer as error:
-            silent[name] = error.message
-    return Answer(known, silent)
+            if remaining:
+                jobs |= {job: info for job, info in query(remaining).items() if job in remaining}
+        except SlurmCommandError as error:
+            errors[name] = error.message
+    return QueryResult(jobs, errors)
 
 
-def from_squeue(_jobs: set[str]) -> dict[str, Job]:
-    """The user's jobs that are queued, at work, or ended a moment ago."""
-    lines = call("squeue", "-r", "-h", "-t", "all", "-u", getpass.getuser(), "-o", "%i|%T|%r").splitlines()
+def query_squeue(_job_ids: set[str]) -> dict[str, JobInfo]:
+    """All jobs of the user that are pending, running, or ended a short time ago."""
+    lines = run_command("squeue", "-r", "-h", "-t", "all", "-u", getpass.getuser(), "-o", "%i|%T|%r").splitlines()
     fields = (line.split("|", 2) for line in lines)
-    return {job: Job(state, "" if reason == "None" else reason) for job, state, reason in fields}
+    return {job: JobInfo(state, "" if reason == "None" else reason) for job, state, reason in fields}
 
 
-def from_sacct(jobs: set[str]) -> dict[str, Job]:
-    """What accounting knows of jobs, with the most memory that any of their steps used."""
-    known: dict[str, Job] = {}
-    ids = ",".join(sorted({job.partition("_")[0] for job in jobs}))
-    for line in call("sacct", "-n", "-P", "-j", ids, "-o", "JobID,State,ExitCode,MaxRSS").splitlines():
-        name, state, exit_code, peak = line.split("|")
+def query_sacct(job_ids: set[str]) -> dict[str, JobInfo]:
+    """What accounting knows about some jobs; the peak memory is the maximum over the steps of a job."""
+    jobs: dict[str, JobInfo] = {}
+    ids = ",".join(sorted({job.partition("_")[0] for job in job_ids}))
+    for line in run_command("sacct", "-n", "-P", "-j", ids, "-o", "JobID,State,ExitCode,MaxRSS").splitlines():
+        name, state, exit_code, memory = line.split("|")
         name, _, step = name.partition(".")
-        for job in expanded(name):
+        for job in expand_array_ids(name):
             if not step:
-                known[job] = Job(state.split()[0], exit_code=exit_code)
-            elif job in known:
-                known[job] = Job(known[job].state, "", known[job].exit_code, max(known[job].peak, in_bytes(peak)))
-    return known
+                jobs[job] = JobInfo(state.split()[0], exit_code=exit_code)
+            elif job in jobs:
+                peak = max(jobs[job].peak_memory, parse_sacct_memory(memory))
+                jobs[job] = JobInfo(jobs[job].state, "", jobs[job].exit_code, peak)
+    return jobs
 
 
-def expanded(name: str) -> Iterator[str]:
-    """The jobs that a name such as ``12_[0-3,7%4]`` stands for."""
+def expand_array_ids(name: str) -> Iterator[str]:
+    """The job ids that a name such as ``12_[0-3,7%4]`` stands for."""
     match = re.fullmatch(r"(\d+)_\[([\d,-]+)(?:%\d+)?\]", name)
     if not match:
         yield name
@@ -149,7 +155,7 @@ def expanded(name: str) -> Iterator[str]:
         yield from (f"{match[1]}_{index}" for index in range(int(first), int(last or first) + 1))
 
 
-def in_bytes(text: str) -> int:
-    """An amount of memory as accounting writes it: ``1234K``."""
+def parse_sacct_memory(text: str) -> int:
+    """Bytes of an amount of memory as ``sacct`` prints it, such as ``1234K``; 0 if the text is empty."""
     match = re.fullmatch(r"([\d.]+)([KMGT]?)", text)
     return int(float(match[1]) * 1024 ** " KMGT".index(match[2] or " ")) if match else 0

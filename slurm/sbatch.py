@@ -1,4 +1,4 @@
-"""Sends tasks to SLURM, through submitit."""
+"""Submits job arrays to SLURM, through submitit."""
 
 from __future__ import annotations
 
@@ -6,85 +6,61 @@ import contextlib
 import os
 import shlex
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import submitit
 from submitit.core.utils import FailedJobError, FailedSubmissionError
 from submitit.helpers import clean_env
 
 from results.errors import RequestError
-from slurm.queue import NoAnswer, call, last_words
-from slurm.submission import LOG
-from slurm.worker import Task
+from slurm.queue import SlurmCommandError, last_error_line, run_command
+from slurm.submission import LOG_FOLDER
+from slurm.worker import ArrayTask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from slurm.profile import Profile
-    from slurm.submission import Array, Submission
+    from slurm.submission import Submission
 
-MOST = 1000
-"""Tasks in an array at most: each has to find its own small file within a minute of its start."""
+MAX_ARRAY_SIZE = 1000
+"""Maximum number of tasks in an array: each must find its own small file within a minute of its start."""
 
-FOR_EVER = 10**6
-"""Time-outs that submitit lets pass: it is progress that decides whether a task goes on, see ``slurm.worker``."""
+MAX_SUBMITIT_TIMEOUTS = 10**6
+"""Limit on submitit's own count of requeues. It never applies: ``slurm.worker`` decides by progress."""
 
 
-class Refused(RequestError):
-    """SLURM does not take a job."""
+class SubmissionRefused(RequestError):
+    """SLURM does not accept a job."""
 
 
 class Executor(submitit.SlurmExecutor):
-    """Submitit's, which can also show its script on a machine without SLURM."""
+    """Submitit's executor, which can also render its script on a machine without SLURM."""
 
     @classmethod
     def affinity(cls) -> int:
-        """Available: whether there is SLURM is asked elsewhere, with a better message."""
+        """Always available: ``require_slurm`` checks for SLURM, with a better message."""
         return 2
 
-    def script(self, size: int) -> str:
-        """What sbatch is given for an array of so many tasks."""
+    def render_script(self, size: int) -> str:
+        """The script that sbatch receives for an array of this many tasks."""
         self.parameters["map_count"] = size if size > 1 else None
         return str(self._make_submission_file_text(self._submitit_command_str, ""))
 
 
-def executor_for(folder: Path, root: str, profile: Profile, *, parallel: int, after: str = "") -> Executor:
-    """What submits an array.
+def make_executor(folder: Path, root: str, profile: Profile, *, parallel: int, after: str = "") -> Executor:
+    """The executor that submits an array.
 
     Args:
         folder: of the submission.
-        root: folder that a copy of the code shall be imported from; empty to import it as here.
-        profile: what each job asks for.
-        parallel: jobs of the array at a time, at most; 0 for no limit.
-        after: id of an array that must have ended before.
+        root: folder of the copied code; empty to import the code that this process uses.
+        profile: resources of each job; those left to the cluster are not passed to sbatch.
+        parallel: maximum number of jobs of the array at a time; 0 for no limit.
+        after: job id of an array that must end before this one starts.
     """
-    # With -P the folder that the jobs begin in cannot stand in for the code.
-    executor = Executor(folder / LOG, max_num_timeout=FOR_EVER, python=f"{shlex.quote(sys.executable)} -P")
-    executor.update_parameters(
-        **asked(profile),
-        job_name=f"bench-{folder.name}",
-        signal_delay_s=profile.notice,
-        array_parallelism=parallel or MOST,
-        dependency=f"afterany:{after}" if after else None,
-        stderr_to_stdout=True,
-        wckey=None,
-        setup=[
-            *profile.setup,
-            *([f"export PYTHONPATH={shlex.quote(root)}${{PYTHONPATH:+:$PYTHONPATH}}"] if root else []),
-        ],
-        # Since SLURM 22.05 srun no longer takes the number from the job.
-        srun_args=[f"--cpus-per-task={profile.cpus}"],
-        # A node's failure and a preemption shall start the job again, even where the cluster's default is another.
-        additional_parameters={"requeue": True, **profile.sbatch},
-    )
-    return executor
-
-
-def asked(profile: Profile) -> dict[str, Any]:
-    """What a profile asks for, in submitit's words; what it leaves to the cluster is not said."""
-    wanted = {
-        "time": profile.limit,
+    resources = {
+        "time": profile.time_limit_minutes,
         "partition": profile.partition,
         "gpus_per_node": profile.gpus,
         "cpus_per_task": profile.cpus,
@@ -93,19 +69,41 @@ def asked(profile: Profile) -> dict[str, Any]:
         "qos": profile.qos,
         "constraint": profile.constraint,
     }
-    return {name: value for name, value in wanted.items() if value}
+    # -P keeps Python from importing modules from the folder that the job starts in.
+    executor = Executor(
+        folder / LOG_FOLDER, max_num_timeout=MAX_SUBMITIT_TIMEOUTS, python=f"{shlex.quote(sys.executable)} -P"
+    )
+    executor.update_parameters(
+        **{name: value for name, value in resources.items() if value},
+        job_name=f"bench-{folder.name}",
+        signal_delay_s=profile.stop_signal_lead_s,
+        array_parallelism=parallel or MAX_ARRAY_SIZE,
+        dependency=f"afterany:{after}" if after else None,
+        stderr_to_stdout=True,
+        wckey=None,
+        setup=[
+            *profile.setup,
+            *([f"export PYTHONPATH={shlex.quote(root)}${{PYTHONPATH:+:$PYTHONPATH}}"] if root else []),
+        ],
+        # Since SLURM 22.05 srun does not inherit this option from the job.
+        srun_args=[f"--cpus-per-task={profile.cpus}"],
+        # Restart the job after a node failure or a preemption, whatever the cluster's default is.
+        additional_parameters={"requeue": True, **profile.sbatch},
+    )
+    return executor
 
 
-def send(executor: Executor, submission: Submission, array: Array) -> str:
-    """Hand an array over; returns SLURM's id of it.
+def submit_array(executor: Executor, submission: Submission, array: int) -> str:
+    """Submit the array of this index; returns SLURM's job id.
 
     Raises:
-        Refused: SLURM does not take it; nothing is left behind.
+        SubmissionRefused: SLURM does not accept it; the files made for it are removed.
     """
-    tasks = [Task(str(submission.folder), number) for number in range(array.first, array.first + array.size)]
+    first, size = submission.arrays[array].first, submission.arrays[array].size
+    tasks = [ArrayTask(str(submission.folder), index) for index in range(first, first + size)]
     before = set(executor.folder.glob("*")) | set(executor.folder.glob(".*"))
     try:
-        with outside_of_jobs():
+        with without_job_environment():
             jobs = executor.submit_array(tasks)
     except (FailedJobError, FailedSubmissionError, OSError) as error:
         for path in (set(executor.folder.glob("*")) | set(executor.folder.glob(".*"))) - before:
@@ -116,47 +114,41 @@ def send(executor: Executor, submission: Submission, array: Array) -> str:
     return str(jobs[0].job_id).partition("_")[0]
 
 
-def refusal(error: Exception) -> Refused:
-    """SLURM's own words, and what to do about it."""
-    said = [last_words(line) for line in str(error).splitlines() if "sbatch: error:" in line]
-    words = "; ".join(dict.fromkeys(said)) or last_words(str(error))
+def refusal(error: Exception) -> SubmissionRefused:
+    """The error that contains SLURM's message, and a hint that says what to do about it."""
+    lines = [last_error_line(line) for line in str(error).splitlines() if "sbatch: error:" in line]
+    message = "; ".join(dict.fromkeys(lines)) or last_error_line(str(error))
     hints = {
-        "partition": partitions_hint(),
+        "partition": "see: sinfo",
         "account": "see: sacctmgr show associations user=$USER",
         "requested node configuration": "ask for less --mem, --cpus or --gpus; see: sinfo -o '%P %c %m %G'",
         "time limit": "ask for less --time; see: sinfo -o '%P %l'",
         "limit": "wait until some jobs have ended, then give the same command again",
     }
-    hint = next((hint for word, hint in hints.items() if word in words.lower()), "")
-    return Refused(f"SLURM refused the job: {words}", hint=hint)
+    with contextlib.suppress(SlurmCommandError):
+        hints["partition"] = f"there are: {', '.join(sorted(set(run_command('sinfo', '-h', '-o', '%R').split())))}"
+    hint = next((hint for word, hint in hints.items() if word in message.lower()), "")
+    return SubmissionRefused(f"SLURM refused the job: {message}", hint=hint)
 
 
-def partitions_hint() -> str:
-    """Which partitions there are."""
-    try:
-        return f"there are: {', '.join(sorted(set(call('sinfo', '-h', '-o', '%R').split())))}"
-    except NoAnswer:
-        return "see: sinfo"
-
-
-def largest_array() -> int:
-    """How many tasks an array may have here.
+def max_array_size() -> int:
+    """The maximum number of tasks in an array on this cluster.
 
     Raises:
-        Refused: SLURM does not answer.
+        SubmissionRefused: SLURM does not respond.
     """
     try:
-        lines = call("scontrol", "show", "config").splitlines()
-    except NoAnswer as error:
-        raise Refused(f"SLURM does not answer: {error.message}") from error
+        lines = run_command("scontrol", "show", "config").splitlines()
+    except SlurmCommandError as error:
+        raise SubmissionRefused(f"SLURM does not respond: {error.message}") from error
     sizes = [int(line.partition("=")[2]) for line in lines if line.startswith("MaxArraySize")]
-    return max(1, min(*sizes, MOST) if sizes else MOST)
+    return max(1, min(*sizes, MAX_ARRAY_SIZE) if sizes else MAX_ARRAY_SIZE)
 
 
 @contextlib.contextmanager
-def outside_of_jobs() -> Iterator[None]:
-    """Hide that this process runs in a job itself, if it does; what the user says to sbatch by variables stays."""
-    kept = {key: value for key, value in os.environ.items() if key == "SLURM_CONF" or key.startswith("SBATCH_")}
+def without_job_environment() -> Iterator[None]:
+    """Remove the variables of the job that this process runs in, if any; options for sbatch in variables stay."""
+    preserved = {key: value for key, value in os.environ.items() if key == "SLURM_CONF" or key.startswith("SBATCH_")}
     with clean_env():
-        os.environ.update(kept)
+        os.environ.update(preserved)
         yield

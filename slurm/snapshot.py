@@ -1,4 +1,4 @@
-"""The code of a submission: its digest, and a copy of it."""
+"""The code that a submission runs: its digest, and a copy of it."""
 
 from __future__ import annotations
 
@@ -16,48 +16,48 @@ if TYPE_CHECKING:
 
     from protocols.spec.run import Run
 
-PACKAGES = ("methods", "protocols", "results", "slurm")
-"""What a job imports."""
+PACKAGES = ("bench", "methods", "protocols", "results", "slurm")
+"""Packages that a job or a plugin file imports."""
 
-KINDS = (".py", ".toml")
+SUFFIXES = (".py", ".toml")
 
 
 def code_root() -> Path:
-    """The folder that this process imports the code from."""
+    """The folder that this process imports the packages from."""
     return Path(__file__).parents[1]
 
 
-def sources(root: Path) -> Iterator[Path]:
-    """The files that a job's work depends on, relative to ``root``, in a fixed order."""
+def source_files(root: Path) -> Iterator[Path]:
+    """The files of the packages, relative to ``root``, in a fixed order."""
     for package in PACKAGES:
-        yield from sorted(path.relative_to(root) for path in (root / package).rglob("*") if path.suffix in KINDS)
+        yield from sorted(path.relative_to(root) for path in (root / package).rglob("*") if path.suffix in SUFFIXES)
 
 
-def digest_of_code(root: Path) -> str:
-    """SHA-256 of the code's files and their names."""
+def code_digest(root: Path) -> str:
+    """SHA-256 of the source files and their names."""
     digest = hashlib.sha256()
-    for path in sources(root):
+    for path in source_files(root):
         digest.update(f"{path}\0".encode() + (root / path).read_bytes() + b"\0")
     return digest.hexdigest()
 
 
-def copy_code(to: Path) -> None:
-    """Copy the code, with a note of its commit; the copy appears complete or not at all."""
-    root, unfinished = code_root(), to.with_name(f".{to.name}")
-    for path in sources(root):
+def copy_code(destination: Path) -> None:
+    """Copy the source files, and write down their commit; the copy appears complete or not at all."""
+    root, unfinished = code_root(), destination.with_name(f".{destination.name}")
+    for path in source_files(root):
         (unfinished / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(root / path, unfinished / path)
     write_json(unfinished / COMMIT, commit())
-    unfinished.rename(to)
+    unfinished.rename(destination)
 
 
-def with_copied_plugins(run: Run, to: Path) -> Run:
-    """The run, with the Python files that it names copied to a folder."""
+def with_copied_plugins(run: Run, destination: Path) -> Run:
+    """The run, with its plugin files copied to a folder."""
     copies = []
     for number, plugin in enumerate(run.plugins):
-        copy = to / f"{number}-{Path(plugin).name}"
+        copy = destination / f"{number}-{Path(plugin).name}"
         if not copy.exists():
-            to.mkdir(exist_ok=True)
+            destination.mkdir(exist_ok=True)
             shutil.copyfile(plugin, copy)
         copies.append(str(copy))
     return dataclasses.replace(run, plugins=tuple(copies))

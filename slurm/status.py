@@ -1,4 +1,4 @@
-"""How every run of a folder gets on: from its files, from its heartbeat, and from what SLURM says of its job."""
+"""The status of every run in a folder: from its files, its heartbeat, and the state of its SLURM job."""
 
 from __future__ import annotations
 
@@ -8,252 +8,262 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from results import store
-from slurm.queue import AT_WORK, WAITING, Answer, Job, ask
-from slurm.submission import Array, Submission, submissions
-from slurm.units import memory
+from slurm.queue import PENDING_STATES, RUNNING_STATES, JobInfo, QueryResult, query_jobs
+from slurm.submission import Submission, SubmittedArray, read_submissions
+from slurm.units import parse_memory
 from slurm.worker import NO_PROGRESS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-Name = Literal["done", "running", "queued", "requeued", "failed", "unfinished", "unknown"]
-Kind = Literal["", "error", "timeout", "memory", "killed", "node", "preempted", "cancelled", "lost"]
+RunState = Literal["done", "running", "queued", "requeued", "failed", "unfinished", "unknown"]
+FailureKind = Literal["", "error", "timeout", "memory", "killed", "node", "preempted", "cancelled", "lost"]
 
-NAMES: tuple[Name, ...] = get_args(Name)
+RUN_STATES: tuple[RunState, ...] = get_args(RunState)
 
-RETRIES: dict[str, frozenset[Kind]] = {
+ACTIVE_RUN_STATES: tuple[RunState, ...] = ("queued", "requeued", "running")
+
+RETRY_KINDS: dict[str, frozenset[FailureKind]] = {
     "failed": frozenset(("error", "memory", "killed", "node", "preempted", "lost")),
     "timeout": frozenset(("timeout",)),
     "all": frozenset(("error", "memory", "killed", "node", "preempted", "lost", "timeout", "cancelled")),
 }
-"""What ``bench submit --retry`` submits again."""
+"""The kinds of failure that each value of ``bench submit --retry`` submits again."""
 
-
-FRESH = 60.0
-"""Seconds since a run's last heartbeat during which it counts as running, though SLURM may not list its job."""
+RECENT_HEARTBEAT_S = 60.0
+"""A run whose job SLURM does not list counts as running if its last heartbeat is younger than this."""
 
 
 @dataclass(frozen=True)
-class Sent:
-    """The job that a run went out in last."""
+class SubmittedJob:
+    """The job that a run was last submitted in.
+
+    Attributes:
+        job: SLURM's job id.
+        array: the array that the job belongs to.
+        submission: the submission that the array belongs to.
+    """
 
     job: str
-    array: Array
+    array: SubmittedArray
     submission: Submission
 
 
 @dataclass(frozen=True)
-class State:
-    """How a run gets on.
+class RunStatus:
+    """The status of a run.
 
     Attributes:
         run: name of its folder.
-        state: in a word; ``unfinished`` is a run that was interrupted and that no job holds.
-        reason: why it is in that state.
+        state: ``unfinished`` is a run that was interrupted and that no job will resume.
+        reason: why it is in this state.
         remedy: what to do about it.
-        kind: of failure.
-        job: SLURM's id.
-        log: what the job prints.
-        beat: the run's last heartbeat, while it is running.
+        kind: kind of failure; empty if it has not failed.
+        job: SLURM's job id; empty if no job executes or executed it.
+        log: path of the job's output; empty if there is none.
+        heartbeat: the last heartbeat; empty unless it is running.
     """
 
     run: str
-    state: Name
+    state: RunState
     reason: str = ""
     remedy: str = ""
-    kind: Kind = ""
+    kind: FailureKind = ""
     job: str = ""
     log: str = ""
-    beat: dict[str, Any] = field(default_factory=dict)
+    heartbeat: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """The run in ``bench status --json``, whose keys are a format."""
+        values = dict(vars(self))
+        return {**values, "beat": values.pop("heartbeat")}
 
 
 @dataclass(frozen=True)
-class Overview:
-    """How all runs get on.
+class StatusOverview:
+    """The status of all runs in a folder.
 
     Attributes:
-        states: of the runs, in the order of their names.
-        silent: commands of SLURM that gave no answer, and why.
+        runs: status of each run, in the order of their names.
+        query_errors: message of each SLURM command that failed, by the name of the command.
     """
 
-    states: list[State]
-    silent: dict[str, str]
+    runs: list[RunStatus]
+    query_errors: dict[str, str]
 
-    def count(self, name: Name) -> int:
-        """How many runs are in a state."""
-        return sum(state.state == name for state in self.states)
+    def count(self, state: RunState) -> int:
+        """Number of runs in a state."""
+        return sum(run.state == state for run in self.runs)
 
-    def live(self) -> set[str]:
+    def active_jobs(self) -> set[str]:
         """The jobs that are queued or running."""
-        return {state.job for state in self.states if state.job and state.state in ("queued", "requeued", "running")}
+        return {run.job for run in self.runs if run.job and run.state in ACTIVE_RUN_STATES}
+
+    def active_runs(self) -> list[RunStatus]:
+        """The runs of active jobs that are neither done nor failed."""
+        jobs = self.active_jobs()
+        return [run for run in self.runs if run.job in jobs and run.state not in ("done", "failed")]
+
+    def may_change(self) -> bool:
+        """Whether a run is queued or running, or may be."""
+        return any(run.state in (*ACTIVE_RUN_STATES, "unknown") for run in self.runs)
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of ``bench status --json``, whose keys are a format."""
+        counts = {state: self.count(state) for state in RUN_STATES}
+        return {"counts": counts, "runs": [run.to_json() for run in self.runs], "silent": self.query_errors}
 
 
-def overview(runs: Path) -> Overview:
-    """How every run below a folder gets on."""
-    sent = {
-        name: Sent(job, array, submission)
-        for submission in submissions(runs)
-        for job, array, names in submission.jobs()
+def read_status(runs: Path) -> StatusOverview:
+    """The status of every run in a folder."""
+    submitted = {
+        name: SubmittedJob(job, array, submission)
+        for submission in read_submissions(runs)
+        for job, array, names in submission.accepted_jobs()
         for name in names
     }
-    # SLURM is asked first: what happens between the two looks then shows as what it was a moment ago, never as a loss.
-    answer = ask(last.job for name, last in sent.items() if not finished_since(runs / name, last))
+    # SLURM is queried before the files are read. A run that ends in between then appears in the state that it had a
+    # moment ago; the other way round it would look lost.
+    query = query_jobs(last.job for name, last in submitted.items() if not is_done_since(runs / name, last.submission))
     stored = store.read_runs(runs)
-    return Overview([state_of(one, sent.get(one.folder.name), answer) for one in stored], answer.silent)
+    return StatusOverview([run_status(one, submitted.get(one.folder.name), query) for one in stored], query.errors)
 
 
-def finished_since(folder: Path, sent: Sent) -> bool:
-    """Whether a run has got its record after it was sent."""
-    created = datetime.fromisoformat(sent.submission.created).timestamp()
+def is_done_since(folder: Path, submission: Submission) -> bool:
+    """Whether the record of a run was written after a submission."""
+    created = datetime.fromisoformat(submission.created).timestamp()
     try:
         return (folder / store.RECORD).stat().st_mtime >= created
     except FileNotFoundError:
         return False
 
 
-def state_of(stored: store.Stored, sent: Sent | None, answer: Answer) -> State:
-    """How one run gets on."""
-    name = stored.folder.name
-    if stored.status == "unreadable":
-        return State(name, "failed", f"unreadable: {stored.problem}", "see: bench doctor", "error")
-    if is_complete(stored):
-        return State(name, "done")
-    return submitted(stored, sent, answer) if sent else local_state(stored)
+def run_status(stored: store.Stored, submitted: SubmittedJob | None, query: QueryResult) -> RunStatus:
+    """The status of one run.
 
-
-def submitted(stored: store.Stored, sent: Sent, answer: Answer) -> State:
-    """How a run gets on that a job holds or held."""
-    failed = stored.failure is not None and stored.failure["time"] >= sent.submission.created
-    job = answer.jobs.get(sent.job)
-    if failed:
-        return failure(stored, sent, job or Job(""))
-    if job and job.state in WAITING:
-        return waiting(stored, sent, job)
-    if job and job.state in AT_WORK:
-        return at_work(stored, sent)
-    if job is None and ("squeue" in answer.silent or store.silence(stored.folder / store.HEARTBEAT) < FRESH):
-        return unheard(stored, sent)
-    return ended(stored.folder, sent, job)
-
-
-def is_complete(stored: store.Stored) -> bool:
-    """Whether a run has a record of everything that its configuration asks for."""
-    if not stored.record or not stored.config:
-        return False
-    made = stored.record["run"]["evaluations"]
-    return all(part in made for part in stored.config["evaluations"])
-
-
-def local_state(stored: store.Stored) -> State:
-    """How a run gets on that no job holds."""
+    Args:
+        stored: what its folder contains.
+        submitted: its last job; None if it was never submitted.
+        query: SLURM's answer about all jobs.
+    """
     name, claim = stored.folder.name, stored.folder / store.CLAIM
+    if stored.status == "unreadable":
+        return RunStatus(name, "failed", f"unreadable: {stored.problem}", "see: bench doctor", "error")
+    if stored.record and stored.config:
+        measured = stored.record["run"]["evaluations"]
+        if all(evaluation in measured for evaluation in stored.config["evaluations"]):
+            return RunStatus(name, "done")
+    if submitted:
+        return submitted_run_status(stored, submitted, query)
     if claim.exists() and not store.is_abandoned(claim):
-        return State(name, "running", beat=beat_of(stored.folder))
+        return RunStatus(name, "running", heartbeat=read_heartbeat(stored.folder))
     if stored.failure:
-        return State(name, "failed", stored.failure["reason"], f"see: bench show {name[-8:]}", "error")
-    return State(name, "unfinished", "interrupted", "the same bench run or bench submit carries on")
+        return RunStatus(name, "failed", stored.failure["reason"], f"see: bench show {name[-8:]}", "error")
+    return RunStatus(name, "unfinished", "interrupted", "the same bench run or bench submit resumes it")
 
 
-def unheard(stored: store.Stored, sent: Sent) -> State:
-    """How a run gets on of which SLURM says nothing, by its own files."""
-    if store.silence(stored.folder / store.HEARTBEAT) < store.SILENCE:
-        return held(stored.folder, "running", sent, beat=True)
-    return held(stored.folder, "unknown", sent, "SLURM does not answer")
-
-
-def waiting(stored: store.Stored, sent: Sent, job: Job) -> State:
-    """A run whose job waits, for the first time or again."""
-    attempts = store.read_lines(stored.folder / store.ATTEMPTS)
-    begun = any(attempt and attempt["started"] >= sent.submission.created for attempt in attempts)
-    return held(stored.folder, "requeued" if begun else "queued", sent, job.reason)
-
-
-def at_work(stored: store.Stored, sent: Sent) -> State:
-    """A run whose job is at work: on it, or on another."""
-    if (stored.folder / store.CLAIM).exists():
-        return held(stored.folder, "running", sent, beat=True)
-    return held(stored.folder, "queued", sent, "its turn in the job has not come")
-
-
-def failure(stored: store.Stored, sent: Sent, job: Job) -> State:
-    """A run that left the reason of its failure."""
-    assert stored.failure is not None
-    folder, reason = stored.folder, stored.failure["reason"]
-    if "SIGKILL" in reason and job.state == "OUT_OF_MEMORY":
-        return ended(folder, sent, job)
-    if reason.startswith(NO_PROGRESS):
-        remedy = f"try: bench submit --retry timeout --time {2 * sent.array.minutes}m"
-        return held(folder, "failed", sent, reason, remedy=remedy, kind="timeout")
-    return held(folder, "failed", sent, reason, remedy=f"see: bench show {folder.name[-8:]}", kind="error")
-
-
-def ended(folder: Path, sent: Sent, job: Job | None) -> State:
-    """A run whose job is over and has left neither a record nor a reason."""
-    kind, reason, remedy = (
-        ending(sent, job) if job else ("lost", "its job is over, and SLURM keeps no account of it", "")
+def submitted_run_status(stored: store.Stored, submitted: SubmittedJob, query: QueryResult) -> RunStatus:
+    """The status of a run that was submitted and is not done."""
+    folder, created = stored.folder, submitted.submission.created
+    state: RunState = "failed"
+    kind: FailureKind = ""
+    reason = remedy = ""
+    job, heartbeat_age = query.jobs.get(submitted.job), store.silence(folder / store.HEARTBEAT)
+    if stored.failure and stored.failure["time"] >= created:
+        kind, reason, remedy = diagnose_stored_failure(folder.name, stored.failure["reason"], submitted, job)
+    elif job and job.state in PENDING_STATES:
+        attempts = store.read_lines(folder / store.ATTEMPTS)
+        started = any(attempt and attempt["started"] >= created for attempt in attempts)
+        state, reason = "requeued" if started else "queued", job.reason
+    elif job and job.state in RUNNING_STATES:
+        started = (folder / store.CLAIM).exists()
+        state, reason = ("running", "") if started else ("queued", "waits for the other runs of its job")
+    elif job is None and ("squeue" in query.errors or heartbeat_age < RECENT_HEARTBEAT_S):
+        state, reason = ("running", "") if heartbeat_age < store.SILENCE else ("unknown", "SLURM does not respond")
+    else:
+        kind, reason, remedy = diagnose_ended_job(submitted, job)
+    log = submitted.submission.log_path(submitted.job)
+    return RunStatus(
+        folder.name,
+        state,
+        reason,
+        remedy,
+        kind,
+        submitted.job,
+        str(log) if log.exists() else "",
+        read_heartbeat(folder) if state == "running" else {},
     )
-    return held(folder, "failed", sent, reason, remedy=remedy or "try: bench submit --retry failed", kind=kind)
 
 
-def ending(sent: Sent, job: Job) -> tuple[Kind, str, str]:
-    """What became of a job: the kind of failure, the reason, and a remedy where it takes more than another try."""
-    limit = sent.array.minutes
-    if job.state == "OUT_OF_MEMORY" or (job.signal and is_full(sent.array, job)):
-        return "memory", *out_of_memory(sent.array, job)
+def diagnose_stored_failure(
+    name: str, reason: str, submitted: SubmittedJob, job: JobInfo | None
+) -> tuple[FailureKind, str, str]:
+    """Kind, reason and remedy of a failure whose reason is stored in the run's folder.
+
+    Args:
+        name: of the run's folder.
+        reason: the stored reason.
+        submitted: the run's last job.
+        job: what SLURM reports about that job, if anything.
+    """
+    if "SIGKILL" in reason and job and job.state == "OUT_OF_MEMORY":
+        return diagnose_ended_job(submitted, job)
+    if reason.startswith(NO_PROGRESS):
+        return "timeout", reason, f"try: bench submit --retry timeout --time {2 * submitted.array.minutes}m"
+    return "error", reason, f"see: bench show {name[-8:]}"
+
+
+def diagnose_ended_job(submitted: SubmittedJob, job: JobInfo | None) -> tuple[FailureKind, str, str]:
+    """Kind, reason and remedy of the failure of a run whose job ended and that left neither record nor reason.
+
+    Args:
+        submitted: the run's last job.
+        job: what SLURM reports about that job; None if nothing.
+    """
+    retry, array = "try: bench submit --retry failed", submitted.array
+    if job is None:
+        return "lost", "its job has ended, and SLURM has no record of it", retry
+    memory_full = bool(array.mem) and job.peak_memory > 0.95 * parse_memory(array.mem)
+    if job.state == "OUT_OF_MEMORY" or (job.signal and memory_full):
+        return "memory", *describe_out_of_memory(array, job)
     if job.state == "FAILED" and job.signal:
-        return "killed", f"killed by {signal_name(job.signal)}", ""
-    longer = f"try: bench submit --retry timeout --time {2 * limit}m"
-    known: dict[str, tuple[Kind, str, str]] = {
-        "TIMEOUT": ("timeout", f"hit its time limit of {limit} min", longer),
-        "DEADLINE": ("timeout", "its deadline passed", longer),
+        return "killed", f"killed by {signal_name(job.signal)}", retry
+    more_time = f"try: bench submit --retry timeout --time {2 * array.minutes}m"
+    by_state: dict[str, tuple[FailureKind, str, str]] = {
+        "TIMEOUT": ("timeout", f"hit its time limit of {array.minutes} min", more_time),
+        "DEADLINE": ("timeout", "its deadline passed", more_time),
         "CANCELLED": ("cancelled", "cancelled", "try: bench submit --retry all"),
-        "PREEMPTED": ("preempted", "preempted, and not requeued", ""),
-        "NODE_FAIL": ("node", "its node failed", ""),
-        "BOOT_FAIL": ("node", "its node did not start", ""),
+        "PREEMPTED": ("preempted", "preempted, and not requeued", retry),
+        "NODE_FAIL": ("node", "its node failed", retry),
+        "BOOT_FAIL": ("node", "its node did not start", retry),
     }
-    code = f"its job ended as {job.state} with exit code {job.exit_code or 'unknown'}"
-    return known.get(job.state, ("lost", code, f"see {sent.submission.log_of(sent.job)}"))
+    reason = f"its job ended as {job.state} with exit code {job.exit_code or 'unknown'}"
+    return by_state.get(job.state, ("lost", reason, f"see {submitted.submission.log_path(submitted.job)}"))
 
 
-def out_of_memory(array: Array, job: Job) -> tuple[str, str]:
-    """What was asked and what was used, and how much to ask for."""
-    asked = memory(array.mem) if array.mem else 0
-    words = [f"asked {gigabytes(asked)} GB" if asked else "", f"peaked {gigabytes(job.peak)} GB" if job.peak else ""]
-    reason = f"out of memory: {', '.join(filter(None, words))}".rstrip(": ")
-    more = -(-2 * max(asked, job.peak) // 2**20)
-    amount = f"{-(-more // 1024)}G" if more >= 1024 else f"{more}M"
-    return reason, f"try: bench submit --retry failed --mem {amount}" if more else "try more --mem"
-
-
-def is_full(array: Array, job: Job) -> bool:
-    """Whether a job had used up its memory, as far as accounting saw."""
-    return bool(array.mem) and job.peak > 0.95 * memory(array.mem)
-
-
-def gigabytes(amount: int) -> str:
-    """Bytes in GB."""
-    return f"{amount / 2**30:.2g}"
+def describe_out_of_memory(array: SubmittedArray, job: JobInfo) -> tuple[str, str]:
+    """The reason, with the memory requested and used in GB, and the remedy, which requests twice as much."""
+    requested = parse_memory(array.mem) if array.mem else 0
+    amounts = [
+        f"asked {requested / 2**30:.2g} GB" if requested else "",
+        f"peaked {job.peak_memory / 2**30:.2g} GB" if job.peak_memory else "",
+    ]
+    reason = f"out of memory: {', '.join(filter(None, amounts))}".rstrip(": ")
+    megabytes = -(-2 * max(requested, job.peak_memory) // 2**20)
+    amount = f"{-(-megabytes // 1024)}G" if megabytes >= 1024 else f"{megabytes}M"
+    return reason, f"try: bench submit --retry failed --mem {amount}" if megabytes else "try more --mem"
 
 
 def signal_name(number: int) -> str:
-    """Its name, as far as it has one."""
+    """The name of a signal, such as ``SIGKILL``."""
     try:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
 
 
-def held(
-    folder: Path, state: Name, sent: Sent, reason: str = "", *, remedy: str = "", kind: Kind = "", beat: bool = False
-) -> State:
-    """The state of a run that a job holds or held; with its heartbeat if it is at work."""
-    log = sent.submission.log_of(sent.job)
-    told = beat_of(folder) if beat else {}
-    return State(folder.name, state, reason, remedy, kind, sent.job, str(log) if log.exists() else "", told)
-
-
-def beat_of(folder: Path) -> dict[str, Any]:
-    """A run's last heartbeat; empty if there is none."""
+def read_heartbeat(folder: Path) -> dict[str, Any]:
+    """The last heartbeat of a run; empty if there is none."""
     try:
         return store.read_json(folder / store.HEARTBEAT) or {}
     except ValueError:

@@ -1,11 +1,12 @@
-"""What was sent to SLURM: ``<runs>/.submissions/<id>/``.
+"""The record of what was submitted to SLURM: ``<runs>/.submissions/<id>/``.
 
-    submission.json     tasks (lists of run folders), the arrays they went out in, their job ids, the code
-    code/               the code as it was, unless that was not wanted
-    plugins/            copies of the Python files that were named on the command line
-    log/                what the jobs print, <job id>_<task>_0_log.out
+    submission.json     tasks (lists of run folders), the job arrays they were submitted in, their job ids, the code
+    code/               copy of the code, unless --no-snapshot was given
+    plugins/            copies of the plugin files that were named on the command line
+    log/                output of the jobs, <job id>_0_log.out
 
-A task is what one job carries out. Everything about a run is in the run's own folder.
+A task is the work of one job: one run or several. Everything about a run is in the run's own folder.
+The field names of the classes below are the keys of ``submission.json``.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from protocols.spec.execution import ExecutionContext
-from protocols.spec.schema import build
+from protocols.spec.schema import build, to_plain
 from results.store import now, read_json, write_json
 
 if TYPE_CHECKING:
@@ -26,21 +27,21 @@ if TYPE_CHECKING:
 
 FOLDER = ".submissions"
 FILE = "submission.json"
-LOG = "log"
+LOG_FOLDER = "log"
 
 
 @dataclass(frozen=True)
-class Array:
-    """Tasks that went out together.
+class SubmittedArray:
+    """A job array.
 
     Attributes:
-        first: number of its first task.
-        size: how many tasks.
-        minutes: time limit of each.
-        cpus: of each.
-        mem: of each; empty where that is the cluster's choice.
+        first: index of its first task among the tasks of the submission.
+        size: number of tasks.
+        minutes: time limit of each job.
+        cpus: of each job.
+        mem: memory of each job; empty for the cluster's default.
         per_gpu: runs at a time on each GPU.
-        job: SLURM's id; empty until SLURM has taken it.
+        job: SLURM's job id; empty until SLURM has accepted the array.
     """
 
     first: int
@@ -51,100 +52,100 @@ class Array:
     per_gpu: int = 1
     job: str = ""
 
-    def job_of(self, task: int) -> str:
-        """SLURM's id of one of its tasks; empty if SLURM has not taken it."""
+    def job_id(self, task: int) -> str:
+        """SLURM's job id of a task, given its index; empty if SLURM has not accepted the array."""
         return f"{self.job}_{task - self.first}" if self.job and self.size > 1 else self.job
 
 
 @dataclass(frozen=True)
 class Submission:
-    """A submission.
+    """The runs of one ``bench submit``, and the jobs that execute them.
 
     Attributes:
         runs: folder of the runs.
         data: folder of the data sets.
-        device: to be used.
-        plain: see ``ExecutionContext``.
-        id: of the submission.
-        created: when.
-        command: the command line.
+        device: device of the runs.
+        plain: use the reference operations.
+        id: name of the submission.
+        created: time of the submission.
+        command: command line of the submission.
         code: digest of the code that was submitted.
-        root: the folder that the code is imported from.
-        tasks: names of run folders, for each task.
-        arrays: what the tasks went out in.
-        ranks: see ``ExecutionContext``.
+        root: folder that jobs import the code from.
+        tasks: names of the run folders of each task.
+        arrays: the job arrays.
+        ranks: processes that share the pretraining of each run.
     """
 
     runs: str
     data: str
     device: str
-    plain: bool
+    reference: bool
     id: str
     created: str
     command: str
     code: str
     root: str
     tasks: tuple[tuple[str, ...], ...]
-    arrays: tuple[Array, ...]
+    arrays: tuple[SubmittedArray, ...]
     ranks: int = 1
 
     @property
     def folder(self) -> Path:
-        """Where it is kept."""
+        """Folder of the submission."""
         return Path(self.runs) / FOLDER / self.id
 
     @property
-    def place(self) -> ExecutionContext:
-        """Where its runs are carried out."""
-        return ExecutionContext(Path(self.runs), Path(self.data), self.device, self.plain, self.ranks)
+    def context(self) -> ExecutionContext:
+        """Folders and device of the runs."""
+        return ExecutionContext(Path(self.runs), Path(self.data), self.device, self.reference, self.ranks)
 
-    def array_of(self, task: int) -> Array:
-        """What a task went out in."""
+    def array_of(self, task: int) -> SubmittedArray:
+        """The array that contains the task of this index."""
         return next(array for array in self.arrays if array.first <= task < array.first + array.size)
 
-    def jobs(self) -> Iterator[tuple[str, Array, tuple[str, ...]]]:
-        """Each job that SLURM has taken: its id, its array and its runs."""
+    def accepted_jobs(self) -> Iterator[tuple[str, SubmittedArray, tuple[str, ...]]]:
+        """Each job that SLURM has accepted: its id, its array and the folder names of its runs."""
         for array in self.arrays:
             for task in range(array.first, array.first + array.size) if array.job else ():
-                yield array.job_of(task), array, self.tasks[task]
+                yield array.job_id(task), array, self.tasks[task]
 
-    def taken(self, number: int, job: str) -> Submission:
-        """The same, after SLURM took the array of this number."""
+    def with_job_id(self, array: int, job: str) -> Submission:
+        """A copy in which the array of this index has a job id."""
         arrays = list(self.arrays)
-        arrays[number] = dataclasses.replace(arrays[number], job=job)
+        arrays[array] = dataclasses.replace(arrays[array], job=job)
         return dataclasses.replace(self, arrays=tuple(arrays))
 
-    def log_of(self, job: str) -> Path:
-        """What a job prints."""
-        return self.folder / LOG / f"{job}_0_log.out"
+    def log_path(self, job: str) -> Path:
+        """The file that a job writes its output to."""
+        return self.folder / LOG_FOLDER / f"{job}_0_log.out"
 
-    def write(self) -> None:
-        """Store it."""
-        write_json(self.folder / FILE, dataclasses.asdict(self))
+    def save(self) -> None:
+        """Write ``submission.json``."""
+        write_json(self.folder / FILE, to_plain(self))
 
 
-def new_id() -> str:
-    """An id that sorts by time and is nobody else's."""
+def new_submission_id() -> str:
+    """A unique id; ids sort by time."""
     return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:4]}"
 
 
-def new(
+def new_submission(
     context: ExecutionContext,
     *,
-    name: str,
+    submission_id: str,
     command: str,
     code: str,
     root: str,
     tasks: Sequence[Sequence[str]],
-    arrays: Sequence[Array],
+    arrays: Sequence[SubmittedArray],
 ) -> Submission:
-    """A submission that nobody has seen yet; its paths are absolute, since jobs may begin anywhere."""
+    """A submission created now; its paths are absolute, since jobs start in another folder."""
     return Submission(
         runs=str(context.runs.resolve()),
         data=str(context.data.resolve()),
         device=context.device,
         reference=context.reference,
-        id=name,
+        id=submission_id,
         created=now(),
         command=command,
         code=code,
@@ -155,20 +156,20 @@ def new(
     )
 
 
-def read(folder: Path) -> Submission:
-    """The submission in a folder.
+def read_submission(folder: Path) -> Submission:
+    """Read the submission in a folder.
 
     Raises:
-        ValueError, RequestError: it is damaged.
-        FileNotFoundError: there is none.
+        ValueError, RequestError: ``submission.json`` is damaged.
+        FileNotFoundError: there is no ``submission.json``.
     """
     values: dict[str, Any] | None = read_json(folder / FILE)
     if values is None:
         raise FileNotFoundError(folder / FILE)
-    arrays = tuple(Array(**array) for array in values.pop("arrays"))
+    arrays = tuple(SubmittedArray(**array) for array in values.pop("arrays"))
     return dataclasses.replace(build(Submission, {**values, "arrays": ()}, "submission"), arrays=arrays)
 
 
-def submissions(runs: Path) -> list[Submission]:
-    """Every submission of a runs folder, oldest first; one of which nothing can be read is passed over."""
-    return [read(path.parent) for path in sorted(runs.glob(f"{FOLDER}/*/{FILE}"))]
+def read_submissions(runs: Path) -> list[Submission]:
+    """Read every submission of a runs folder, oldest first; folders without a ``submission.json`` are skipped."""
+    return [read_submission(path.parent) for path in sorted(runs.glob(f"{FOLDER}/*/{FILE}"))]

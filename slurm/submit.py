@@ -1,4 +1,4 @@
-"""Sends runs to SLURM: jobs, their record, and the return of what SLURM does not take."""
+"""Submits runs to SLURM: plans the job arrays, records the submission, removes what SLURM does not accept."""
 
 from __future__ import annotations
 
@@ -9,89 +9,126 @@ from typing import TYPE_CHECKING
 
 from results import store
 from results.errors import RunFailed
-from slurm import submission as records
-from slurm.pool import shielded
-from slurm.sbatch import Refused, executor_for, send
-from slurm.snapshot import code_root, copy_code, digest_of_code, with_copied_plugins
-from slurm.submission import FOLDER, LOG, Array, Submission
+from slurm.pack import pack_runs
+from slurm.pool import block_stop_signals
+from slurm.sbatch import MAX_ARRAY_SIZE, SubmissionRefused, make_executor, max_array_size, submit_array
+from slurm.snapshot import code_digest, code_root, copy_code, with_copied_plugins
+from slurm.submission import (
+    FILE,
+    FOLDER,
+    LOG_FOLDER,
+    Submission,
+    SubmittedArray,
+    new_submission,
+    new_submission_id,
+    read_submission,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
+    from protocols.spec.budget import Budget
     from protocols.spec.execution import ExecutionContext
     from protocols.spec.run import Run
-    from slurm.pack import Batch
+    from slurm.pack import ArrayBatch
+    from slurm.profile import Profiles
 
 
 class PartlyRefused(RunFailed):
-    """SLURM took some arrays and refused the rest."""
+    """SLURM accepted some arrays and refused the others."""
 
 
-def scripts(batches: Sequence[Batch], context: ExecutionContext) -> Iterator[str]:
-    """What sbatch would be given for each batch."""
+def plan_batches(
+    runs: Sequence[Run], budgets: Sequence[Budget], profiles: Profiles, context: ExecutionContext
+) -> list[ArrayBatch]:
+    """Group runs into jobs, and jobs into arrays as large as the cluster allows.
+
+    Args:
+        runs: to be submitted.
+        budgets: length of each run's pretraining, for an estimate of its time from a few steps on this machine.
+        profiles: the profile of each run.
+        context: folders and device of the runs.
+
+    Raises:
+        SubmissionRefused: SLURM is installed but does not respond.
+    """
+    from protocols.speed.estimate import duration_key, seconds_by_duration_key
+
+    budget_of = {run.folder(): budget for run, budget in zip(runs, budgets, strict=True)}
+
+    def estimate(some: Sequence[Run]) -> list[float]:
+        seconds = dict(seconds_by_duration_key([(run, budget_of[run.folder()]) for run in some], context))
+        return [seconds[duration_key(run)] for run in some]
+
+    largest = max_array_size() if shutil.which("sbatch") else MAX_ARRAY_SIZE
+    return pack_runs(runs, profiles, largest, estimate)
+
+
+def render_scripts(batches: Sequence[ArrayBatch], context: ExecutionContext) -> Iterator[str]:
+    """The script that sbatch would receive for each batch."""
     folder = context.runs.resolve() / FOLDER / "ID"
     for batch in batches:
         after = "" if batch.after is None else f"ARRAY{batch.after}"
-        executor = executor_for(folder, str(folder / "code"), batch.profile, parallel=batch.parallel, after=after)
-        yield executor.script(len(batch.tasks))
+        executor = make_executor(folder, str(folder / "code"), batch.profile, parallel=batch.parallel, after=after)
+        yield executor.render_script(len(batch.tasks))
 
 
-def submit(batches: Sequence[Batch], context: ExecutionContext, *, command: str, snapshot: bool) -> Submission:
-    """Send batches; returns their record as soon as SLURM has taken them.
+def submit_batches(
+    batches: Sequence[ArrayBatch], context: ExecutionContext, *, command: str, snapshot: bool, force: bool = False
+) -> Submission:
+    """Submit batches; returns the submission once SLURM has accepted all of them.
 
     Args:
-        batches: to be sent.
-        context: where their runs are carried out.
+        batches: to be submitted.
+        context: folders and device of the runs.
         command: the command line.
-        snapshot: let the jobs use a copy of the code as it is now; else they refuse to run once it has changed.
+        snapshot: let the jobs use a copy of the code; otherwise they refuse to run after the code has changed.
+        force: first discard what the runs have stored.
 
     Raises:
-        Refused: SLURM takes none of it; nothing is left behind.
-        PartlyRefused: it took some; of the rest nothing is left behind.
+        SubmissionRefused: SLURM accepts no batch; everything made for the submission is removed.
+        PartlyRefused: SLURM accepts some batches; what was made for the others is removed.
+        Busy: ``force`` is given and another process executes one of the runs.
     """
+    runs = [run for batch in batches for task in batch.tasks for run in task]
+    if force:
+        for run in runs:
+            store.discard(context.runs / run.folder())
+    arrays: list[SubmittedArray] = []
+    for batch in batches:
+        first, profile = sum(array.size for array in arrays), batch.profile
+        limits = (profile.time_limit_minutes, profile.cpus, profile.mem, profile.per_gpu)
+        arrays.append(SubmittedArray(first, len(batch.tasks), *limits))
     root = code_root()
-    folder = context.runs.resolve() / FOLDER / records.new_id()
-    (folder / LOG).mkdir(parents=True)
-    made: list[Path] = []
-    submission = records.new(
+    folder = context.runs.resolve() / FOLDER / new_submission_id()
+    (folder / LOG_FOLDER).mkdir(parents=True)
+    new_folders: list[Path] = []
+    submission = new_submission(
         context,
-        name=folder.name,
+        submission_id=folder.name,
         command=command,
-        code=digest_of_code(root),
+        code=code_digest(root),
         root=str(folder / "code" if snapshot else root),
         tasks=[[run.folder() for run in task] for batch in batches for task in batch.tasks],
-        arrays=list(arrays_of(batches)),
+        arrays=arrays,
     )
     try:
         if snapshot:
             copy_code(folder / "code")
-            batches = [with_plugins_in(folder / "plugins", batch) for batch in batches]
-        made += write_configs((run for batch in batches for task in batch.tasks for run in task), context.runs)
-        submission.write()
-        submission = send_all(batches, submission, snapshot=snapshot)
+            runs = [with_copied_plugins(run, folder / "plugins") for run in runs]
+        new_folders += write_configs(runs, context.runs)
+        submission.save()
+        submit_arrays(batches, submission, snapshot=snapshot)
     finally:
-        withdraw(records.read(folder) if (folder / records.FILE).exists() else submission, made)
+        if (folder / FILE).exists():
+            submission = read_submission(folder)
+        remove_refused(submission, new_folders)
     return submission
 
 
-def with_plugins_in(folder: Path, batch: Batch) -> Batch:
-    """A batch whose runs use copies of the Python files that they name."""
-    tasks = tuple(tuple(with_copied_plugins(run, folder) for run in task) for task in batch.tasks)
-    return dataclasses.replace(batch, tasks=tasks)
-
-
-def arrays_of(batches: Iterable[Batch]) -> Iterator[Array]:
-    """The record of each batch."""
-    first = 0
-    for batch in batches:
-        asked = batch.profile
-        yield Array(first, len(batch.tasks), asked.limit, asked.cpus, asked.mem, asked.per_gpu)
-        first += len(batch.tasks)
-
-
 def write_configs(runs: Iterable[Run], folder: Path) -> Iterator[Path]:
-    """Write what each run is into its folder; yields the folders that are new."""
+    """Write the configuration of each run into its folder; yields the folders that are new."""
     for run in runs:
         path = folder / run.folder()
         config, is_new = run.config(), not path.exists()
@@ -101,46 +138,45 @@ def write_configs(runs: Iterable[Run], folder: Path) -> Iterator[Path]:
         store.write_json(path / store.CONFIG, config)
 
 
-def send_all(batches: Sequence[Batch], submission: Submission, *, snapshot: bool) -> Submission:
-    """Send every batch, and record each as soon as SLURM has taken it.
+def submit_arrays(batches: Sequence[ArrayBatch], submission: Submission, *, snapshot: bool) -> None:
+    """Submit every batch, and save its job id as soon as SLURM has accepted it.
 
     Raises:
-        Refused: SLURM took none.
-        PartlyRefused: SLURM took some.
+        SubmissionRefused: SLURM accepts no batch.
+        PartlyRefused: SLURM accepts some batches.
     """
-    for number, batch in enumerate(batches):
+    for index, batch in enumerate(batches):
         after = "" if batch.after is None else submission.arrays[batch.after].job
         root = submission.root if snapshot else ""
-        executor = executor_for(submission.folder, root, batch.profile, parallel=batch.parallel, after=after)
+        executor = make_executor(submission.folder, root, batch.profile, parallel=batch.parallel, after=after)
         try:
-            with shielded():
-                submission = submission.taken(number, send(executor, submission, submission.arrays[number]))
-                submission.write()
-        except Refused as error:
-            if not number:
+            with block_stop_signals():
+                submission = submission.with_job_id(index, submit_array(executor, submission, index))
+                submission.save()
+        except SubmissionRefused as error:
+            if not index:
                 raise
-            taken = sum(array.size for array in submission.arrays[:number])
-            raise PartlyRefused(f"submitted {taken} of {len(submission.tasks)} jobs; then {error}") from error
-    return submission
+            accepted = sum(array.size for array in submission.arrays[:index])
+            raise PartlyRefused(f"submitted {accepted} of {len(submission.tasks)} jobs; then {error}") from error
 
 
-def withdraw(submission: Submission, made: Iterable[Path]) -> None:
-    """Remove what was made for arrays that SLURM has not taken.
+def remove_refused(submission: Submission, new_folders: Iterable[Path]) -> None:
+    """Remove what was made for arrays that SLURM has not accepted.
 
     Args:
-        submission: as far as it came.
-        made: run folders that are new.
+        submission: with the job ids of the arrays that were accepted.
+        new_folders: run folders that were made for the submission.
     """
-    taken = [array for array in submission.arrays if array.job]
-    tasks = submission.tasks[: sum(array.size for array in taken)]
-    if len(taken) == len(submission.arrays):
+    accepted = [array for array in submission.arrays if array.job]
+    if len(accepted) == len(submission.arrays):
         return
-    kept = {name for task in tasks for name in task}
-    for folder in made:
-        if folder.name not in kept:
+    tasks = submission.tasks[: sum(array.size for array in accepted)]
+    names = {name for task in tasks for name in task}
+    for folder in new_folders:
+        if folder.name not in names:
             shutil.rmtree(folder, ignore_errors=True)
-    if taken:
-        dataclasses.replace(submission, arrays=tuple(taken), tasks=tasks).write()
+    if accepted:
+        dataclasses.replace(submission, arrays=tuple(accepted), tasks=tasks).save()
         return
     shutil.rmtree(submission.folder, ignore_errors=True)
     with contextlib.suppress(OSError):

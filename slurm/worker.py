@@ -1,9 +1,9 @@
-"""What a job does on its node: carries out the runs of its task, and has itself started again where that helps.
+"""The work of a SLURM job: execute the runs of a task, and requeue the job where that helps.
 
-A job is asked to leave by a signal: USR2 ahead of its time limit, TERM when it is preempted or cancelled. Only the
-job's first process listens. It lets the runs keep their state, and then looks whether SLURM has already decided what
-becomes of the job. If not, the job is requeued through submitit, unless whole time limits go by without anything to
-carry on from.
+SLURM asks a job to stop by a signal: USR2 before its time limit, TERM when it is preempted or cancelled. Only the first
+process of the job handles these signals. It lets the runs save their state and then asks SLURM for the state of the
+job. If SLURM has not already ended or requeued it, the job is requeued through submitit, unless its runs have made no
+progress in two whole time limits.
 """
 
 from __future__ import annotations
@@ -24,134 +24,138 @@ from protocols.spec.run import Run
 from protocols.system.progress import ProgressListener
 from results import store
 from results.errors import BenchError
-from slurm.launch import Monitor
-from slurm.pool import pool
-from slurm.queue import NoAnswer, call
-from slurm.snapshot import digest_of_code
-from slurm.submission import read
+from slurm.launch import worker_contexts
+from slurm.monitor import Monitor
+from slurm.pool import run_pool
+from slurm.queue import SlurmCommandError, run_command
+from slurm.snapshot import code_digest
+from slurm.submission import read_submission
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from slurm.launch import Outcome
+    from slurm.monitor import Outcome
     from slurm.submission import Submission
 
-PATIENCE = 20.0
-"""Seconds that a run gets to keep its state; SLURM kills what is left after 30 by default."""
+JOB_STOP_TIMEOUT_S = 20.0
+"""Time that runs have to save their state; by default SLURM kills a job 30 s after the signal."""
 
 NO_PROGRESS = "no progress"
-"""Begins the reason of a run that is not started again."""
+"""Start of the failure reason of runs whose job is not requeued."""
 
-KEPT = (store.RECORD, store.BACKBONE, store.CHECKPOINT, f"{store.EVALUATIONS}/*.json")
-"""What a run can carry on from."""
+RESUME_FILES = (store.RECORD, store.BACKBONE, store.CHECKPOINT, f"{store.EVALUATIONS}/*.json")
+"""Files in a run's folder that the run resumes from; a new or changed one is progress."""
 
 
 @dataclass(frozen=True)
-class Task:
-    """One job's work, in the few bytes that are sent to it.
+class ArrayTask:
+    """The function that submitit pickles and calls in the job.
 
     Attributes:
         folder: of the submission.
-        number: of the task.
+        index: of the task.
     """
 
     folder: str
-    number: int
+    index: int
 
     def __call__(self) -> str:
-        """Carry out the task's runs; returns how many of them are done."""
-        return Attempt(read(Path(self.folder)), self.number).carry_out()
+        """Execute the runs of the task; returns how many of them are done."""
+        return TaskAttempt(read_submission(Path(self.folder)), self.index).execute()
 
     def checkpoint(self) -> Any:
-        """What a requeued job begins with: the same, since each run's state is in its own folder."""
+        """The function that a requeued job calls: the same one, since runs resume from their own folders."""
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(self)
 
 
 @dataclass
-class Log(Monitor, ProgressListener):
-    """Prints how runs get on, and hears the signals that ask the job to leave.
+class JobMonitor(Monitor, ProgressListener):
+    """Prints the start and end of runs, and stops them when the job receives a stop signal.
 
     Attributes:
-        asked: name of the signal that came; empty until one does.
+        stop_signal: name of the signal received; empty if none was.
     """
 
-    asked: str = ""
+    stop_signal: str = ""
 
-    def listen(self) -> Any:
-        """Take the signals over from submitit; returns its handler, which requeues the job."""
+    def install_signal_handlers(self) -> Any:
+        """Replace submitit's signal handlers; returns the one that requeues the job."""
         requeue = signal.getsignal(signal.SIGUSR2)
         for number in (signal.SIGUSR2, signal.SIGTERM):
-            signal.signal(number, self._note)
+            signal.signal(number, self._handle_signal)
         return requeue
 
-    def _note(self, number: int, _frame: object) -> None:
-        self.asked = signal.Signals(number).name
+    def _handle_signal(self, number: int, _frame: object) -> None:
+        self.stop_signal = signal.Signals(number).name
 
-    def begins(self, run: Run) -> ProgressListener:
-        """Say which run begins."""
-        say(f"begins {run.folder()}")
+    def on_run_start(self, run: Run) -> ProgressListener:
+        """Print the name of the run."""
+        print_log_line(f"started {run.folder()}")
         return self
 
-    def ends(self, outcome: Outcome) -> None:
-        """Say how it ended."""
-        say(f"{'done' if outcome.record else 'failed'}   {outcome.run.folder()} {outcome.reason}".rstrip())
+    def on_run_end(self, outcome: Outcome) -> None:
+        """Print the result of the run."""
+        status = "done" if outcome.record else "failed"
+        print_log_line(f"{status:7} {outcome.run.folder()} {outcome.reason}".rstrip())
 
     def warn(self, text: str) -> None:
-        """Say it."""
-        say(f"warns: {text}")
+        """Print the warning."""
+        print_log_line(f"warning: {text}")
 
     def stopping(self) -> bool:
-        """Whether a signal came."""
-        return bool(self.asked)
+        """Whether a stop signal was received."""
+        return bool(self.stop_signal)
 
 
 @dataclass
-class Attempt:
-    """One start of a task.
+class TaskAttempt:
+    """One start of a task; a job that is requeued makes several.
 
     Attributes:
-        submission: it belongs to.
-        number: of the task.
-        log: of the attempt.
+        submission: that the task belongs to.
+        index: of the task.
+        monitor: receives the progress of the runs, and the job's signals.
     """
 
     submission: Submission
-    number: int
-    log: Log = field(default_factory=Log)
+    index: int
+    monitor: JobMonitor = field(default_factory=JobMonitor)
 
     def __post_init__(self) -> None:
-        self.began = time.monotonic()
-        self.array = self.submission.array_of(self.number)
-        self.folders = [Path(self.submission.runs) / name for name in self.submission.tasks[self.number]]
-        self.before = self.kept()
+        self.start_time = time.monotonic()
+        self.array = self.submission.array_of(self.index)
+        self.folders = [Path(self.submission.runs) / name for name in self.submission.tasks[self.index]]
+        self.files_at_start = self.resume_files()
 
-    def carry_out(self) -> str:
-        """Carry out what is left of the task's runs.
-
-        Returns:
-            How many of its runs are done.
+    def execute(self) -> str:
+        """Execute the remaining runs of the task; returns how many runs of the task are done.
 
         Raises:
-            SystemExit: some are not.
+            SystemExit: some runs are not done; SLURM then counts the job as failed.
         """
-        requeue = self.log.listen()
+        requeue = self.monitor.install_signal_handlers()
         sys.argv[:] = self.submission.command.split()
-        say(f"task {self.number} on {socket.gethostname()}, restart {os.environ.get('SLURM_RESTART_COUNT', '0')}")
-        context, runs = self.submission.context, list(self.left())
-        contexts = places_for(context, len(runs), every=False, per_gpu=self.array.per_gpu)
+        restarts = os.environ.get("SLURM_RESTART_COUNT", "0")
+        print_log_line(f"task {self.index} on {socket.gethostname()}, restart {restarts}")
+        runs = list(self.remaining_runs())
+        contexts = worker_contexts(self.submission.context, len(runs), oversubscribe=False, per_gpu=self.array.per_gpu)
+        threads = max(1, available_cores() // max(1, len(contexts)))
         try:
-            threads = max(1, available_cores() // max(1, len(contexts)))
-            for _ in pool(runs, contexts, self.log, threads=threads, patience=PATIENCE):
+            for _ in run_pool(runs, contexts, self.monitor, threads=threads, stop_timeout_s=JOB_STOP_TIMEOUT_S):
                 pass
         except KeyboardInterrupt:
-            self.leave(requeue)
-        return self.end()
+            self.stop_job(requeue)
+        done = sum(store.read_run(folder).status == "done" for folder in self.folders)
+        if done < len(self.folders):
+            raise SystemExit(1)
+        atexit.register(remove_pickles)
+        return f"{done} done"
 
-    def left(self) -> Iterator[Run]:
-        """The runs that are neither done nor failed in this submission; what cannot be run is noted as failed."""
-        changed = digest_of_code(Path(self.submission.root)) != self.submission.code
+    def remaining_runs(self) -> Iterator[Run]:
+        """The runs that are neither done nor failed in this submission; those that cannot run are marked as failed."""
+        code_changed = code_digest(Path(self.submission.root)) != self.submission.code
         for folder in self.folders:
             stored = store.read_run(folder)
             if stored.failure and stored.failure["time"] >= self.submission.created:
@@ -163,82 +167,72 @@ class Attempt:
                 continue
             if stored.record and not missing_evaluations(run, stored.record):
                 continue
-            if changed:
+            if code_changed:
                 store.write_failure(folder, "the code was changed after the submission; submit again")
                 continue
             yield run
 
-    def leave(self, requeue: Any) -> NoReturn:
-        """End the job early: requeued, unless SLURM ends it anyway or nothing came of its time.
+    def stop_job(self, requeue: Any) -> NoReturn:
+        """End the job early, and requeue it unless SLURM ends or requeues it anyway or it makes no progress.
+
+        Args:
+            requeue: submitit's signal handler, which requeues the job.
 
         Raises:
             SystemExit: always.
         """
-        say(f"leaves: {self.log.asked}")
-        if state_of_this_job() == "RUNNING":
-            if self.got_on():
+        print_log_line(f"stopping: {self.monitor.stop_signal}")
+        if current_job_state() == "RUNNING":
+            if self.should_requeue():
                 requeue(signal.SIGUSR2, None)
-            self.give_up()
+            for folder in self.folders:
+                if store.read_run(folder).status == "unfinished":
+                    reason = f"{NO_PROGRESS} in two whole time limits of {self.array.minutes} min"
+                    store.write_failure(folder, reason)
         raise SystemExit(1)
 
-    def got_on(self) -> bool:
-        """Whether it is worth while to start again.
+    def should_requeue(self) -> bool:
+        """Whether to start the job again: after progress, after less than half a time limit, or once without progress.
 
-        It is if there is more to carry on from than before, and if little time has passed. Once, when caches are cold,
-        a whole time limit may go by without either.
+        Without progress it is started once more because the first attempt may have spent its time on cold caches.
         """
-        stuck = self.submission.folder / f"stuck-{self.number}"
-        if self.kept() != self.before:
-            stuck.unlink(missing_ok=True)
+        no_progress_marker = self.submission.folder / f"stuck-{self.index}"
+        if self.made_progress():
+            no_progress_marker.unlink(missing_ok=True)
             return True
-        if time.monotonic() - self.began < self.array.minutes * 60 / 2:
+        if time.monotonic() - self.start_time < self.array.minutes * 60 / 2:
             return True
-        gave_up = stuck.exists()
-        stuck.touch()
-        return not gave_up
+        no_progress_before = no_progress_marker.exists()
+        no_progress_marker.touch()
+        return not no_progress_before
 
-    def give_up(self) -> None:
-        """Note why the task is not started again."""
-        for folder in self.folders:
-            if store.read_run(folder).status == "unfinished":
-                reason = f"{NO_PROGRESS} in two whole time limits of {self.array.minutes} min"
-                store.write_failure(folder, reason)
+    def made_progress(self) -> bool:
+        """Whether a run has stored anything to resume from since the start of this attempt."""
+        return self.resume_files() != self.files_at_start
 
-    def kept(self) -> set[tuple[str, int]]:
-        """What the runs have stored to carry on from: paths and times of change."""
-        paths = (path for folder in self.folders for pattern in KEPT for path in folder.glob(pattern))
+    def resume_files(self) -> set[tuple[str, int]]:
+        """Paths and modification times of the files that the runs can resume from."""
+        paths = (path for folder in self.folders for pattern in RESUME_FILES for path in folder.glob(pattern))
         return {(str(path), path.stat().st_mtime_ns) for path in paths}
 
-    def end(self) -> str:
-        """Tidy up if all runs are done.
 
-        Raises:
-            SystemExit: some are not, so that SLURM too counts the job as failed.
-        """
-        done = sum(store.read_run(folder).status == "done" for folder in self.folders)
-        if done < len(self.folders):
-            raise SystemExit(1)
-        atexit.register(remove_pickles)
-        return f"{done} done"
-
-
-def say(text: str) -> None:
-    """Print a line to the job's log, with the time."""
+def print_log_line(text: str) -> None:
+    """Print a line with the time to the log of the job."""
     sys.stdout.write(f"{store.now()} bench: {text}\n")
     sys.stdout.flush()
 
 
-def state_of_this_job() -> str:
-    """What SLURM counts this job as; ``RUNNING`` as long as nobody has ended or requeued it."""
+def current_job_state() -> str:
+    """SLURM's state of this job; ``RUNNING`` unless it was ended or requeued, or if SLURM does not respond."""
     try:
-        return call("squeue", "-h", "-j", os.environ["SLURM_JOB_ID"], "-o", "%T").strip()
-    except NoAnswer as error:
-        say(f"squeue gave no answer: {error}")
+        return run_command("squeue", "-h", "-j", os.environ["SLURM_JOB_ID"], "-o", "%T").strip()
+    except SlurmCommandError as error:
+        print_log_line(f"squeue failed: {error}")
         return "RUNNING"
 
 
 def remove_pickles() -> None:
-    """Remove what submitit needed to start the job and to tell how it ended."""
+    """Remove the files by which submitit starts a job and returns its result."""
     from submitit import JobEnvironment
 
     paths = JobEnvironment().paths

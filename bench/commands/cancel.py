@@ -1,4 +1,4 @@
-"""``bench cancel``: take jobs back."""
+"""``bench cancel``: cancel jobs."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ def cancel(
     *,
     runs: Runs = RUNS,
 ) -> None:
-    """Cancel what is queued or running on SLURM: all of it, or some runs.
+    """Cancel the queued and running SLURM jobs: all of them, or those of some runs.
 
-    Runs keep their state: bench submit --retry all carries on with them.
+    Runs save their state: bench submit --retry all resumes them.
     """
     from bench.commands.show import find
-    from slurm.cancel import cancel as cancel_jobs
+    from slurm.cancel import cancel_jobs
     from slurm.queue import require_slurm
 
     require_slurm()
-    jobs, held = cancel_jobs(runs, [find(name, runs).name for name in names or ()])
-    typer.echo(f"cancelled {jobs} jobs with {held} runs" if jobs else "nothing is queued or running")
+    jobs, cancelled = cancel_jobs(runs, [find(name, runs).name for name in names or ()])
+    typer.echo(f"cancelled {jobs} jobs with {cancelled} runs" if jobs else "nothing is queued or running")

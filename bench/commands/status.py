@@ -1,10 +1,9 @@
-"""``bench status``: how runs get on."""
+"""``bench status``: the state of runs."""
 
 from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -19,116 +18,112 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from slurm.status import Overview, State
+    from slurm.status import RunStatus, StatusOverview
 
-PERIOD = 30.0
-"""Seconds between two looks: SLURM's daemons do not like to be asked more often."""
+REFRESH_INTERVAL_S = 30.0
+"""Seconds between two updates; SLURM's daemons should not be queried more often."""
 
-SHOWN = ("running", "requeued", "queued", "failed", "unfinished", "unknown")
-"""States whose runs are listed, in this order; those that are done are counted."""
+LISTED_STATES = ("running", "requeued", "queued", "failed", "unfinished", "unknown")
+"""States whose runs are listed, in this order; runs that are done are only counted."""
+
+SILENT_AFTER_S = 120
+"""The age of a heartbeat is shown when it exceeds this."""
 
 
 def status(
     *,
     runs: Runs = RUNS,
-    watch: Annotated[bool, typer.Option("--watch", help="Look again, until nothing is queued or running.")] = False,
-    every: Annotated[float, typer.Option(min=1, help="Seconds between two looks.")] = PERIOD,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs; every run, also what is done.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Update until nothing is queued or running.")] = False,
+    every: Annotated[float, typer.Option(min=1, help="Seconds between two updates.")] = REFRESH_INTERVAL_S,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs: all runs, including those done.")] = False,
 ) -> None:
-    """Show how runs get on: done, running, queued, requeued, or failed with a reason and a remedy.
+    """Show the state of runs: done, running, queued, requeued, or failed with a reason and a remedy.
 
     Works for runs of bench run and of bench submit, at any time, from any machine that sees the runs folder.
     """
-    from slurm.status import overview
+    from slurm.status import read_status
 
     if not runs.is_dir():
         raise RequestError(f"no runs folder {runs}", hint="point --runs to it")
     if watch:
         follow(runs, every)
     elif as_json:
-        typer.echo(json.dumps(as_table(overview(runs)), indent=1))
+        typer.echo(json.dumps(read_status(runs).to_json(), indent=1))
     else:
-        for line in lines(overview(runs)):
-            typer.echo(line)
+        typer.echo("\n".join(lines(read_status(runs))))
 
 
 def follow(runs: Path, every: float) -> None:
-    """Show a table that renews itself, or lines where there is no terminal, until nothing is queued or running."""
+    """Show a table that updates, or lines where there is no terminal, until nothing is queued or running."""
     from rich.console import Console
     from rich.live import Live
 
-    from slurm.status import overview
+    from slurm.status import read_status
 
     console = Console()
     with Live(console=console, auto_refresh=False, vertical_overflow="ellipsis") as live:
         while True:
-            now = overview(runs)
+            overview = read_status(runs)
             if console.is_terminal:
-                live.update(table(now), refresh=True)
+                live.update(table(overview), refresh=True)
             else:
-                typer.echo("\n".join(lines(now)))
-            if not any(now.count(name) for name in ("queued", "requeued", "running", "unknown")):
+                typer.echo("\n".join(lines(overview)))
+            if not overview.may_change():
                 return
             time.sleep(every)
 
 
-def as_table(now: Overview) -> dict[str, Any]:
-    """All of it, for programs."""
-    from slurm.status import NAMES
-
-    counts = {name: now.count(name) for name in NAMES}
-    return {"counts": counts, "runs": [asdict(state) for state in now.states], "silent": now.silent}
-
-
-def lines(now: Overview) -> Iterator[str]:
-    """All of it, for people without a terminal."""
-    yield summary(now)
-    for state in listed(now):
-        job = f"job {state.job}" if state.job else ""
-        yield "  ".join(part for part in (f"{state.state:10}", state.run, job, words(state)) if part)
+def lines(overview: StatusOverview) -> Iterator[str]:
+    """The summary and a line for each listed run, for output that is not a terminal."""
+    yield summary(overview)
+    for run in listed(overview):
+        job = f"job {run.job}" if run.job else ""
+        yield "  ".join(part for part in (f"{run.state:10}", run.run, job, details(run)) if part)
 
 
-def table(now: Overview) -> Table:
-    """All of it, for people with a terminal; what fits in it."""
+def table(overview: StatusOverview) -> Table:
+    """The summary and a row for each listed run, for a terminal."""
     from rich.table import Table
 
-    made = Table(title=summary(now), title_justify="left", box=None, pad_edge=False)
+    rows = Table(title=summary(overview), title_justify="left", box=None, pad_edge=False)
     for name in ("state", "run", "job", ""):
-        made.add_column(name, no_wrap=name != "", overflow="ellipsis")
-    for state in listed(now):
-        made.add_row(state.state, state.run, state.job, words(state))
-    return made
+        rows.add_column(name, no_wrap=name != "", overflow="ellipsis")
+    for run in listed(overview):
+        rows.add_row(run.state, run.run, run.job, details(run))
+    return rows
 
 
-def listed(now: Overview) -> list[State]:
-    """The runs that are worth a line."""
-    return sorted((state for state in now.states if state.state in SHOWN), key=lambda state: SHOWN.index(state.state))
+def listed(overview: StatusOverview) -> list[RunStatus]:
+    """The runs that are listed, ordered by their state."""
+    runs = (run for run in overview.runs if run.state in LISTED_STATES)
+    return sorted(runs, key=lambda run: LISTED_STATES.index(run.state))
 
 
-def summary(now: Overview) -> str:
-    """All of it in a line."""
-    from slurm.status import NAMES
+def summary(overview: StatusOverview) -> str:
+    """The number of runs in each state, and the SLURM commands that failed."""
+    from slurm.status import RUN_STATES
 
-    parts = [f"{count} {name}" for name in NAMES if (count := now.count(name))]
-    silent = "".join(f" ({command} gives no answer: {why})" for command, why in now.silent.items())
-    return f"{len(now.states)} runs: {', '.join(parts) or 'none'}{silent}"
-
-
-def words(state: State) -> str:
-    """What there is to say about a run."""
-    return "; ".join(part for part in (state.reason, progress(state.beat), state.remedy) if part)
+    parts = [f"{count} {state}" for state in RUN_STATES if (count := overview.count(state))]
+    errors = "".join(f" ({command} failed: {message})" for command, message in overview.query_errors.items())
+    return f"{len(overview.runs)} runs: {', '.join(parts) or 'none'}{errors}"
 
 
-def progress(beat: dict[str, Any]) -> str:
-    """How far a run is, by its last heartbeat."""
-    if not beat:
+def details(run: RunStatus) -> str:
+    """Reason, progress and remedy of a run."""
+    return "; ".join(part for part in (run.reason, progress(run.heartbeat), run.remedy) if part)
+
+
+def progress(heartbeat: dict[str, Any]) -> str:
+    """Stage, note, speed and time left of a run, from its last heartbeat."""
+    if not heartbeat:
         return ""
-    rate, left = beat["per_second"], beat["seconds_left"]
+    rate, left = heartbeat["per_second"], heartbeat["seconds_left"]
+    age = time.time() - heartbeat["time"]
     parts = [
-        f"{beat['stage']} {100 * beat['done'] / max(beat['total'], 1):.0f} %",
-        beat["note"],
-        f"{rate:,.0f} views/s" if rate and beat["stage"] == "pretrain" else "",
+        f"{heartbeat['stage']} {100 * heartbeat['done'] / max(heartbeat['total'], 1):.0f} %",
+        heartbeat["note"],
+        f"{rate:,.0f} views/s" if rate and heartbeat["stage"] == "pretrain" else "",
         f"{duration(left)} left" if left else "",
-        f"silent for {duration(age)}" if (age := time.time() - beat["time"]) > 120 else "",
+        f"last heartbeat {duration(age)} ago" if age > SILENT_AFTER_S else "",
     ]
     return ", ".join(part for part in parts if part)

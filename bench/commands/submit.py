@@ -1,134 +1,81 @@
-"""``bench submit``: carry out a grid of runs on a SLURM cluster."""
+"""``bench submit``: submit a grid of runs to a SLURM cluster."""
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections import Counter
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.options import (
-    DATA,
-    DEVICE,
-    PROTOCOL,
-    RUNS,
-    Backbones,
-    Data,
-    Datasets,
-    Device,
-    Epochs,
-    EvaluateOn,
-    Evaluations,
-    Force,
-    Limit,
-    Methods,
-    Plain,
-    Protocol,
-    Ranks,
-    Refine,
-    Runs,
-    Seeds,
-    Settings,
-    Views,
-)
+from bench.options import GridOptions, with_grid_options
 from results.errors import RequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-    from pathlib import Path
+    from collections.abc import Sequence
 
     from protocols.spec.budget import Budget
     from protocols.spec.execution import ExecutionContext
-    from protocols.spec.grid import Request
     from protocols.spec.run import Run
-    from slurm.pack import Batch
-    from slurm.profile import Profile, Profiles
+    from slurm.pack import ArrayBatch
 
 EXAMPLES = """\b
 Examples:
   bench submit --methods relational,simclr --datasets cifar10 --seeds 0-4 --profile gpu --partition main
   bench submit --datasets digits --time 1h --cpus 2 --minutes-per-job 30m --dry-run
-      print what sbatch would be given
+      print the scripts that sbatch would receive
   bench submit --profile mycluster.toml --sbatch nice=100 --sbatch exclusive
   bench submit --retry failed --profile mycluster.toml --mem 16G
-      again what failed, with more memory
+      submit again what failed, with more memory
 """
 
 
+@with_grid_options
 def submit(
+    grid: GridOptions,
     *,
-    methods: Methods = "",
-    datasets: Datasets = "",
-    backbones: Backbones = "",
-    protocol: Protocol = PROTOCOL,
-    seeds: Seeds = "",
-    evaluations: Evaluations = "",
-    refine: Refine = "",
-    evaluate_on: EvaluateOn = "",
-    epochs: Epochs = None,
-    views: Views = None,
-    settings: Settings = [],  # noqa: B006 - typer copies it
-    data: Data = DATA,
-    runs: Runs = RUNS,
-    device: Device = DEVICE,
-    plain: Plain = False,
-    ranks: Ranks = 1,
-    limit: Limit = None,
-    force: Force = False,
     retry: Annotated[
-        str, typer.Option(metavar="WHICH", help="In place of a grid: failed, timeout or all that ended badly.")
+        str, typer.Option(metavar="WHICH", help="Instead of a grid, submit again: failed, timeout or all.")
     ] = "",
-    profile: Annotated[str, typer.Option(help="TOML file with what jobs ask for, or: cpu, gpu, preemptible.")] = "",
-    time: Annotated[str | None, typer.Option(help="Limit of a job: 90m, 1h30, 1-00:00:00.")] = None,
-    partition: Annotated[str | None, typer.Option(help="Partition, or several by commas.")] = None,
-    gpus: Annotated[int | None, typer.Option(min=0, help="GPUs of a job.")] = None,
-    cpus: Annotated[int | None, typer.Option(min=1, help="CPUs of a job.")] = None,
-    mem: Annotated[str | None, typer.Option(help="Memory of a job: 8G, 800M.")] = None,
-    account: Annotated[str | None, typer.Option(help="Who pays.")] = None,
+    profile: Annotated[str, typer.Option(help="TOML file with the resources of jobs, or: cpu, gpu, preemptible.")] = "",
+    time: Annotated[str | None, typer.Option(help="Time limit of a job: 90m, 1h30, 1-00:00:00.")] = None,
+    partition: Annotated[str | None, typer.Option(help="Partition, or several separated by commas.")] = None,
+    gpus: Annotated[int | None, typer.Option(min=0, help="GPUs per job.")] = None,
+    cpus: Annotated[int | None, typer.Option(min=1, help="CPUs per job.")] = None,
+    mem: Annotated[str | None, typer.Option(help="Memory per job: 8G, 800M.")] = None,
+    account: Annotated[str | None, typer.Option(help="Account to charge.")] = None,
     qos: Annotated[str | None, typer.Option(help="Quality of service.")] = None,
-    constraint: Annotated[str | None, typer.Option(help="Features of the node.")] = None,
-    max_parallel: Annotated[int | None, typer.Option(min=1, help="Jobs at a time, at most.")] = None,
-    array: Annotated[bool | None, typer.Option("--array/--no-array", help="Use job arrays; the default.")] = None,
-    runs_per_job: Annotated[int | None, typer.Option(min=1, help="Runs in a job.")] = None,
+    constraint: Annotated[str | None, typer.Option(help="Required features of the node.")] = None,
+    max_parallel: Annotated[int | None, typer.Option(min=1, help="Maximum number of jobs at a time.")] = None,
+    array: Annotated[
+        bool | None, typer.Option("--array/--no-array", help="Submit job arrays, or each job separately.")
+    ] = None,
+    runs_per_job: Annotated[int | None, typer.Option(min=1, help="Runs per job.")] = None,
     minutes_per_job: Annotated[
-        str | None, typer.Option(metavar="TIME", help="As many runs in a job as take about so long, by an estimate.")
+        str | None, typer.Option(metavar="TIME", help="Put as many runs in a job as take this long, by an estimate.")
     ] = None,
     per_gpu: Annotated[int | None, typer.Option(min=1, help="Runs at a time on each GPU of a job.")] = None,
     sbatch: Annotated[
         list[str], typer.Option(metavar="NAME=VALUE", help="Any other option of sbatch; may be repeated.")
     ] = [],  # noqa: B006 - typer copies it
     snapshot: Annotated[
-        bool, typer.Option("--snapshot/--no-snapshot", help="Let jobs use a copy of the code as it is now.")
+        bool, typer.Option("--snapshot/--no-snapshot", help="Let jobs use a copy of the code made now.")
     ] = True,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what sbatch would be given.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the scripts that sbatch would receive.")] = False,
 ) -> None:
-    """Send the runs of a grid that are not done yet to SLURM, and return at once.
+    """Submit the runs of a grid that are not done yet to SLURM, and return at once.
 
-    The words are those of bench run. Runs that are queued or running already are not sent twice. What is preempted or
-    hits its time limit is requeued and carries on; see how it gets on with bench status.
+    The grid takes the same options as bench run. Runs that are queued or running already are not submitted twice. Jobs
+    that are preempted or hit their time limit are requeued and resume; bench status shows their state.
     """
-    from protocols.spec.execution import ExecutionContext
-    from protocols.spec.grid import parse
-    from slurm.profile import Profiles, extras, read
+    from protocols.spec.grid import expand, plan
+    from slurm.profile import Profiles, parse_sbatch_options, read_profile
     from slurm.queue import require_slurm
+    from slurm.selection import exclude_active, select_retries
+    from slurm.submit import plan_batches, render_scripts, submit_batches
 
-    request = parse(
-        methods=methods,
-        datasets=datasets,
-        backbones=backbones,
-        seeds=seeds,
-        protocol=protocol,
-        evaluations=evaluations,
-        refine=refine,
-        evaluate_on=evaluate_on,
-        epochs=epochs,
-        views=views,
-        settings=settings,
-    )
-    context = ExecutionContext(runs, data, device, plain, ranks)
-    given = {
+    request, context, runs = grid.request(), grid.context(), grid.runs
+    options = {
         "time": time,
         "partition": partition,
         "gpus": gpus,
@@ -142,83 +89,52 @@ def submit(
         "runs_per_job": runs_per_job,
         "minutes_per_job": minutes_per_job,
         "per_gpu": per_gpu,
-        "sbatch": extras(sbatch) or None,
+        "sbatch": parse_sbatch_options(sbatch) or None,
     }
-    profiles = Profiles(read(profile) if profile else {}, given)
+    profiles = Profiles(read_profile(profile) if profile else {}, options)
     if not dry_run:
         require_slurm()
-    chosen = again(retry, request, runs) if retry else grid(request, context, force=force)
-    todo = (chosen if dry_run else not_sent(chosen, runs))[:limit]
+    if retry:
+        if not request.is_blank:
+            raise RequestError("--retry takes the place of a grid", hint="leave --methods, --datasets, … out")
+        todo = select_retries(retry, runs)
+    else:
+        planned = plan(expand(request, grid.data), runs, force=grid.force)
+        todo = list(planned.todo)
+        if planned.done:
+            typer.echo(f"{len(planned.done)} runs done before")
+    if not dry_run:
+        selected, todo = todo, exclude_active(todo, runs)
+        if len(todo) < len(selected):
+            typer.echo(f"{len(selected) - len(todo)} runs queued or running already")
+    todo = todo[: grid.limit]
     if not todo:
         typer.echo("nothing to submit")
         return
-    require_gpus((profiles.of(run) for run in todo), ranks)
-    budgets = prepare(todo, context, dry_run=dry_run)
-    by_run = {run.folder(): budget for run, budget in zip(todo, budgets, strict=True)}
-    made = batches_of(todo, profiles, lambda some: seconds_each(some, by_run, context))
+    profiles.require_gpus(todo, grid.ranks)
+    batches = plan_batches(todo, prepare(todo, context, dry_run=dry_run), profiles, context)
     if dry_run:
-        show_scripts(made, context)
-    else:
-        send(made, context, snapshot=snapshot, force=force)
-
-
-def again(which: str, request: Request, runs: Path) -> list[Run]:
-    """The submitted runs that ended badly in some way.
-
-    Raises:
-        RequestError: a grid is asked for too, or there is no such way.
-    """
-    from protocols.spec.run import Run
-    from results.store import read_run
-    from slurm.status import RETRIES, overview
-
-    if not request.is_blank:
-        raise RequestError("--retry takes the place of a grid", hint="leave --methods, --datasets, … out")
-    if which not in RETRIES:
-        raise RequestError(f"--retry {which}", hint=f"choose {', '.join(RETRIES)}")
-    failed = [state.run for state in overview(runs).states if state.kind in RETRIES[which]]
-    return [Run.from_config(read_run(runs / name).config or {}) for name in failed]
-
-
-def grid(request: Request, context: ExecutionContext, *, force: bool) -> list[Run]:
-    """The runs of a grid that are not done yet."""
-    from protocols.spec.grid import expand, plan
-
-    planned = plan(expand(request, context.data), context.runs, force=force)
-    if planned.done:
-        typer.echo(f"{len(planned.done)} runs done before")
-    return list(planned.todo)
-
-
-def not_sent(runs: Sequence[Run], folder: Path) -> list[Run]:
-    """Those that no job holds; a claim that an ended job has left on one is removed.
-
-    Raises:
-        RequestError: SLURM does not answer, so nobody knows.
-    """
-    from results.store import release
-    from slurm.status import overview
-
-    now = overview(folder)
-    if "squeue" in now.silent:
-        raise RequestError(f"SLURM does not answer: {now.silent['squeue']}", hint="try again later")
-    held = {state.run for state in now.states if state.job in now.live() and state.state not in ("done", "failed")}
-    left = [run for run in runs if run.folder() not in held]
-    if len(left) < len(runs):
-        typer.echo(f"{len(runs) - len(left)} runs queued or running already")
-    for run in left:
-        release(folder / run.folder(), now.live())
-    return left
+        for script, count in Counter(render_scripts(batches, context)).items():
+            typer.echo(f"{script}\n# {count} such array{'s' if count > 1 else ''}\n")
+        typer.echo(f"# {sizes(batches)}; nothing was submitted")
+        return
+    command = " ".join(["bench", *sys.argv[1:]])
+    submission = submit_batches(batches, context, command=command, snapshot=snapshot, force=grid.force)
+    typer.echo(f"submitted {sizes(batches)}: {', '.join(array.job for array in submission.arrays)}")
+    typer.echo("show their state: bench status --watch; cancel them: bench cancel")
 
 
 def prepare(todo: Sequence[Run], context: ExecutionContext, *, dry_run: bool) -> list[Budget]:
-    """Make data sets ready, and find out what is wrong before any job is sent; returns how long each pretraining is.
+    """Prepare the data sets and check the runs before any job is submitted.
+
+    Returns:
+        The length of the pretraining of each run.
 
     Raises:
-        RequestError: something is.
+        RequestError: a run cannot work, or the runs folder cannot be written to.
     """
     from bench.commands.data import ready
-    from protocols.preflight import check, datasets_of
+    from protocols.preflight import check, dataset_names
     from protocols.spec.resolve import load_plugins
     from results.store import require_writable
 
@@ -226,72 +142,13 @@ def prepare(todo: Sequence[Run], context: ExecutionContext, *, dry_run: bool) ->
         load_plugins(run)
     if not dry_run:
         require_writable(context.runs)
-        for name in dict.fromkeys(name for run in todo for name in datasets_of(run)):
+        for name in dict.fromkeys(name for run in todo for name in dataset_names(run)):
             ready(name, context.data)
     return check(todo, context.data)
 
 
-def batches_of(
-    todo: Sequence[Run], profiles: Profiles, estimate: Callable[[Sequence[Run]], list[float]]
-) -> list[Batch]:
-    """Runs in jobs, and jobs in arrays as large as this cluster allows."""
-    from slurm.pack import batches
-    from slurm.sbatch import MOST, Refused, largest_array
-
-    try:
-        largest = largest_array()
-    except Refused:
-        if shutil.which("sbatch"):
-            raise
-        largest = MOST
-    return batches(todo, profiles, largest, estimate)
-
-
-def require_gpus(profiles: Iterable[Profile], ranks: int) -> None:
-    """A job with GPUs must have one for each rank.
-
-    Raises:
-        RequestError: it has fewer.
-    """
-    if any(0 < profile.gpus < ranks for profile in profiles):
-        raise RequestError(f"--ranks {ranks} wants as many GPUs a job", hint=f"add --gpus {ranks}")
-
-
-def seconds_each(runs: Sequence[Run], budgets: dict[str, Budget], context: ExecutionContext) -> list[float]:
-    """An estimate of each run's time, by a few steps on this machine."""
-    from protocols.speed.estimate import kind_of, seconds_by_kind
-
-    known = dict(seconds_by_kind([(run, budgets[run.folder()]) for run in runs], context))
-    return [known[kind_of(run)] for run in runs]
-
-
-def show_scripts(made: Sequence[Batch], context: ExecutionContext) -> None:
-    """Print what sbatch would be given, once for arrays that differ in nothing."""
-    from slurm.submit import scripts
-
-    same = Counter(scripts(made, context))
-    for script, times in same.items():
-        typer.echo(script)
-        typer.echo(f"# {times} such array{'s' if times > 1 else ''}\n")
-    typer.echo(f"# {counts(made)}; nothing was submitted")
-
-
-def send(made: Sequence[Batch], context: ExecutionContext, *, snapshot: bool, force: bool) -> None:
-    """Submit, and say what was submitted."""
-    from results.store import discard
-    from slurm.submit import submit as submit_all
-
-    if force:
-        for run in (run for batch in made for task in batch.tasks for run in task):
-            discard(context.runs / run.folder())
-    command = " ".join(["bench", *sys.argv[1:]])
-    sent = submit_all(made, context, command=command, snapshot=snapshot)
-    typer.echo(f"submitted {counts(made)}: {', '.join(array.job for array in sent.arrays)}")
-    typer.echo("how it gets on: bench status --watch; take it back: bench cancel")
-
-
-def counts(made: Sequence[Batch]) -> str:
-    """How much it is."""
-    jobs = sum(len(batch.tasks) for batch in made)
-    runs = sum(len(task) for batch in made for task in batch.tasks)
-    return f"{runs:,} runs in {jobs:,} jobs of {len(made):,} arrays"
+def sizes(batches: Sequence[ArrayBatch]) -> str:
+    """The number of runs, jobs and arrays."""
+    jobs = sum(len(batch.tasks) for batch in batches)
+    runs = sum(len(task) for batch in batches for task in batch.tasks)
+    return f"{runs:,} runs in {jobs:,} jobs of {len(batches):,} arrays"

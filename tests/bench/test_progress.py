@@ -9,7 +9,7 @@ from rich.console import Console
 from bench import progress
 from bench.progress import Lines
 from protocols.spec.grid import Request, expand
-from slurm.launch import Outcome
+from slurm.monitor import Outcome
 
 EVALUATIONS = 5
 """Of a run below: health, and two evaluations with and without a refinement."""
@@ -35,7 +35,7 @@ def shown(runs, views=1000):
 
 def carry_out(display, run, clock, *, pretrain=10.0, evaluation=20.0, upto=EVALUATIONS):
     """Pretrain and make some evaluations, each in a time of its own."""
-    watch = display.begins(run)
+    listener = display.on_run_start(run)
     listener.stage("pretrain", 1000)
     listener.progress(0)
     for views in range(100, 1100, 100):
@@ -49,13 +49,13 @@ def carry_out(display, run, clock, *, pretrain=10.0, evaluation=20.0, upto=EVALU
         clock.seconds += evaluation
         listener.stage("evaluate", EVALUATIONS, done)
         listener.progress(done, "linear after averaged")
-    return watch
+    return listener
 
 
 def test_the_time_left_knows_how_long_evaluations_took(runs, clock):
     display = shown(runs)
     carry_out(display, runs[0], clock)
-    display.ends(Outcome(runs[0], None, "it failed"))
+    display.on_run_end(Outcome(runs[0], None, "it failed"))
     assert display.share() == pytest.approx(0.5)
     assert clock.seconds == 110
     assert display.left() == f"{progress.duration(110)} left"
@@ -73,7 +73,7 @@ def test_a_line_about_evaluations_says_how_far_they_are(runs, clock):
 
 def test_what_an_earlier_attempt_did_is_not_timed(runs, clock):
     display = shown(runs[:1], views=1_000_000)
-    watch = display.begins(runs[0])
+    listener = display.on_run_start(runs[0])
     listener.stage("pretrain", 1_000_000)
     listener.progress(500_000)
     clock.seconds += 100
@@ -84,7 +84,7 @@ def test_what_an_earlier_attempt_did_is_not_timed(runs, clock):
 
 def test_runs_that_are_only_evaluated_are_judged_by_that(runs, clock):
     display = shown(runs, views=0)
-    watch = display.begins(runs[0])
+    listener = display.on_run_start(runs[0])
     listener.stage("evaluate", EVALUATIONS)
     listener.progress(0)
     clock.seconds += 50

@@ -6,10 +6,10 @@ import torch
 import methods
 from methods import Backbone, Batch, Method, RunInfo
 from methods.base import OLD_HOOKS
-from methods.registry import Registry
-from methods.registry import registry as shared_registry
+from methods.registry import METHODS
 from protocols.backbones.small import Conv4
 from results.errors import BrokenPlugin
+from results.registry import Registry
 
 INFO = RunInfo(classes=10, images=40, side=16, steps=9, seed=0)
 
@@ -81,8 +81,8 @@ def test_a_plugin_of_an_earlier_version_goes_on_working(tmp_path):
                 self.target.follow(self.backbone, cosine_between(0.9, 1.0, progress))
         ''')
     )
-    shared_registry.add_file(path)
-    method = shared_registry.get("old-plugin")(Conv4(), None, INFO)
+    METHODS.add_file(path)
+    method = METHODS.get("old-plugin")(Conv4(), None, INFO)
     assert method.setting is method.info is INFO
     method.before_epoch(0, lambda: torch.ones(40, 64))
     assert torch.isfinite(method(Batch(torch.rand(4, 3, 16, 16), torch.arange(4)))["loss"])
@@ -100,5 +100,5 @@ def test_a_backbone_that_overrides_the_old_name_is_refused():
 
 
 def test_baselines_are_declared_by_the_method():
-    declared = {name: shared_registry.get(name).baseline for name in ("random", "supervised", "simclr")}
+    declared = {name: METHODS.get(name).baseline for name in ("random", "supervised", "simclr")}
     assert declared == {"random": "lower", "supervised": "upper", "simclr": ""}

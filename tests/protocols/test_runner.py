@@ -100,7 +100,7 @@ def test_what_a_method_keeps_lies_beside_its_encoder(whole):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from protocols.pretrain.loop import checkpoint
+from protocols.pretrain import checkpoint
 from protocols.evaluate import evaluator as evaluated
 from protocols.system import heartbeat
 from protocols.spec.execution import ExecutionContext

@@ -2,12 +2,16 @@
 
 import importlib.util
 import os
+import stat
 from pathlib import Path
 
 import pytest
 
+from protocols.spec.execution import ExecutionContext
 from protocols.spec.protocol import load
 from protocols.spec.resolve import parse_changes, resolve
+from results import store
+from slurm.submission import SubmittedArray, new_submission
 
 
 @pytest.fixture(scope="session")
@@ -28,6 +32,37 @@ def run_of():
         )
 
     return make
+
+
+@pytest.fixture
+def fake_command(tmp_path_factory, monkeypatch):
+    """Puts a command on the path that prints a text, to stderr if its exit code is not 0."""
+    folder = tmp_path_factory.mktemp("commands")
+
+    def put(name, text, code=0):
+        (folder / f"{name}.txt").write_text(text)
+        (folder / name).write_text(f"#!/bin/sh\ncat '{folder}/{name}.txt' {'>&2' if code else ''}\nexit {code}\n")
+        (folder / name).chmod(stat.S_IRWXU)
+
+    monkeypatch.setenv("PATH", str(folder), prepend=":")
+    return put
+
+
+@pytest.fixture
+def submitted_runs(run_of, tmp_path):
+    """Four runs in one submission: two in the first job of an array, one each in the next two; returns the runs."""
+    runs = [run_of("random", seed) for seed in range(4)]
+    for run in runs:
+        (tmp_path / run.folder()).mkdir()
+        store.write_json(tmp_path / run.folder() / store.CONFIG, run.config())
+    first, second, third, fourth = (run.folder() for run in runs)
+    submission = new_submission(
+        ExecutionContext(tmp_path, tmp_path), submission_id="one", command="bench submit", code="", root="/",
+        tasks=[[first, second], [third], [fourth]], arrays=[SubmittedArray(0, 3, minutes=60, job="12")],
+    )  # fmt: skip
+    submission.folder.mkdir(parents=True)
+    submission.save()
+    return runs
 
 
 def load_one_node():

@@ -17,8 +17,8 @@ import torch
 from bench.cli import app
 from results import store
 from results.errors import BenchError, RequestError
-from slurm.queue import NoAnswer, call
-from slurm.status import overview
+from slurm.queue import SlurmCommandError, run_command
+from slurm.status import read_status
 
 pytestmark = pytest.mark.slurm
 
@@ -62,7 +62,7 @@ class Hungry(Method):
 
 
 def bench(*words, cwd):
-    """Carry out a command in this process, which has torch at hand; returns what it prints."""
+    """Run a command in this process, which has imported torch already; returns what it prints."""
     said, argv = io.StringIO(), sys.argv
     with contextlib.chdir(cwd), contextlib.redirect_stdout(said):
         sys.argv = ["bench", *words]
@@ -92,7 +92,7 @@ def until(what, seconds=900):
 
 
 def states(runs):
-    return {state.run: state for state in overview(runs).states}
+    return {state.run: state for state in read_status(runs).runs}
 
 
 def settled(runs):
@@ -211,7 +211,7 @@ def test_every_interruption_ends_as_designed(cluster, limited, home):
     until(both_requeued)
     now = states(runs)
     assert {now[name].state for _, name in (killed, cancelled)} == {"running"}, now
-    assert now[killed[1]].beat["note"].startswith("epoch 1/")
+    assert now[killed[1]].heartbeat["note"].startswith("epoch 1/")
 
     hungry = send(home, 5, "--time", "1h", "--partition", "high", "--mem", "900M", method="./hungry.py")
     os.kill(worker_of(killed[0]), signal.SIGKILL)
@@ -228,11 +228,11 @@ def test_every_interruption_ends_as_designed(cluster, limited, home):
 
     cluster.stop("slurmdbd")
     try:
-        deaf = overview(runs)
+        without_accounting = read_status(runs)
     finally:
         cluster.start_accounting()
-    assert "sacct" in deaf.silent
-    names = {state.run: state.state for state in deaf.states}
+    assert "sacct" in without_accounting.query_errors
+    names = {state.run: state.state for state in without_accounting.runs}
     assert [names[name] for _, name in (killed, cancelled, hungry)] == ["failed"] * 3
     assert all(names[name] in ("requeued", "running", "done") for _, name in (preempted, warned))
 
@@ -249,7 +249,7 @@ def test_a_time_limit_is_a_pause(cluster, limited, home):
     until(lambda: states(runs)[name].state == "done")
     log = next(runs.glob(f".submissions/*/log/{job}_0_log.out")).read_text()
     assert log.count("Calling checkpoint method") == log.count("Requeued job") >= 1, log
-    assert "leaves: SIGUSR2" in log
+    assert "stopping: SIGUSR2" in log
     found = metrics(runs)
     assert {name: found[name]} == undisturbed(home, [name], steps=170)
 
@@ -293,11 +293,11 @@ def test_a_node_that_fails_is_no_loss(cluster, home, tmp_path):
     send(tmp_path, 0, "--time", "1h", steps=30)
     runs = tmp_path / "runs"
     until(lambda: list(runs.glob("*/checkpoint.pt")))
-    node = call("sinfo", "-h", "-o", "%N").strip()
-    call("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
+    node = run_command("sinfo", "-h", "-o", "%N").strip()
+    run_command("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
     until(lambda: [state.state for state in states(runs).values()] == ["requeued"])
-    with contextlib.suppress(NoAnswer):  # it may have come back by itself
-        call("scontrol", "update", f"nodename={node}", "state=resume")
+    with contextlib.suppress(SlurmCommandError):  # it may have come back by itself
+        run_command("scontrol", "update", f"nodename={node}", "state=resume")
     until(lambda: [state.state for state in states(runs).values()] == ["done"])
     assert read_attempts(next(runs.glob("digits-*"))) == 2
 
@@ -333,7 +333,7 @@ def test_what_slurm_takes_in_part_is_kept_in_part(cluster, tmp_path):
 def test_nothing_is_sent_while_slurm_does_not_answer(cluster, tmp_path):
     cluster.stop("slurmctld")
     try:
-        with pytest.raises(RequestError, match=r"SLURM does not answer: .*[Uu]nable to contact slurm controller"):
+        with pytest.raises(RequestError, match=r"SLURM does not respond: .*[Uu]nable to contact slurm controller"):
             submit(*grid("random"), "--time", "20m", cwd=tmp_path)
     finally:
         cluster.up()

@@ -2,12 +2,12 @@
 
 import pytest
 
-from slurm.pack import batches
+from slurm.pack import pack_runs
 from slurm.profile import Profiles
 
 
 def packed(runs, table, largest=1000, estimate=None):
-    made = batches(runs, Profiles({"time": "1h", **table}, {}), largest, estimate)
+    made = pack_runs(runs, Profiles({"time": "1h", **table}, {}), largest, estimate)
     return made, [[len(task) for task in batch.tasks] for batch in made]
 
 

@@ -4,9 +4,9 @@ import pytest
 
 from protocols.spec.execution import ExecutionContext
 from results.errors import RequestError
-from slurm.pack import Batch
-from slurm.profile import SHIPPED, Profiles, extras, read
-from slurm.submit import scripts
+from slurm.pack import ArrayBatch
+from slurm.profile import PROFILES_FOLDER, Profiles, parse_sbatch_options, read_profile
+from slurm.submit import render_scripts
 
 WRONG = {
     "unknown key": ('tme = "1h"', "a profile has no key 'tme'; did you mean time"),
@@ -28,25 +28,25 @@ WRONG = {
 def test_what_is_wrong_is_said_in_a_line(tmp_path, text, message):
     (tmp_path / "profile.toml").write_text(text)
     with pytest.raises(RequestError) as error:
-        Profiles(read(str(tmp_path / "profile.toml")), {})
+        Profiles(read_profile(str(tmp_path / "profile.toml")), {})
     assert message in str(error.value)
     assert "\n" not in str(error.value)
 
 
 def test_a_profile_that_is_not_there(tmp_path):
     with pytest.raises(RequestError, match="give a TOML file, or one of cpu, gpu, preemptible"):
-        read(str(tmp_path / "none.toml"))
+        read_profile(str(tmp_path / "none.toml"))
 
 
-@pytest.mark.parametrize("name", [path.stem for path in SHIPPED.glob("*.toml")])
+@pytest.mark.parametrize("name", [path.stem for path in PROFILES_FOLDER.glob("*.toml")])
 def test_shipped_profiles_are_valid(run_of, name):
-    assert Profiles(read(name), {}).of(run_of("simclr")).limit >= 60
+    assert Profiles(read_profile(name), {}).for_run(run_of("simclr")).time_limit_minutes >= 60
 
 
 def test_the_command_line_lies_over_the_table_of_a_run_over_the_file(run_of):
     table = {"time": "1h", "mem": "4G", "cpus": 2, "methods": {"simclr": {"mem": "8G", "cpus": 4}}}
     profiles = Profiles(table, {"cpus": 6, "mem": None})
-    simclr, byol = profiles.of(run_of("simclr")), profiles.of(run_of("byol"))
+    simclr, byol = profiles.for_run(run_of("simclr")), profiles.for_run(run_of("byol"))
     assert (simclr.mem, simclr.cpus) == ("8G", 6)
     assert (byol.mem, byol.cpus) == ("4G", 6)
 
@@ -62,11 +62,11 @@ def test_the_script_says_what_was_asked_for_and_no_more(run_of, tmp_path):
         "qos": "low",
         "constraint": "a100",
         "setup": ["module load cuda"],
-        "sbatch": extras(["nice=100", "exclusive", "--mail-type=END"]),
+        "sbatch": parse_sbatch_options(["nice=100", "exclusive", "--mail-type=END"]),
     }
     run = run_of("simclr")
-    batch = Batch(Profiles({}, given).of(run), ((run,), (run,), (run,)), parallel=2, after=None)
-    (script,) = scripts([batch], ExecutionContext(tmp_path, tmp_path))
+    batch = ArrayBatch(Profiles({}, given).for_run(run), ((run,), (run,), (run,)), parallel=2, after=None)
+    (script,) = render_scripts([batch], ExecutionContext(tmp_path, tmp_path))
     for line in (
         "--array=0-2%2", "--time=90", "--partition=main", "--gpus-per-node=2", "--cpus-per-task=3", "--mem=8G",
         "--account=lab", "--qos=low", "--constraint=a100", "--nice=100", "--exclusive", "--mail-type=END", "--requeue",
@@ -77,8 +77,8 @@ def test_the_script_says_what_was_asked_for_and_no_more(run_of, tmp_path):
     assert " --cpus-per-task=3 " in script.partition("srun")[2]
     assert "wckey" not in script
 
-    plain = Batch(Profiles({"time": "2m"}, {}).of(run), ((run,),), parallel=0, after=None)
-    (script,) = scripts([plain], ExecutionContext(tmp_path, tmp_path))
+    plain = ArrayBatch(Profiles({"time": "2m"}, {}).for_run(run), ((run,),), parallel=0, after=None)
+    (script,) = render_scripts([plain], ExecutionContext(tmp_path, tmp_path))
     for word in ("--array", "--partition", "--mem", "--gpus", "--account", "--dependency"):
         assert word not in script
     assert "--signal=USR2@30\n" in script

@@ -1,10 +1,8 @@
 """What SLURM says, understood."""
 
-import stat
-
 import pytest
 
-from slurm.queue import Job, NoAnswer, ask, call, expanded, in_bytes
+from slurm.queue import JobInfo, SlurmCommandError, expand_array_ids, parse_sacct_memory, query_jobs, run_command
 
 SQUEUE = "7_0|RUNNING|None\n7_1|PENDING|Resources\n7_2|PENDING|BeginTime\n8|COMPLETING|None\n9_0|CANCELLED|None\n"
 SACCT = """7_2|TIMEOUT|0:0|
@@ -16,23 +14,10 @@ SACCT = """7_2|TIMEOUT|0:0|
 """
 
 
-@pytest.fixture
-def said(tmp_path, monkeypatch):
-    """Puts commands on the path that say something."""
-
-    def put(name, text, code=0):
-        (tmp_path / f"{name}.txt").write_text(text)
-        (tmp_path / name).write_text(f"#!/bin/sh\ncat '{tmp_path}/{name}.txt' {'>&2' if code else ''}\nexit {code}\n")
-        (tmp_path / name).chmod(stat.S_IRWXU)
-
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    return put
-
-
-def test_live_jobs_are_known_by_squeue_and_ended_ones_by_sacct(said):
-    said("squeue", SQUEUE)
-    said("sacct", SACCT)
-    answer = ask(["7_0", "7_1", "7_2", "8", "9_0", "9_1", "9_2", "10", "11"])
+def test_live_jobs_are_known_by_squeue_and_ended_ones_by_sacct(fake_command):
+    fake_command("squeue", SQUEUE)
+    fake_command("sacct", SACCT)
+    answer = query_jobs(["7_0", "7_1", "7_2", "8", "9_0", "9_1", "9_2", "10", "11"])
     assert {job: state.state for job, state in answer.jobs.items()} == {
         "7_0": "RUNNING",
         "7_1": "PENDING",
@@ -44,40 +29,40 @@ def test_live_jobs_are_known_by_squeue_and_ended_ones_by_sacct(said):
         "10": "FAILED",
     }
     assert answer.jobs["7_1"].reason == "Resources"
-    assert answer.jobs["9_0"].peak == 1536 * 2**20
+    assert answer.jobs["9_0"].peak_memory == 1536 * 2**20
     assert answer.jobs["10"].signal == 9
-    assert not answer.silent
+    assert not answer.errors
 
 
-def test_without_accounting_squeue_says_what_it_remembers(said):
-    said("squeue", SQUEUE)
-    said("sacct", "sacct: error: Slurm accounting storage is disabled\n", code=1)
-    answer = ask(["7_0", "9_0", "10"])
+def test_without_accounting_squeue_says_what_it_remembers(fake_command):
+    fake_command("squeue", SQUEUE)
+    fake_command("sacct", "sacct: error: Slurm accounting storage is disabled\n", code=1)
+    answer = query_jobs(["7_0", "9_0", "10"])
     assert {job: state.state for job, state in answer.jobs.items()} == {"7_0": "RUNNING", "9_0": "CANCELLED"}
-    assert answer.silent == {"sacct": "Slurm accounting storage is disabled"}
+    assert answer.errors == {"sacct": "Slurm accounting storage is disabled"}
 
 
-def test_nobody_is_asked_about_nothing(said):
-    said("squeue", "broken", code=1)
-    assert not ask([]).silent
+def test_nobody_is_asked_about_nothing(fake_command):
+    fake_command("squeue", "broken", code=1)
+    assert not query_jobs([]).errors
 
 
 def test_a_command_that_is_not_there(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(NoAnswer, match="squeue: No such file"):
-        call("squeue")
+    with pytest.raises(SlurmCommandError, match="squeue: No such file"):
+        run_command("squeue")
 
 
 @pytest.mark.parametrize(("code", "number"), [("0:9", 9), ("137:0", 9), ("9:0", 9), ("1:0", 0), ("0:0", 0), ("", 0)])
 def test_the_signal_that_ended_a_job(code, number):
-    assert Job("FAILED", exit_code=code).signal == number
+    assert JobInfo("FAILED", exit_code=code).signal == number
 
 
 def test_ranges_of_arrays():
-    assert list(expanded("12_[0-2,7%4]")) == ["12_0", "12_1", "12_2", "12_7"]
-    assert list(expanded("12_[5]")) == ["12_5"]
-    assert list(expanded("12")) == ["12"]
+    assert list(expand_array_ids("12_[0-2,7%4]")) == ["12_0", "12_1", "12_2", "12_7"]
+    assert list(expand_array_ids("12_[5]")) == ["12_5"]
+    assert list(expand_array_ids("12")) == ["12"]
 
 
 def test_amounts_of_memory():
-    assert [in_bytes(text) for text in ("4512K", "1.5G", "10", "")] == [4512 * 1024, 1536 * 2**20, 10, 0]
+    assert [parse_sacct_memory(text) for text in ("4512K", "1.5G", "10", "")] == [4512 * 1024, 1536 * 2**20, 10, 0]

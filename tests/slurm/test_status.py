@@ -10,10 +10,9 @@ import pytest
 from protocols.spec.execution import ExecutionContext
 from results import store
 from results.record import SCHEMA
-from slurm import submission as records
-from slurm.queue import Answer, Job
-from slurm.status import RETRIES, Sent, overview, state_of, submissions
-from slurm.submission import Array
+from slurm.queue import JobInfo, QueryResult
+from slurm.status import RETRY_KINDS, StatusOverview, SubmittedJob, read_status, run_status
+from slurm.submission import SubmittedArray, new_submission, read_submissions
 
 
 @pytest.fixture
@@ -23,20 +22,20 @@ def sent(run_of, tmp_path):
     folder = tmp_path / run.folder()
     folder.mkdir()
     store.write_json(folder / store.CONFIG, run.config())
-    array = Array(first=0, size=2, minutes=60, mem="4G", job="12")
-    submission = records.new(
-        ExecutionContext(tmp_path, tmp_path), name="one", command="bench submit", code="", root="/",
+    array = SubmittedArray(first=0, size=2, minutes=60, mem="4G", job="12")
+    submission = new_submission(
+        ExecutionContext(tmp_path, tmp_path), submission_id="one", command="bench submit", code="", root="/",
         tasks=[["other"], [run.folder()]], arrays=[array],
     )  # fmt: skip
     submission.folder.mkdir(parents=True)
-    submission.write()
-    return folder, Sent("12_1", array, submission)
+    submission.save()
+    return folder, SubmittedJob("12_1", array, submission)
 
 
-def said(sent, job=None, **silent):
+def said(sent, job=None, **errors):
     folder, last = sent
     jobs = {"12_1": job} if job else {}
-    return state_of(store.read_run(folder), last, Answer(jobs, silent))
+    return run_status(store.read_run(folder), last, QueryResult(jobs, errors))
 
 
 def begin(folder):
@@ -49,41 +48,45 @@ def begin(folder):
 
 
 def test_a_submission_is_read_as_it_was_written(sent):
-    (read,) = submissions(sent[0].parent)
+    (read,) = read_submissions(sent[0].parent)
     assert read == sent[1].submission
-    assert [(job, names) for job, _, names in read.jobs()] == [("12_0", ("other",)), ("12_1", (sent[0].name,))]
+    assert [(job, names) for job, _, names in read.accepted_jobs()] == [("12_0", ("other",)), ("12_1", (sent[0].name,))]
 
 
 def test_waiting(sent):
-    assert said(sent, Job("PENDING", "Priority")).state == "queued"
-    assert said(sent, Job("PENDING", "Priority")).reason == "Priority"
+    assert said(sent, JobInfo("PENDING", "Priority")).state == "queued"
+    assert said(sent, JobInfo("PENDING", "Priority")).reason == "Priority"
     begin(sent[0])
-    assert said(sent, Job("PENDING", "BeginTime")).state == "requeued"
+    assert said(sent, JobInfo("PENDING", "BeginTime")).state == "requeued"
 
 
 def test_at_work(sent):
-    state = said(sent, Job("RUNNING"))
-    assert (state.state, state.reason) == ("queued", "its turn in the job has not come")
+    state = said(sent, JobInfo("RUNNING"))
+    assert (state.state, state.reason) == ("queued", "waits for the other runs of its job")
     begin(sent[0])
-    state = said(sent, Job("RUNNING"))
-    assert (state.state, state.job, state.beat["note"]) == ("running", "12_1", "epoch 1/2")
-    assert said(sent, Job("COMPLETING")).state == "running"
+    state = said(sent, JobInfo("RUNNING"))
+    assert (state.state, state.job, state.heartbeat["note"]) == ("running", "12_1", "epoch 1/2")
+    assert said(sent, JobInfo("COMPLETING")).state == "running"
 
 
 ENDINGS = {
-    "memory": (Job("OUT_OF_MEMORY", peak=int(3.9 * 2**30)), "out of memory: asked 4 GB, peaked 3.9 GB", "--mem 8G"),
+    "memory": (
+        JobInfo("OUT_OF_MEMORY", peak_memory=int(3.9 * 2**30)),
+        "out of memory: asked 4 GB, peaked 3.9 GB",
+        "--mem 8G",
+    ),
     "memory, by the kernel": (
-        Job("FAILED", "", "137:0", 4 * 2**30),
+        JobInfo("FAILED", "", "137:0", 4 * 2**30),
         "out of memory: asked 4 GB, peaked 4 GB",
         "--mem 8G",
     ),
-    "killed": (Job("FAILED", "", "0:9", 2**30), "killed by SIGKILL", "--retry failed"),
-    "timeout": (Job("TIMEOUT"), "hit its time limit of 60 min", "--retry timeout --time 120m"),
-    "cancelled": (Job("CANCELLED"), "cancelled", "--retry all"),
-    "preempted": (Job("PREEMPTED"), "preempted, and not requeued", "--retry failed"),
-    "node": (Job("NODE_FAIL"), "its node failed", "--retry failed"),
-    "lost": (Job("COMPLETED", "", "0:0"), "its job ended as COMPLETED with exit code 0:0", "12_1_0_log.out"),
-    "lost, without accounting": (None, "its job is over, and SLURM keeps no account of it", "--retry failed"),
+    "killed": (JobInfo("FAILED", "", "0:9", 2**30), "killed by SIGKILL", "--retry failed"),
+    "timeout": (JobInfo("TIMEOUT"), "hit its time limit of 60 min", "--retry timeout --time 120m"),
+    "cancelled": (JobInfo("CANCELLED"), "cancelled", "--retry all"),
+    "preempted": (JobInfo("PREEMPTED"), "preempted, and not requeued", "--retry failed"),
+    "node": (JobInfo("NODE_FAIL"), "its node failed", "--retry failed"),
+    "lost": (JobInfo("COMPLETED", "", "0:0"), "its job ended as COMPLETED with exit code 0:0", "12_1_0_log.out"),
+    "lost, without accounting": (None, "its job has ended, and SLURM has no record of it", "--retry failed"),
 }
 
 
@@ -94,25 +97,25 @@ def test_endings(sent, kind, job, reason, remedy):
     state = said(sent, job)
     assert (state.state, state.kind, state.reason) == ("failed", kind.partition(",")[0], reason)
     assert remedy in state.remedy
-    assert state.kind in RETRIES["all"]
+    assert state.kind in RETRY_KINDS["all"]
 
 
 def test_a_run_that_left_a_reason(sent):
     store.write_failure(sent[0], "Diverged: the loss became nan")
-    for job in (Job("RUNNING"), Job("FAILED"), None):
+    for job in (JobInfo("RUNNING"), JobInfo("FAILED"), None):
         state = said(sent, job)
         assert (state.state, state.kind, state.reason) == ("failed", "error", "Diverged: the loss became nan")
     store.write_failure(sent[0], "its process was killed by SIGKILL")
-    assert said(sent, Job("OUT_OF_MEMORY", peak=2**32)).kind == "memory"
+    assert said(sent, JobInfo("OUT_OF_MEMORY", peak_memory=2**32)).kind == "memory"
     store.write_failure(sent[0], "no progress in a whole time limit of 60 min")
-    assert said(sent, Job("FAILED")).kind == "timeout"
+    assert said(sent, JobInfo("FAILED")).kind == "timeout"
 
 
 def test_an_old_reason_does_not_count(sent):
     folder, last = sent
     store.write_failure(folder, "long ago")
     later = dataclasses.replace(last.submission, created="2999-01-01T00:00:00+00:00")
-    assert said((folder, dataclasses.replace(last, submission=later)), Job("PENDING")).state == "queued"
+    assert said((folder, dataclasses.replace(last, submission=later)), JobInfo("PENDING")).state == "queued"
 
 
 def test_while_slurm_is_silent_files_speak(sent):
@@ -126,17 +129,28 @@ def test_while_slurm_is_silent_files_speak(sent):
 def test_a_run_whose_heart_beats_is_not_lost(sent):
     begin(sent[0])
     assert said(sent).state == "running"
-    assert said(sent, Job("NODE_FAIL")).state == "failed"
+    assert said(sent, JobInfo("NODE_FAIL")).state == "failed"
 
 
 def test_what_is_done_is_done_whatever_slurm_says(sent):
     config = json.loads((sent[0] / store.CONFIG).read_text())
     store.write_json(sent[0] / store.RECORD, {"schema": SCHEMA, "run": config})
-    for job in (Job("RUNNING"), Job("TIMEOUT"), None):
+    for job in (JobInfo("RUNNING"), JobInfo("TIMEOUT"), None):
         assert said(sent, job).state == "done"
     config["evaluations"].append({**config["evaluations"][0], "label": "another", "options": {}})
     store.write_json(sent[0] / store.CONFIG, config)
-    assert said(sent, Job("PENDING")).state == "queued"
+    assert said(sent, JobInfo("PENDING")).state == "queued"
+
+
+def test_the_keys_of_the_json_output_are_a_format(sent):
+    begin(sent[0])
+    written = StatusOverview([said(sent, JobInfo("RUNNING"))], {"sacct": "down"}).to_json()
+    assert list(written) == ["counts", "runs", "silent"]
+    states = ["done", "running", "queued", "requeued", "failed", "unfinished", "unknown"]
+    assert written["counts"] == {state: int(state == "running") for state in states}
+    assert list(written["runs"][0]) == ["run", "state", "reason", "remedy", "kind", "job", "log", "beat"]
+    assert written["runs"][0]["beat"]["note"] == "epoch 1/2"
+    assert json.loads(json.dumps(written)) == written
 
 
 def test_runs_without_a_job(run_of, tmp_path):
@@ -149,7 +163,7 @@ def test_runs_without_a_job(run_of, tmp_path):
     store.write_failure(names[1], "broken")
     (names[3] / store.CONFIG).write_text("{")
     with store.claimed(names[2]):
-        states = {state.run: state for state in overview(tmp_path).states}
+        states = {state.run: state for state in read_status(tmp_path).runs}
     found = [states[folder.name].state for folder in names.values()]
     assert found == ["unfinished", "failed", "running", "failed"]
     assert states[names[1].name].reason == "broken"

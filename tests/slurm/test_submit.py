@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import os
 import sys
 import time
 from pathlib import Path
@@ -12,26 +11,24 @@ import pytest
 from bench.cli import app
 from results import store
 from results.errors import RequestError
-from slurm import submission as records
-from slurm.sbatch import outside_of_jobs
 
 GRID = ["--methods", "random", "--datasets", "digits", "--seeds", "0-19", "--views", "1000"]
 
 
 @pytest.fixture
 def bench(tmp_path, monkeypatch):
-    """Carries out a command in an empty folder, on a machine without SLURM; returns what it prints."""
+    """Executes a command in an empty folder, on a machine without SLURM; returns what it prints."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.setattr(sys, "argv", ["bench"])
 
-    def carry_out(*words):
+    def run_command(*words):
         said = io.StringIO()
         with contextlib.redirect_stdout(said):
             app(words, standalone_mode=False)
         return said.getvalue()
 
-    return carry_out
+    return run_command
 
 
 WRONG = {
@@ -81,16 +78,6 @@ def test_ten_thousand_runs_take_seconds(bench):
     assert time.monotonic() - began < 30
 
 
-def test_a_submission_from_inside_a_job_hides_that_job(monkeypatch):
-    """Its variables would be taken for options of the new one, or slow it down."""
-    given = {"SLURM_JOB_ID": "77", "SLURM_CPUS_PER_TASK": "1", "SLURM_CONF": "/there", "SBATCH_ACCOUNT": "lab"}
-    for name, value in given.items():
-        monkeypatch.setenv(name, value)
-    with outside_of_jobs():
-        assert {name for name in given if name in os.environ} == {"SLURM_CONF", "SBATCH_ACCOUNT"}
-    assert {name: os.environ[name] for name in given} == given
-
-
 def test_nothing_to_cancel_without_slurm(bench):
     with pytest.raises(RequestError, match="there is no SLURM"):
         bench("cancel")
@@ -107,20 +94,22 @@ def test_status_of_nothing(bench, tmp_path):
 
 def test_what_is_made_for_a_refused_submission_is_taken_back(run_of, tmp_path):
     from protocols.spec.execution import ExecutionContext
-    from slurm.submission import Array
-    from slurm.submit import withdraw, write_configs
+    from slurm.submission import SubmittedArray, new_submission, read_submission
+    from slurm.submit import remove_refused, write_configs
 
     runs = [run_of("random", seed) for seed in range(3)]
     (tmp_path / runs[0].folder()).mkdir()
     context, made = ExecutionContext(tmp_path, tmp_path), list(write_configs(runs, tmp_path))
-    tasks, arrays = [[run.folder()] for run in runs], [Array(0, 2, 60, job="1"), Array(2, 1, 60)]
-    partly = records.new(context, name="one", command="", code="", root="", tasks=tasks, arrays=arrays)
+    tasks, arrays = [[run.folder()] for run in runs], [SubmittedArray(0, 2, 60, job="1"), SubmittedArray(2, 1, 60)]
+    partly = new_submission(context, submission_id="one", command="", code="", root="", tasks=tasks, arrays=arrays)
     partly.folder.mkdir(parents=True)
-    partly.write()
-    withdraw(partly, made)
+    partly.save()
+    remove_refused(partly, made)
     assert sorted(path.name for path in tmp_path.glob("digits-*")) == sorted(run.folder() for run in runs[:2])
-    assert [array.job for array in records.read(partly.folder).arrays] == ["1"]
-    withdraw(records.new(context, name="one", command="", code="", root="", tasks=tasks, arrays=arrays[1:]), made)
+    assert [array.job for array in read_submission(partly.folder).arrays] == ["1"]
+    remove_refused(
+        new_submission(context, submission_id="one", command="", code="", root="", tasks=tasks, arrays=arrays[1:]), made
+    )
     assert [path.name for path in tmp_path.iterdir()] == [runs[0].folder()]  # it was there before
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from results.errors import RequestError
-from slurm.units import memory, minutes
+from slurm.units import parse_memory, parse_minutes
 
 TIMES = {
     "90": 90,
@@ -27,21 +27,21 @@ TIMES = {
 
 @pytest.mark.parametrize(("text", "expected"), TIMES.items())
 def test_times(text, expected):
-    assert minutes(text) == expected
+    assert parse_minutes(text) == expected
 
 
 @pytest.mark.parametrize("text", ["", "0", "soon", "-5", "1.5h", "1:2:3:4", "1d12", "h", "0:00"])
 def test_what_is_no_time(text):
     with pytest.raises(RequestError, match="is not a length of time; write it like 90m, 1h30 or 1-00:00:00"):
-        minutes(text)
+        parse_minutes(text)
 
 
 def test_memory():
-    assert memory("8G") == memory("8GB") == memory("8GiB") == memory("8g") == 8 * 2**30
-    assert memory("1.5G") == memory("1536M")
+    assert parse_memory("8G") == parse_memory("8GB") == parse_memory("8GiB") == parse_memory("8g") == 8 * 2**30
+    assert parse_memory("1.5G") == parse_memory("1536M")
 
 
 @pytest.mark.parametrize("text", ["8", "", "much", "8X", "-1G"])
 def test_what_is_no_memory(text):
     with pytest.raises(RequestError, match="is not an amount of memory; write it like 8G or 800M"):
-        memory(text)
+        parse_memory(text)

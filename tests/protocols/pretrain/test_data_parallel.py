@@ -19,6 +19,7 @@ from protocols.pretrain.loop import data_parallel as sharing
 from protocols.pretrain.loop import process_group as ranks
 from protocols.runner import execute
 from protocols.spec.execution import ExecutionContext
+from protocols.spec.plugins import add_file
 from protocols.spec.protocol import PRESETS, load
 from protocols.spec.resolve import parse_changes, resolve
 from protocols.speed.measure import Loop

@@ -1,0 +1,163 @@
+"""Worker processes: many runs at a time, none of which affects another."""
+
+import textwrap
+
+import pytest
+import torch
+
+from methods.registry import METHODS
+from protocols.spec.execution import ExecutionContext
+from protocols.system.progress import ProgressListener
+from results import store
+from slurm.launch import run_inline
+from slurm.monitor import Monitor
+from slurm.pool import run_pool
+
+DEADLY = """
+import os, signal
+from methods import Method, register
+
+@register("deadly")
+class Deadly(Method):
+    '''Kills its process.'''
+
+    def forward(self, batch):
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+class Listener(Monitor, ProgressListener):
+    """Records the callbacks; asks to stop after the first progress, if ``stop`` is set."""
+
+    def __init__(self, *, stop: bool = False) -> None:
+        self.events, self.stop = [], stop
+
+    def on_run_start(self, run):
+        self.events.append(("start", run.method.name, run.seed))
+        return self
+
+    def on_run_end(self, outcome):
+        self.events.append(("end", outcome.run.method.name, outcome.run.seed))
+
+    def stage(self, name, total, done=0):
+        self.events.append((name, total))
+
+    def progress(self, done, note=""):
+        self.events.append(("progress", done))
+
+    def stopping(self):
+        return self.stop and any(kind == "progress" for kind, *_ in self.events)
+
+
+def metrics(outcomes):
+    return {outcome.run.folder(): outcome.record.metrics for outcome in outcomes}
+
+
+def test_a_pool_gets_what_one_process_gets(run_of, tmp_path):
+    runs = [run_of(method, seed) for seed in (0, 1) for method in ("simclr", "random")]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        alone = metrics(run_inline(runs, ExecutionContext(tmp_path / "alone", tmp_path, "cpu"), Listener()))
+    finally:
+        torch.set_num_threads(threads)
+    listener = Listener()
+    context = ExecutionContext(tmp_path / "pool", tmp_path, "cpu")
+    assert metrics(run_pool(runs, [context] * 2, listener, threads=1)) == alone
+    assert sum(kind == "start" for kind, *_ in listener.events) == 4
+    assert ("pretrain", 2304) in listener.events or any(kind == "pretrain" for kind, *_ in listener.events)
+
+
+def test_a_process_that_dies_takes_only_its_own_run_with_it(run_of, tmp_path):
+    plugin = tmp_path / "deadly.py"
+    plugin.write_text(textwrap.dedent(DEADLY))
+    METHODS.add_file(plugin)
+    runs = [run_of("deadly", plugins=[str(plugin)]), *(run_of("random", seed) for seed in range(3))]
+    context = ExecutionContext(tmp_path / "runs", tmp_path, "cpu")
+    outcomes = {o.run.method.name: o for o in run_pool(runs, [context] * 2, Listener(), threads=1)}
+    assert outcomes["deadly"].reason == "its process was killed by SIGKILL"
+    statuses = {run.folder(): store.read_run(context.runs / run.folder()) for run in runs}
+    assert [stored.status for stored in statuses.values()] == ["failed", "done", "done", "done"]
+    assert statuses[runs[0].folder()].failure["reason"] == "its process was killed by SIGKILL"
+
+
+def test_stopping_a_pool_keeps_every_state(run_of, tmp_path):
+    runs = [run_of("simclr", seed, views=500_000) for seed in range(3)]
+    context = ExecutionContext(tmp_path / "runs", tmp_path, "cpu")
+    with pytest.raises(KeyboardInterrupt):
+        list(run_pool(runs, [context] * 2, Listener(stop=True), threads=1))
+    kept = [(context.runs / run.folder() / store.CHECKPOINT).exists() for run in runs]
+    assert kept[:2] == [True, True]
+    assert not (context.runs / runs[2].folder()).exists()
+    assert not list(context.runs.glob("*/claim.json"))
+
+
+HELPED = """
+import multiprocessing, os, signal, time
+from methods import Method, register
+
+@register("helped")
+class Helped(Method):
+    '''Has a helper, as a data loader would; everyone is sent the signal of a SLURM job.'''
+
+    def forward(self, batch):
+        helper = multiprocessing.get_context("fork").Process(target=time.sleep, args=(100,), daemon=True)
+        helper.start()
+        for number in (signal.SIGUSR2, signal.SIGTERM):
+            os.kill(os.getpid(), number)
+        os.kill(helper.pid, signal.SIGUSR2)
+        assert helper.is_alive()
+        while helper.is_alive():
+            helper.terminate()
+            helper.join(0.5)
+        assert helper.exitcode == -signal.SIGTERM
+        return {"loss": self.backbone(batch.views).pow(2).mean()}
+"""
+
+STUBBORN = """
+import time
+from methods import Method, register
+
+@register("stubborn")
+class Stubborn(Method):
+    '''Never comes to the end of a step.'''
+
+    def forward(self, batch):
+        time.sleep(1000)
+"""
+
+
+def plugin_run(run_of, tmp_path, name, source):
+    plugin = tmp_path / f"{name}.py"
+    plugin.write_text(textwrap.dedent(source))
+    METHODS.add_file(plugin)
+    return run_of(name, plugins=[str(plugin)], views=600)
+
+
+def test_signals_are_for_the_pool_alone(run_of, tmp_path):
+    run = plugin_run(run_of, tmp_path, "helped", HELPED)
+    (outcome,) = run_pool([run], [ExecutionContext(tmp_path / "runs", tmp_path, "cpu")], Listener(), threads=1)
+    assert outcome.record, outcome.reason
+
+
+class Hurried(Listener):
+    def stopping(self):
+        return any(kind == "pretrain" for kind, *_ in self.events)
+
+
+def test_a_run_that_does_not_stop_in_time_is_killed(run_of, tmp_path):
+    run = plugin_run(run_of, tmp_path, "stubborn", STUBBORN)
+    context = ExecutionContext(tmp_path / "runs", tmp_path, "cpu")
+    with pytest.raises(KeyboardInterrupt):
+        list(run_pool([run], [context], Hurried(), threads=1, stop_timeout_s=0.5))
+    stored = store.read_run(context.runs / run.folder())
+    assert stored.status == "unfinished"
+    assert store.is_abandoned(stored.folder / store.CLAIM)
+
+
+def test_a_plugin_that_changed_is_not_run(run_of, tmp_path):
+    run = plugin_run(run_of, tmp_path, "stubborn", STUBBORN)
+    (tmp_path / "stubborn.py").write_text(textwrap.dedent(STUBBORN) + "# changed")
+    (outcome,) = run_pool([run], [ExecutionContext(tmp_path / "runs", tmp_path, "cpu")], Listener(), threads=1)
+    assert outcome.reason.startswith("stubborn was changed after the run was planned")
+    assert store.read_run(tmp_path / "runs" / run.folder()).status == "failed"
