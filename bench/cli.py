@@ -51,6 +51,10 @@ UsageError: type[Any] = typer.BadParameter.__mro__[1]
 """What typer raises when the words of the command line are wrong; it has moved between versions."""
 
 
+OLD_OPTIONS = {"--plain": "--reference"}
+"""Options of earlier versions, and what they are called now."""
+
+
 def print_version(*, wanted: bool) -> None:
     """Print the version and leave."""
     if wanted:
@@ -72,8 +76,11 @@ def options(
 
 def main() -> None:
     """Run the command line; whatever goes wrong is one line on standard error."""
+    arguments = [OLD_OPTIONS.get(word, word) for word in sys.argv[1:]]
+    for old in OLD_OPTIONS.keys() & set(sys.argv[1:]):
+        typer.echo(f"bench: {old} is called {OLD_OPTIONS[old]} now", err=True)
     try:
-        code = app(standalone_mode=False)
+        code = app(arguments, standalone_mode=False)
     except BenchError as error:
         sys.exit(complain(error, str(error), 2 if isinstance(error, RequestError) else 1))
     except UsageError as error:

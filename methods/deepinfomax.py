@@ -40,7 +40,7 @@ class DeepInfoMax(Method):
             places: of the map, drawn anew every step, that estimate the local term; 0 takes all.
             prior: weight of the prior's term.
             adversarial: the encoder maximises the prior's term that its discriminator minimises; without, both minimise
-                it (Patacchiola & Storkey), which rewards representations that are *unique_parts* the prior.
+                it (Patacchiola & Storkey), which rewards representations that are *unlike* the prior.
         """
 
         hidden: int = 256

@@ -65,7 +65,7 @@ class Submission:
         runs: folder of the runs.
         data: folder of the data sets.
         device: device of the runs.
-        plain: use the reference operations.
+        reference: use the reference operations.
         id: name of the submission.
         created: time of the submission.
         command: command line of the submission.

@@ -6,20 +6,37 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from bench.options import Plugins  # noqa: TC001 - typer reads the annotations
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-Kind = Literal["methods", "datasets", "backbones", "protocols", "evaluations", "refinements"]
+Kind = Literal[
+    "methods",
+    "datasets",
+    "backbones",
+    "protocols",
+    "evaluations",
+    "refinements",
+    "augmentations",
+    "optimizers",
+    "schedules",
+    "figures",
+]
 
 
 def listing(
     what: Annotated[Kind, typer.Argument(help="What to list.")] = "methods",
     *,
     options: Annotated[bool, typer.Option("--options", help="With the options of each and their defaults.")] = False,
+    plugins: Plugins = [],  # noqa: B006 - typer copies it
 ) -> None:
-    """List methods, data sets, backbones, protocols, evaluations or refinements, in a line each."""
+    """List methods, data sets, protocols or plugins of another kind, in a line each."""
+    from protocols.spec.plugins import add_files
+
+    add_files(plugins)
     lines = list(protocol_lines() if what == "protocols" else plugin_lines(what, options=options))
-    width = max(len(name) for name, _ in lines)
+    width = max((len(name) for name, _ in lines), default=0)
     for name, text in lines:
         typer.echo(f"{name:{width}}  {text}".rstrip())
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional as F
 
-from protocols.augment import normalise
+from protocols.augment.normalise import normalise
 
 if TYPE_CHECKING:
     import numpy as np

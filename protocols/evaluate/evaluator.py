@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from protocols.augment.draw import COLUMNS
 from protocols.backbones.inference import extract_features
 from protocols.datasets.contact_sheet import contact_sheet
 from protocols.datasets.load import load_dataset
@@ -179,8 +178,9 @@ class Evaluator:
             views = []
             for number in range(2):
                 rows = index.numpy() + number * 2**40
-                u = randomness.uniforms(randomness.key(self.run.seed, "health"), rows, COLUMNS)
-                view = context.augmenters["standard"](images.to(context.device), index, u)
+                augmenter = context.augmenters["standard"]
+                u = randomness.uniforms(randomness.key(self.run.seed, "health"), rows, augmenter.columns)
+                view = augmenter(images.to(context.device), index, u)
                 views.append(extract_features(self.backbone, view, lambda some: some, context.device))
             return {"health": asdict(diagnose(context.features.train[:HEALTH_IMAGES], *views))}
 

@@ -10,10 +10,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from protocols.augment import normalise
 from protocols.augment.affine import COLUMNS as AFFINE_COLUMNS
 from protocols.augment.affine import affine
-from protocols.augment.draw import COLUMNS
+from protocols.augment.normalise import normalise
 from protocols.backbones.inference import extract_features
 from protocols.evaluate.linear import top_k
 from protocols.features.features import stratified_subset
@@ -128,8 +127,9 @@ def prepare(context: EvaluationContext, index: Tensor, *, epoch: int, augmentati
     if augmentation == "affine":
         u = randomness.uniforms(key, index.numpy(), AFFINE_COLUMNS)
         return affine(images, u, dataset.mean, dataset.std, erase=erase)
-    u = randomness.uniforms(key, index.numpy(), COLUMNS)
-    return context.augmenters[augmentation](images, torch.arange(len(images)), u)
+    augmenter = context.augmenters[augmentation]
+    u = randomness.uniforms(key, index.numpy(), augmenter.columns)
+    return augmenter(images, torch.arange(len(images)), u)
 
 
 def step(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import torch
 
     from methods.base import Backbone
-    from protocols.augment import Augmenter
+    from protocols.augment.augmenter import Augmenter
     from protocols.datasets.base import Dataset
     from protocols.features.features import Features
     from protocols.system.progress import ProgressListener

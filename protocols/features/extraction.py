@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from protocols.augment import normalise
+from protocols.augment.normalise import normalise
 from protocols.backbones.inference import extract_features
 from protocols.features.features import Features
 

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from methods.base import RunInfo
-from protocols.augment import Augmenter, normalise
+from protocols.augment.augmenter import Augmenter
+from protocols.augment.normalise import normalise
 from protocols.backbones.build import new_backbone, to_device
 from protocols.datasets.device_images import device_images
-from protocols.pretrain.loop import PretrainJob, data_parallel, process_group
+from protocols.pretrain import data_parallel, process_group
+from protocols.pretrain.loop import PretrainJob
 from protocols.spec.budget import budget_for
 from protocols.spec.plugins import METHODS
 from protocols.spec.schema import build

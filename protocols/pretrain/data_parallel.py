@@ -151,7 +151,7 @@ def total(number: int, device: torch.device) -> float:
 
 
 class SyncBatchNorm(_BatchNorm):
-    """BatchNorm with statistics over all ranks; unique_parts torch's, also on a CPU and for parts of unequal size."""
+    """BatchNorm with statistics over all ranks; unlike torch's, also on a CPU and for parts of unequal size."""
 
     def _check_input_dim(self, input: Tensor) -> None:  # noqa: A002 - torch's name
         pass

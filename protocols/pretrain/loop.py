@@ -14,7 +14,6 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from methods.base import Batch, Method
-from protocols.augment.draw import COLUMNS
 from protocols.backbones.inference import extract_features
 from protocols.pretrain import data_parallel, process_group
 from protocols.pretrain.checkpoint import CheckpointTimer, TrainingState, load
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from protocols.augment import Augmenter
+    from protocols.augment.augmenter import Augmenter
     from protocols.datasets.device_images import DeviceImages
     from protocols.spec.budget import Budget
     from protocols.spec.protocol import Pretrain
@@ -84,10 +83,7 @@ def pretrain(job: PretrainJob, listener: ProgressListener) -> TrainingState:
     while state.step < budget.steps:
         epoch, batch_slice = budget.locate(state.step)
         if batch_slice.start == 0:
-            torch.manual_seed(randomness.key(job.seed, "epoch", epoch))
-            method.before_epoch(
-                epoch, lambda: extract_features(method.backbone, job.images.stored, job.normalise, device)
-            )
+            begin_epoch(job, epoch)
         order = randomness.permutation(budget.images, job.seed, "order", epoch)
         end = min(budget.steps, (epoch + 1) * budget.steps_per_epoch)
         for step in range(state.step, end):
@@ -120,11 +116,22 @@ def restore(job: PretrainJob, optimizer: torch.optim.Optimizer) -> TrainingState
     return TrainingState(**saved["progress"])
 
 
+def begin_epoch(job: PretrainJob, epoch: int) -> None:
+    """Call the method's ``before_epoch``, with a function that extracts features of the pretraining split."""
+    torch.manual_seed(randomness.key(job.seed, "epoch", epoch))
+    backbone, images = job.method.backbone, job.images
+    job.method.before_epoch(epoch, lambda: extract_features(backbone, images.stored, job.normalise, images.device))
+
+
 def prefetch(job: PretrainJob, index: Tensor) -> None:
     """Begin to read the images of the next batch (b,), unless the method chooses other images for its views."""
-    chooses_images = getattr(job.method.source_indices, "__func__", None) is not Method.source_indices
-    if not chooses_images:
+    if not chooses_images(job.method):
         job.images.prefetch(index[process_group.local_slice(len(index))])
+
+
+def chooses_images(method: Method) -> bool:
+    """Whether a method lets its views show other images than those of the batch."""
+    return getattr(method.source_indices, "__func__", None) is not Method.source_indices
 
 
 def train_step(
@@ -158,7 +165,8 @@ def make_batch(job: PretrainJob, index: Tensor, epoch: int) -> Batch:
         view_numbers = [*group]
         rows = np.concatenate([index.numpy()[local] + number * 2**40 for number in view_numbers])
         shown = positions[view_numbers[0] : view_numbers[-1] + 1].flatten()
-        views = job.augmenters[augmentation](images, shown, randomness.uniforms(key, rows, COLUMNS))
+        augmenter = job.augmenters[augmentation]
+        views = augmenter(images, shown, randomness.uniforms(key, rows, augmenter.columns))
         parts.append(data_parallel.scatter_local(views, len(view_numbers), len(index)))
     labels = None if job.labels is None else job.labels.index_select(0, device_index)
     full, *crops = concatenate_by_size(parts)

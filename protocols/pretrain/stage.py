@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from protocols.backbones.build import new_backbone, to_device
-from protocols.pretrain import checkpoint, pretrain
+from protocols.pretrain import checkpoint
 from protocols.pretrain.build import build_job
 from protocols.pretrain.checkpoint import TrainingState
+from protocols.pretrain.loop import pretrain
 from protocols.pretrain.worker import launch_ranks
 from results.store import BACKBONE, CHECKPOINT, EXTRA_STATE
 

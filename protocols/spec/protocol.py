@@ -193,8 +193,8 @@ class Protocol:
         when: conditions and the tables they change.
         grids: defaults of the command line; what is compared is all that any of them says.
         base: the protocol it extends.
-        added: augmentations with ``added = true`` in the file, later than the protocol's first runs. They are part of the
-            identity of those methods only that declare to use them (``augmentations``).
+        added: augmentations with ``added = true`` in the file, later than the protocol's first runs. They are part of
+            the identity of those methods only that declare to use them (``augmentations``).
     """
 
     name: str

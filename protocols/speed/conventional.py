@@ -10,7 +10,7 @@ from torchvision import transforms as T
 from torchvision.transforms import InterpolationMode
 
 from methods.base import Batch
-from protocols.augment.resample import blur_radius
+from protocols.augment.gaussian_blur import blur_radius
 from protocols.pretrain.loop import concatenate_by_size
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from protocols.augment import Augmenter
+    from protocols.augment.augmenter import Augmenter
     from protocols.pretrain.loop import PretrainJob
 
 

@@ -131,7 +131,7 @@ def measure_here(run: Run, context: ExecutionContext, *, seconds: float, against
         views=job.budget.batch * job.budget.views,
         stages=loop.stages(seconds),
         step=step,
-        flops=loop.progress.flops or 0.0,
+        flops=loop.state.flops or 0.0,
         peak=matrix_product_peak(device, job.precision),
         memory=memory.read() - before,
         precision=job.precision,
@@ -160,15 +160,15 @@ class Loop:
     def __init__(self, job: PretrainJob) -> None:
         self.job = job
         self.optimizer = build_optimizer(job.method, job.pretrain)
-        self.progress = TrainingState(precision=job.precision)
+        self.state = TrainingState(precision=job.precision)
         self.batches = endless_order(job)
         job.method.train()
 
     def step(self) -> None:
         """A step as in pretraining."""
         epoch, index = next(self.batches)
-        self.progress.step %= self.job.budget.steps
-        train_step(self.job, self.optimizer, self.progress, index, epoch)
+        self.state.step %= self.job.budget.steps
+        train_step(self.job, self.optimizer, self.state, index, epoch)
 
     def views(self) -> Batch:
         """The views of a step."""

@@ -1,4 +1,4 @@
-"""``bench submit`` and its config_key, where there is no SLURM."""
+"""``bench submit`` and its kin, where there is no SLURM."""
 
 import contextlib
 import io

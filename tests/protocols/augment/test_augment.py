@@ -9,8 +9,14 @@ from scipy import stats
 from torchvision import transforms as T
 from torchvision.transforms import functional as TF
 
-from protocols.augment import Augmenter, colour, normalise, resample
-from protocols.augment.draw import COLUMNS, draw
+from protocols.augment import colour_jitter
+from protocols.augment.augmenter import Augmenter
+from protocols.augment.crop import crop
+from protocols.augment.gaussian_blur import blur_radius, gaussian_blur
+from protocols.augment.grayscale import grayscale
+from protocols.augment.normalise import normalise
+from protocols.augment.parameters import COLUMNS, sample_parameters
+from protocols.augment.solarize import solarize
 from protocols.spec.protocol import Augmentation
 from protocols.system.randomness import key, uniforms
 
@@ -48,8 +54,8 @@ def test_crop_resize_flip_is_torchvisions(interpolation, antialias, size):
     """Tolerance: 1e-5 of the range."""
     recipe = Augmentation(crop=(0.08, 1.0), flip=0.5, interpolation=interpolation, antialias=antialias, size=size)
     stored = photos()
-    drawn = draw(recipe, random_numbers(N), 32)
-    views = resample.crop(stored, drawn, recipe, size)
+    drawn = sample_parameters(recipe, random_numbers(N), 32)
+    views = crop(stored, drawn, recipe, size)
     for i, image in enumerate(as_images(stored)):
         box = [int(getattr(drawn, name)[i]) for name in ("top", "left", "height", "width")]
         mode = TF.InterpolationMode(interpolation)
@@ -61,8 +67,8 @@ def test_crop_resize_flip_is_torchvisions(interpolation, antialias, size):
 def test_pad_and_crop_is_torchvisions():
     recipe = Augmentation(pad=0.125, flip=0.5)
     stored = photos()
-    drawn = draw(recipe, random_numbers(N), 32)
-    views = resample.crop(stored, drawn, recipe, 32)
+    drawn = sample_parameters(recipe, random_numbers(N), 32)
+    views = crop(stored, drawn, recipe, 32)
     for i, image in enumerate(as_images(stored)):
         expected = TF.crop(TF.pad(image, [4]), int(drawn.top[i]) + 4, int(drawn.left[i]) + 4, 32, 32)
         expected = TF.hflip(expected) if drawn.flip[i] else expected
@@ -75,7 +81,7 @@ COLOURS = {
     "saturation": (TF.adjust_saturation, 0.2, 1.8),
     "hue": (TF.adjust_hue, -0.5, 0.5),
 }
-JITTERS = {"compiled": colour.quick_jitter, "plain": colour.jitter}
+JITTERS = {"compiled": colour_jitter.compiled_jitter, "plain": colour_jitter.jitter}
 
 
 @pytest.mark.parametrize("jitter", JITTERS.values(), ids=JITTERS)
@@ -88,7 +94,7 @@ def test_colour_operations_are_torchvisions(name, jitter):
     images[1, :, :16] = torch.tensor([1.0, 0.0, 0.0])[:, None, None]
     images[1, :, 16:] = torch.tensor([0.0, 0.7, 0.7])[:, None, None]
     factors = torch.linspace(low, high, N)
-    views = as_views(jitter(as_views(images), torch.full((N,), colour.OPERATIONS.index(name)), factors))
+    views = as_views(jitter(as_views(images), torch.full((N,), colour_jitter.OPERATIONS.index(name)), factors))
     for view, image, factor in zip(views, images, factors.tolist(), strict=True):
         torch.testing.assert_close(view, theirs(image, factor), atol=1e-5, rtol=0)
 
@@ -103,8 +109,8 @@ def test_views_without_an_operation_stay_as_they_are(jitter):
 def test_grayscale_and_solarise_are_torchvisions():
     images = as_images(photos())
     views = as_views(images)
-    torch.testing.assert_close(as_views(colour.grayscale(views)), TF.rgb_to_grayscale(images, 3))
-    torch.testing.assert_close(as_views(colour.solarize(views)), TF.solarize(images, 0.5))
+    torch.testing.assert_close(as_views(grayscale(views)), TF.rgb_to_grayscale(images, 3))
+    torch.testing.assert_close(as_views(solarize(views)), TF.solarize(images, 0.5))
 
 
 @pytest.mark.parametrize("side", [32, 64, 96])
@@ -112,8 +118,8 @@ def test_blur_is_torchvisions(side):
     """Tolerance: 1e-5 of the range; the kernel is a tenth of the side, and odd."""
     images = as_images(photos(side))
     sigmas = torch.linspace(0.1, 2.0, N)
-    views = as_views(resample.blur(as_views(images), sigmas[:, None]))
-    kernel = 2 * resample.blur_radius(side) + 1
+    views = as_views(gaussian_blur(as_views(images), sigmas[:, None]))
+    kernel = 2 * blur_radius(side) + 1
     for view, image, sigma in zip(views, images, sigmas.tolist(), strict=True):
         torch.testing.assert_close(view, TF.gaussian_blur(image, [kernel, kernel], [sigma, sigma]), atol=1e-5, rtol=0)
 
@@ -129,7 +135,7 @@ def test_the_whole_pipeline_is_torchvisions_operations_in_their_order():
     u = random_numbers(N)
     mean, std = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
     views = Augmenter(FULL, mean, std)(stored, torch.arange(N), u)
-    drawn = draw(FULL, u, 32)
+    drawn = sample_parameters(FULL, u, 32)
     operations = [TF.adjust_brightness, TF.adjust_contrast, TF.adjust_saturation, TF.adjust_hue]
     for i, image in enumerate(as_images(stored)):
         box = [int(getattr(drawn, name)[i]) for name in ("top", "left", "height", "width")]
@@ -162,7 +168,7 @@ def test_parameters_are_distributed_as_torchvisions(crop):
     """Two-sample tests on 10,000 draws each, at a thousandth."""
     n = 10_000
     recipe = Augmentation(crop=crop, jitter=1.0, brightness=0.8, contrast=0.8, saturation=0.8, hue=0.2)
-    drawn = draw(recipe, random_numbers(n), 32)
+    drawn = sample_parameters(recipe, random_numbers(n), 32)
     ours = {name: getattr(drawn, name).numpy() for name in ("top", "left", "height", "width")}
     ours.update({f"factor{number}": drawn.factor[drawn.operation == number].numpy() for number in range(4)})
     ours["order"] = np.array([int("".join(map(str, order))) for order in drawn.operation.T.tolist()])
@@ -178,12 +184,12 @@ def test_parameters_are_distributed_as_torchvisions(crop):
 
 @pytest.mark.parametrize("name", ["flip", "grayscale", "blur", "solarize"])
 def test_probabilities_are_kept(name):
-    share = getattr(draw(FULL, random_numbers(20_000), 32), name).float().mean().item()
+    share = getattr(sample_parameters(FULL, random_numbers(20_000), 32), name).float().mean().item()
     assert share == pytest.approx(getattr(FULL, name), abs=0.015)
 
 
 def test_jitter_leaves_a_fifth_of_the_views_alone():
-    operation = draw(FULL, random_numbers(20_000), 32).operation
+    operation = sample_parameters(FULL, random_numbers(20_000), 32).operation
     assert (operation < 0).all(0).float().mean().item() == pytest.approx(0.2, abs=0.015)
 
 
@@ -236,3 +242,27 @@ def test_views_come_in_channels_last_memory():
     views = Augmenter(FULL, **PLAIN)(photos(), torch.arange(N), random_numbers(N))
     assert views.is_contiguous(memory_format=torch.channels_last)
     assert normalise(photos(), **PLAIN).is_contiguous(memory_format=torch.channels_last)
+
+
+def test_cutout_removes_one_square_from_the_chosen_share_of_views():
+    augmentation = dataclasses.replace(Augmentation(), operations={"cutout": {"probability": 0.5, "size": 0.25}})
+    augmenter = Augmenter(augmentation, (0.0,) * 3, (1.0,) * 3)
+    n, white = 4000, torch.full((1, 32, 3, 32), 255, dtype=torch.uint8)
+    u = uniforms(key(0, "cutout"), np.arange(n), augmenter.columns)
+    views = augmenter(white, torch.zeros(n, dtype=torch.int64), u)
+    black = (views == 0).all(1).flatten(1).sum(1)
+    assert set(black.unique().tolist()) == {0, 8 * 8}
+    assert (black > 0).float().mean().item() == pytest.approx(0.5, abs=0.03)
+    centre_of_mass = (views == 0).all(1).float().mean(0)
+    torch.testing.assert_close(centre_of_mass, centre_of_mass.flip(0), atol=0.03, rtol=0)
+
+
+def test_operations_do_not_change_what_the_built_in_ones_draw():
+    """The uniform numbers of a view are the same, however many more an operation takes."""
+    stored, index = photos(n=20), torch.arange(20)
+    with_cutout = dataclasses.replace(FULL, operations={"cutout": {"probability": 0.0}})
+    views = []
+    for augmentation in (FULL, with_cutout):
+        augmenter = Augmenter(augmentation, **PLAIN)
+        views.append(augmenter(stored, index, uniforms(key(3, "views"), np.arange(20), augmenter.columns)))
+    assert torch.equal(*views)

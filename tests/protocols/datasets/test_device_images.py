@@ -11,7 +11,7 @@ import torch
 from protocols.datasets.device_images import HostImages, Images, device_images
 from protocols.datasets.load import load_dataset
 from protocols.pretrain.build import build_job
-from protocols.pretrain.loop import chooses, expect, make_batch
+from protocols.pretrain.loop import chooses_images, make_batch, prefetch
 from protocols.spec.protocol import load
 from protocols.spec.resolve import parse_changes, resolve
 
@@ -42,8 +42,8 @@ def test_far_images_are_those_that_were_asked_for(stored, ahead):
     images, index = HostImages(stored, CPU), torch.tensor([[7, 3, 40], [3, 3, 7]])
     reads = counting(images)
     if ahead:
-        images.expect(index[0])
-    rows, contexts = images.at(index)
+        images.prefetch(index[0])
+    rows, contexts = images.gather(index)
     assert torch.equal(rows[contexts], torch.from_numpy(stored[index.numpy()]))
     assert reads == [[3, 7, 40]]
 
@@ -51,12 +51,12 @@ def test_far_images_are_those_that_were_asked_for(stored, ahead):
 def test_only_the_last_expectations_are_kept(stored):
     images = HostImages(stored, CPU)
     for start in range(5):
-        images.expect(torch.arange(start, start + 3))
+        images.prefetch(torch.arange(start, start + 3))
     assert len(images._expected) == 2
     reads = counting(images)
-    images.at(torch.arange(4, 7))
+    images.gather(torch.arange(4, 7))
     assert reads == []
-    images.at(torch.arange(3))
+    images.gather(torch.arange(3))
     assert reads == [[0, 1, 2]]
 
 
@@ -82,7 +82,7 @@ def test_views_are_the_same_from_afar(tmp_path, method):
     digits = load_dataset("digits", tmp_path)
     near = build_job(run, tmp_path, digits, CPU)
     far = dataclasses.replace(near, images=HostImages(digits.train.images, CPU))
-    assert chooses(near.method) == (method == "graph_nnclr")
+    assert chooses_images(near.method) == (method == "graph_nnclr")
     index = torch.arange(100, 116)
-    expect(far, index)
+    prefetch(far, index)
     assert torch.equal(make_batch(near, index, 0).views, make_batch(far, index, 0).views)

@@ -19,7 +19,7 @@ from protocols.features.features import Features, stratified
 
 
 def features(classes: int = 5, n: int = 600, d: int = 12, noise: float = 2.0) -> Features:
-    """Gaussian classes that overlap, on features of unique_parts scales."""
+    """Gaussian classes that overlap, on features of unlike scales."""
     g = torch.Generator().manual_seed(0)
     centres = torch.randn(classes, d, generator=g)
     scales = torch.linspace(0.1, 30, d)

@@ -9,8 +9,8 @@ import torch
 from torch.nn import functional as F
 from torchvision.transforms import functional as TF
 
-from protocols.augment import Augmenter
-from protocols.augment.affine import COLUMNS, affine, maps, squares
+from protocols.augment.affine import COLUMNS, affine, affine_matrices, erased_squares
+from protocols.augment.augmenter import Augmenter
 from protocols.backbones.small import Conv4
 from protocols.datasets.base import Dataset, Split
 from protocols.evaluate import finetune as module
@@ -150,7 +150,7 @@ def test_warp_is_torchvisions_affine_map():
 @pytest.mark.parametrize(("side", "area", "width"), [(32, 0.25, 16), (32, 0.0625, 8), (96, 0.111, 32)])
 def test_the_papers_squares_are_erased(side, area, width):
     u = torch.from_numpy(uniforms(0, np.arange(400), COLUMNS))
-    erased = squares(u, side, area)
+    erased = erased_squares(u, side, area)
     sizes = erased.sum((1, 2))
     assert set(sizes.tolist()) == {0, width * width}
     assert (sizes > 0).float().mean().item() == pytest.approx(0.5, abs=0.1)
@@ -165,9 +165,9 @@ def test_erased_pixels_are_the_mean_colour_and_nothing_moves_beside_them():
     u = uniforms(0, np.arange(40), COLUMNS)
     u[:, 1] = 0.9
     made = affine(images, u, MEAN, STD, erase=0.25)
-    erased = squares(torch.from_numpy(u), 8, 0.25)[:, None].expand_as(made)
+    erased = erased_squares(torch.from_numpy(u), 8, 0.25)[:, None].expand_as(made)
     assert (made[erased] == 0).all()
     white = (1 - torch.tensor(MEAN)) / torch.tensor(STD)
     torch.testing.assert_close(made[~erased], white[:, None, None].expand_as(made[0]).expand_as(made)[~erased])
-    assert maps(torch.from_numpy(u), 8)[0].abs().sum().item() == pytest.approx(2.0)
+    assert affine_matrices(torch.from_numpy(u), 8)[0].abs().sum().item() == pytest.approx(2.0)
     assert math.isclose(erased.float().mean().item(), 0.125, abs_tol=0.05)

@@ -13,10 +13,9 @@ import torch
 from methods.registry import METHODS
 from protocols.backbones.small import Conv4
 from protocols.datasets.load import load_dataset
+from protocols.pretrain import data_parallel, process_group
 from protocols.pretrain.build import build_job
 from protocols.pretrain.loop import begin_epoch, train_step
-from protocols.pretrain.loop import data_parallel as sharing
-from protocols.pretrain.loop import process_group as ranks
 from protocols.runner import execute
 from protocols.spec.execution import ExecutionContext
 from protocols.spec.plugins import add_file
@@ -83,16 +82,16 @@ def after_some_steps(method: str, protocol: str, folder: Path) -> dict[str, torc
     losses, before = [], torch.tensor(0.0)
     for _ in range(STEPS):
         epoch, index = next(loop.batches)
-        train_step(loop.job, loop.optimizer, loop.progress, index, epoch)
-        losses.append(loop.progress.sums["loss"] - before)
-        before = loop.progress.sums["loss"].clone()
-    flops = torch.tensor(loop.progress.flops or 0.0, dtype=torch.float64)
+        train_step(loop.job, loop.optimizer, loop.state, index, epoch)
+        losses.append(loop.state.sums["loss"] - before)
+        before = loop.state.sums["loss"].clone()
+    flops = torch.tensor(loop.state.flops or 0.0, dtype=torch.float64)
     return {**loop.job.method.state_dict(), "losses": torch.stack(losses), "flops": flops}
 
 
 def be_rank(number: int, protocol: str, folder: Path) -> None:
     torch.set_num_threads(1)
-    ranks.join(number, ExecutionContext(folder, folder, "cpu", ranks=2), folder)
+    process_group.init_process_group(number, ExecutionContext(folder, folder, "cpu", ranks=2), folder)
     for method in trainable():
         torch.save(after_some_steps(method, protocol, folder), folder / f"{method}-{number}.pt")
 
@@ -129,7 +128,7 @@ def test_a_shared_backbone_keeps_its_names_and_is_itself_outside_of_steps():
     backbone = Conv4()
     images = torch.randn(4, 3, 32, 32)
     own = copy.deepcopy(backbone)
-    sharing.share(own)
+    data_parallel.make_data_parallel(own)
     assert copy.deepcopy(own).state_dict().keys() == backbone.state_dict().keys()
     torch.testing.assert_close(own(images), backbone(images), rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(
@@ -152,13 +151,13 @@ def test_what_goes_wrong_in_another_rank_is_told(tmp_path):
     plugin = tmp_path / "mine.py"
     plugin.write_text(
         "from methods.simclr import SimCLR\n"
-        "from methods.registry import register\n"
-        "from protocols import ranks\n\n"
-        "@register('mine')\n"
+        "from methods import register_method\n"
+        "from protocols.pretrain import process_group\n\n"
+        "@register_method('mine')\n"
         "class Mine(SimCLR):\n"
         '    """Fails on one rank."""\n\n'
         "    def forward(self, batch):\n"
-        "        if ranks.rank() == 1:\n"
+        "        if process_group.rank() == 1:\n"
         "            raise ValueError('no luck here')\n"
         "        return super().forward(batch)\n",
         encoding="utf-8",

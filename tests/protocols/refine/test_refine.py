@@ -42,7 +42,7 @@ def two_networks(some: Features) -> Features:
     g = torch.Generator().manual_seed(1)
     train, test = (x + 0.3 * torch.randn(x.shape, generator=g) for x in (some.train, some.test))
     recorded = torch.randint(-1, len(train), (len(train), 6), generator=g, dtype=torch.int32)
-    return replace(some, recorded=recorded, second=NetworkFeatures(train, test, recorded.flip(0)))
+    return replace(some, recorded_neighbours=recorded, student=NetworkFeatures(train, test, recorded.flip(0)))
 
 
 @pytest.fixture(autouse=True)

@@ -7,8 +7,8 @@ import torch
 from torchvision.transforms import v2
 
 from methods.relation import RelationHead
-from protocols.augment import Augmenter
-from protocols.augment.draw import COLUMNS
+from protocols.augment.augmenter import Augmenter
+from protocols.augment.parameters import COLUMNS
 from protocols.backbones import block
 from protocols.backbones.pool import SpatialMean
 from protocols.pretrain.loop import forward, make_batch

@@ -1,6 +1,6 @@
-"""Colour operations on a batch of views, of every view another one; numerically those of torchvision.
+"""Colour jitter of a batch of views, for every view another operation; numerically that of torchvision.
 
-All take views (n, side, 3, side) in [0, 1]: a row of pixels of one colour lies together.
+Views are (n, side, 3, side) in [0, 1]: a row of pixels of one channel lies together.
 """
 
 from __future__ import annotations
@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from protocols.augment.grayscale import luminance
 from protocols.system.compiled import compiled
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 OPERATIONS = ("brightness", "contrast", "saturation", "hue")
-"""Known by their places."""
+"""Known by their index."""
 
 CONTRAST, SATURATION, HUE = range(1, len(OPERATIONS))
 
@@ -28,7 +29,7 @@ def jitter(views: Tensor, operation: Tensor, factor: Tensor) -> Tensor:
 
     Args:
         views: (n, side, 3, side).
-        operation: (n,) place in ``OPERATIONS``, or -1 for none.
+        operation: (n,) index in ``OPERATIONS``, or -1 for none.
         factor: (n,) to multiply with, to blend with, or to turn the hue by, as a fraction of the circle.
 
     Returns:
@@ -46,13 +47,7 @@ def jitter(views: Tensor, operation: Tensor, factor: Tensor) -> Tensor:
     return torch.stack(channels, 2)
 
 
-quick_jitter = compiled(jitter)
-
-
-def luminance(views: Tensor) -> Tensor:
-    """Grey value (n, side, side) by ITU-R 601, as in torchvision."""
-    red, green, blue = views.unbind(2)
-    return red * 0.2989 + green * 0.587 + blue * 0.114
+compiled_jitter = compiled(jitter)
 
 
 def hue(views: Tensor, shift: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -69,16 +64,6 @@ def hue(views: Tensor, shift: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     from_middle = (low + red - green - blue) / chroma.clamp(min=1e-8) + 2.0
     turned = shift + 1.5 - torch.where(green >= blue, from_middle, -from_middle) / 6.0
     sixths = (turned - turned.floor()) * 6.0
-    missing_evaluations = 2.0 - (sixths - 3.0).abs(), (sixths - 2.0).abs() - 1.0, (sixths - 4.0).abs() - 1.0
-    red, green, blue = (high - chroma * share.clamp(0.0, 1.0) for share in missing_evaluations)
+    lacking = 2.0 - (sixths - 3.0).abs(), (sixths - 2.0).abs() - 1.0, (sixths - 4.0).abs() - 1.0
+    red, green, blue = (high - chroma * share.clamp(0.0, 1.0) for share in lacking)
     return red, green, blue
-
-
-def grayscale(views: Tensor) -> Tensor:
-    """Every channel has the grey value."""
-    return luminance(views)[:, :, None].expand_as(views)
-
-
-def solarize(views: Tensor) -> Tensor:
-    """What is not darker than one half is inverted."""
-    return torch.where(views >= 0.5, 1.0 - views, views)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from protocols.augment.colour import OPERATIONS
+from protocols.augment.colour_jitter import OPERATIONS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,14 +21,14 @@ TRIES = 10
 """Boxes that torchvision's RandomResizedCrop tries before it takes the whole image."""
 
 COLUMNS = 2 * TRIES + 14
-"""Uniform numbers a view takes."""
+"""Uniform numbers that the built-in operations take of a view."""
 
 ORDERS = np.array(list(itertools.permutations(range(len(OPERATIONS)))))
 """Every order of the colour operations."""
 
 
 @dataclass(frozen=True)
-class Draw:
+class ViewParameters:
     """The parameters of n views; all tensors lie on the CPU.
 
     Attributes:
@@ -37,7 +37,7 @@ class Draw:
         height: (n,) of the crop box.
         width: (n,) of the crop box.
         flip: (n,) bool.
-        operation: (4, n) the first, second, … colour operation, by its place in ``OPERATIONS``; -1 where there is none.
+        operation: (4, n) the first, second, … colour operation, by its index in ``OPERATIONS``; -1 where there is none.
         factor: (4, n) of that operation.
         grayscale: (n,) bool.
         blur: (n,) bool.
@@ -57,13 +57,13 @@ class Draw:
     sigma: Tensor
     solarize: Tensor
 
-    def part(self, rows: slice) -> Draw:
+    def part(self, rows: slice) -> ViewParameters:
         """The parameters of some of the views."""
         fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return Draw(**{name: value[..., rows] for name, value in fields.items()})
+        return ViewParameters(**{name: value[..., rows] for name, value in fields.items()})
 
 
-def draw(augmentation: Augmentation, u: NDArray[np.float32], side: int) -> Draw:
+def sample_parameters(augmentation: Augmentation, u: NDArray[np.float32], side: int) -> ViewParameters:
     """Turn uniform numbers into the parameters of views.
 
     Args:
@@ -94,7 +94,7 @@ def draw(augmentation: Augmentation, u: NDArray[np.float32], side: int) -> Draw:
         "sigma": low + (high - low) * next(rest),
         "solarize": solarize,
     }
-    return Draw(**{name: torch.from_numpy(value) for name, value in columns.items()})
+    return ViewParameters(**{name: torch.from_numpy(value) for name, value in columns.items()})
 
 
 def colour_factor(augmentation: Augmentation, name: str, u: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""Crop, resize, flip and blur as matrix products: one matrix of weights for each axis of each view."""
+"""Crop, resize and flip as matrix products: one matrix of weights for each axis of each view."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import torch
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from protocols.augment.draw import Draw
+    from protocols.augment.parameters import ViewParameters
     from protocols.spec.protocol import Augmentation
 
 
-def crop(images: Tensor, drawn: Draw, augmentation: Augmentation, size: int) -> Tensor:
-    """Cut the drawn boxes out of images, resize them to ``size`` and flip them.
+def crop(images: Tensor, parameters: ViewParameters, augmentation: Augmentation, size: int) -> Tensor:
+    """Cut the sampled boxes out of images, resize them to ``size`` and flip them.
 
     Args:
         images: (n, side, 3, side) uint8.
-        drawn: parameters of n views.
+        parameters: of n views.
         augmentation: names the filter.
         size: side of the views, in pixels.
 
@@ -27,14 +27,14 @@ def crop(images: Tensor, drawn: Draw, augmentation: Augmentation, size: int) -> 
     """
     n, side = images.shape[:2]
     device = images.device
-    no_flip = torch.zeros_like(drawn.flip)
+    no_flip = torch.zeros_like(parameters.flip)
     rows, columns = (
         axis_weights(
             start.to(device), length.to(device), flip.to(device), augmentation=augmentation, side=side, size=size
         )
         for start, length, flip in (
-            (drawn.top, drawn.height, no_flip),
-            (drawn.left, drawn.width, drawn.flip),
+            (parameters.top, parameters.height, no_flip),
+            (parameters.left, parameters.width, parameters.flip),
         )
     )
     half = torch.bmm(rows.mul_(1 / 255), images.view(n, side, 3 * side).float()).view(n, size * 3, side)
@@ -109,34 +109,3 @@ def cubic_with_border(centre: Tensor, start: Tensor, length: Tensor, side: int) 
         weight = cubic((centre - first - tap).abs(), -0.75)
         weights.scatter_add_(2, pixel.long()[..., None], weight[..., None])
     return weights
-
-
-def blur(views: Tensor, sigma: Tensor) -> Tensor:
-    """Gaussian blur as torchvision's ``gaussian_blur``: reflected borders, a kernel of a tenth of the side.
-
-    Args:
-        views: (n, side, 3, side).
-        sigma: (n, 1) standard deviations in pixels.
-    """
-    n, side = views.shape[:2]
-    weights = blur_weights(sigma, side)
-    half = torch.bmm(weights, views.view(n, side, 3 * side)).view(n, 3 * side, side)
-    return torch.bmm(half, weights.transpose(1, 2)).view_as(views)
-
-
-def blur_weights(sigma: Tensor, size: int) -> Tensor:
-    """The blur of one axis as matrices (n, size, size)."""
-    radius = blur_radius(size)
-    offsets = torch.arange(-radius, radius + 1, device=sigma.device)
-    kernel = (-0.5 * (offsets / sigma) ** 2).exp()
-    kernel = kernel / kernel.sum(1, keepdim=True)
-    pixel = torch.arange(size, device=sigma.device)
-    source = (pixel + offsets[:, None]).abs()
-    source = torch.minimum(source, 2 * (size - 1) - source)
-    places = torch.nn.functional.one_hot(source, size).float()
-    return torch.einsum("nt,tos->nos", kernel, places)
-
-
-def blur_radius(size: int) -> int:
-    """Half the kernel of the blur: the kernel is a tenth of the side, as in SimCLR, and odd."""
-    return max(1, size // 20)

@@ -1,0 +1,41 @@
+"""Gaussian blur as matrix products: one matrix of weights for each axis of each view."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def gaussian_blur(views: Tensor, sigma: Tensor) -> Tensor:
+    """Gaussian blur as torchvision's ``gaussian_blur``: reflected borders, a kernel of a tenth of the side.
+
+    Args:
+        views: (n, side, 3, side).
+        sigma: (n, 1) standard deviations in pixels.
+    """
+    n, side = views.shape[:2]
+    weights = blur_weights(sigma, side)
+    half = torch.bmm(weights, views.view(n, side, 3 * side)).view(n, 3 * side, side)
+    return torch.bmm(half, weights.transpose(1, 2)).view_as(views)
+
+
+def blur_weights(sigma: Tensor, size: int) -> Tensor:
+    """The blur of one axis as matrices (n, size, size)."""
+    radius = blur_radius(size)
+    offsets = torch.arange(-radius, radius + 1, device=sigma.device)
+    kernel = (-0.5 * (offsets / sigma) ** 2).exp()
+    kernel = kernel / kernel.sum(1, keepdim=True)
+    pixel = torch.arange(size, device=sigma.device)
+    source = (pixel + offsets[:, None]).abs()
+    source = torch.minimum(source, 2 * (size - 1) - source)
+    places = torch.nn.functional.one_hot(source, size).float()
+    return torch.einsum("nt,tos->nos", kernel, places)
+
+
+def blur_radius(size: int) -> int:
+    """Half the kernel of the blur: the kernel is a tenth of the side, as in SimCLR, and odd."""
+    return max(1, size // 20)

@@ -1,0 +1,15 @@
+"""Solarised views."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def solarize(views: Tensor) -> Tensor:
+    """What is not darker than one half is inverted."""
+    return torch.where(views >= 0.5, 1.0 - views, views)
