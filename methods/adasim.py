@@ -1,4 +1,4 @@
-"""AdaSim: DINO whose second view may show a neighbour, for images that still recognise themselves."""
+"""AdaSim: DINO whose second view may come from a nearest neighbour of the image."""
 
 from __future__ import annotations
 
@@ -22,19 +22,21 @@ if TYPE_CHECKING:
 class AdaSim(DINO):
     """AdaSim (Lebailly et al., ICCV 2023, arXiv 2303.13606), after its released code.
 
-    Of every image, the teacher's nearest neighbours of the last ``window`` epochs are remembered. If the best of them,
-    by the sum of similarities, is the image itself, its second view shows an image drawn from the ``topk`` best; else
-    it shows the image. Deviation: epochs are counted for each image, and images not seen yet are nobody's neighbours.
+    For every image, the teacher's nearest neighbours in each of the last ``window`` epochs are recorded and ranked by
+    their summed similarity. If the image itself ranks first, its second view is made from an image sampled among the
+    ``topk`` best; otherwise from the image itself.
+
+    Deviations: epochs are counted per image, and images that were not seen yet are no neighbours.
     """
 
     @dataclass(frozen=True)
     class Options:
-        """Options of DINO but for its crops, and of the draw.
+        """Hyper-parameters of AdaSim; those without a description are DINO's (no small crops).
 
         Attributes:
-            topk: neighbours remembered of an epoch, and drawn from.
-            window: epochs remembered; before that, both views show the image itself.
-            sampling_temperature: of the draw among the neighbours; > 0.
+            topk: number of neighbours recorded per epoch, and sampled from; from 1 to the number of images.
+            window: number of epochs recorded, ≥ 1; until then, both views come from the image itself.
+            sampling_temperature: of the softmax over neighbours that one is sampled from; > 0.
         """
 
         topk: int = 10
@@ -69,40 +71,47 @@ class AdaSim(DINO):
         return ("standard", "standard")
 
     def source_indices(self, index: Tensor, views: int) -> Tensor:  # noqa: ARG002
-        """The image itself, and the image or one of its neighbours."""
-        candidates, log_odds = self.candidates(index)
-        gumbel = -torch.empty_like(log_odds).exponential_().log()
-        drawn = candidates.gather(1, (log_odds + gumbel).argmax(1, keepdim=True)).squeeze(1).long()
-        trusted = (candidates[:, 0] == index) & (self.neighbours.write_counts[index] >= self.options.window)
-        return torch.stack([index, torch.where(trusted, drawn, index)])
+        """Row 0: the images themselves. Row 1: for each, itself or a sampled neighbour."""
+        candidates, logits = self.candidates(index)
+        gumbel = -torch.empty_like(logits).exponential_().log()
+        sampled = candidates.gather(1, (logits + gumbel).argmax(1, keepdim=True)).squeeze(1).long()
+        use_neighbour = (candidates[:, 0] == index) & (self.neighbours.write_counts[index] >= self.options.window)
+        return torch.stack([index, torch.where(use_neighbour, sampled, index)])
 
     def candidates(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        """The best neighbours of images, best first, and the logarithms of their odds; (b, topk) each."""
+        """The neighbours to sample from, best first, and the logits of the sampling softmax.
+
+        Args:
+            index: (b,) indices of the images.
+
+        Returns:
+            Indices and logits, (b, topk) each.
+        """
         best, sums = merge_neighbours(self.neighbours.read(index), self.cosines.read(index), self.options.topk)
         return best, sums / self.options.window / self.options.sampling_temperature
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """DINO's loss of the two views."""
+        """DINO's loss for the two views."""
         images = len(batch.index)
         student, teacher = self.student(batch.views), self.teacher(batch.views)
         self._index = batch.index
-        self._first_views = teacher.representations[:images], student.representations[:images].detach()
+        self._first_view_features = teacher.representations[:images], student.representations[:images].detach()
         return self.distillation_loss(student.logits, teacher.logits, images)
 
     def after_step(self, progress: float) -> None:
-        """Follow, and record the first views, as they were before this step."""
+        """Update teacher and centre, and record neighbours of the first views' features from before the update."""
         super().after_step(progress)
-        self.record(*self._first_views)
+        self.record_neighbours(*self._first_view_features)
 
-    def record(self, teacher: Tensor, student: Tensor) -> Tensor:  # noqa: ARG002 - of the student graph_nnclr keeps more
-        """Remember whom the teacher finds near the first views.
+    def record_neighbours(self, teacher: Tensor, student: Tensor) -> Tensor:  # noqa: ARG002 - for graph_nnclr
+        """Find and record the nearest neighbours of the first views by the teacher's features.
 
         Args:
-            teacher: (b, dim) their features by the teacher.
-            student: (b, dim) by the student.
+            teacher: (b, dim) the teacher's features of the first views.
+            student: (b, dim) the student's; unused here.
 
         Returns:
-            (b, topk) positions of the images it finds.
+            (b, topk) indices of the neighbours.
         """
         ids, cosines = self.teacher_bank.query_and_update(self._index, teacher, self.options.topk)
         self.neighbours.write(self._index, ids)

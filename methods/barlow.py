@@ -1,4 +1,4 @@
-"""Barlow Twins: make the views' cross-correlation the identity."""
+"""Barlow Twins: make the cross-correlation matrix of two views' embeddings the identity."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from methods.base import Backbone, Batch, Method, RunInfo
 from methods.heads import mlp
-from methods.losses import cross_correlation
+from methods.losses import cross_correlation_loss
 from methods.registry import register_method
 
 if TYPE_CHECKING:
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
 class BarlowTwins(Method):
     """Barlow Twins (Zbontar, Jing, Misra, LeCun & Deny, ICML 2021, arXiv 2103.03230).
 
-    Deviation: both views go through the network in one pass, so that they share its BatchNorm statistics; the loss
-    standardises each on its own, as it should.
+    Deviation: both views go through the network in one pass and share its BatchNorm statistics. The loss standardises
+    each view by itself, as in the paper.
     """
 
     @dataclass(frozen=True)
     class Options:
-        """Options.
+        """Hyper-parameters of Barlow Twins; defaults of the paper's ImageNet experiments.
 
         Attributes:
-            redundancy: λ, weight of the entries off the diagonal; the released code's.
+            redundancy: λ, weight of the entries off the diagonal; default of the released code.
             scale: factor of the whole loss.
             hidden: width of the projector's hidden layers.
-            output: width of the embedding.
+            output: size of the embedding.
         """
 
         redundancy: float = 0.0051
@@ -43,6 +43,7 @@ class BarlowTwins(Method):
         self.projector = mlp(backbone.dim, options.hidden, options.hidden, options.output)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Invariance and redundancy of the two views' embeddings."""
+        """Invariance and redundancy terms of the two views' embeddings."""
         first, second = self.projector(self.backbone(batch.views)).chunk(2)
-        return {"loss": self.options.scale * cross_correlation(first, second, redundancy=self.options.redundancy)}
+        loss = cross_correlation_loss(first, second, redundancy=self.options.redundancy)
+        return {"loss": self.options.scale * loss}

@@ -1,4 +1,4 @@
-"""BYOL: predict what a slowly moving copy of the network makes of the other view."""
+"""BYOL: predict a momentum network's projection of the other view."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class BYOL(Method):
 
     @dataclass(frozen=True)
     class Options:
-        """Options.
+        """Hyper-parameters of BYOL; defaults of the paper's ImageNet experiments.
 
         Attributes:
             hidden: width of the hidden layer of projector and predictor.
-            output: width of the projection.
-            momentum: of the target network at the start, in [0, 1]; rises to 1 along a cosine.
+            output: size of the projection.
+            momentum: of the target network's moving average at the start, in [0, 1]; rises to 1 along a cosine.
         """
 
         hidden: int = 4096
@@ -50,11 +50,11 @@ class BYOL(Method):
         self.target = EMA(self.online)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Sum of both directions: what one view predicts against the target's projection of the other."""
+        """Sum over both directions of 2 - 2 cos between a view's prediction and the other's target projection."""
         predictions = self.predictor(self.online(batch.views))
-        swapped = self.target(batch.views).roll(len(batch.index), dims=0)
-        return {"loss": 2.0 * negative_cosine(predictions, swapped)}
+        targets_of_other_view = self.target(batch.views).roll(len(batch.index), dims=0)
+        return {"loss": 2.0 * negative_cosine(predictions, targets_of_other_view)}
 
     def after_step(self, progress: float) -> None:
-        """Let the target follow."""
+        """Update the target network."""
         self.target.update(self.online, cosine_schedule(self.options.momentum, 1.0, progress))

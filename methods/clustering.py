@@ -1,23 +1,23 @@
-"""k-means, and the whitening that comes before it."""
+"""PCA whitening and k-means."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-CHUNK = 2**24
-"""Distances in memory at a time."""
+DISTANCES_PER_BLOCK = 2**24
+"""Distances in memory at a time: 64 MB."""
 
 
-def whitened(features: Tensor, components: int) -> Tensor:
-    """Principal components of features, first to last, each scaled to variance 1.
+def pca_whiten(features: Tensor, components: int) -> Tensor:
+    """Project features on their principal components, each scaled to variance 1.
 
     Args:
         features: (n, d).
-        components: to keep, at most.
+        components: maximal number of components.
 
     Returns:
-        (n, min(d, ``components``)); a component without variance is 0.
+        (n, min(d, ``components``)), by decreasing variance; a component without variance is 0.
     """
     centred = features - features.mean(0)
     covariance = (centred.T @ centred).cpu().double() / (len(features) - 1)
@@ -28,70 +28,80 @@ def whitened(features: Tensor, components: int) -> Tensor:
 
 
 def kmeans(points: Tensor, clusters: int, *, restarts: int, iterations: int) -> Tensor:
-    """Cluster points by Lloyd's algorithm, the best of several k-means++ starts.
+    """k-means by Lloyd's algorithm, the best of several k-means++ initialisations.
 
-    Draws from torch's default CPU generator. A cluster that runs empty stays where it is.
+    Draws from torch's default CPU generator. The centre of an empty cluster does not move.
 
     Args:
         points: (n, d).
-        clusters: at most n.
-        restarts: starts to choose from.
-        iterations: of each start, at most.
+        clusters: number of clusters, at most n.
+        restarts: number of initialisations; the one of the lowest inertia is returned.
+        iterations: maximal number of iterations per restart.
 
     Returns:
         (n,) int64, the cluster of each point.
     """
-    outcomes = [lloyd(points, plus_plus(points, clusters), iterations) for _ in range(restarts)]
-    return min(outcomes, key=lambda outcome: outcome[1])[0]
+    results = [lloyd(points, kmeans_plus_plus(points, clusters), iterations) for _ in range(restarts)]
+    labels, _ = min(results, key=lambda result: result[1])
+    return labels
 
 
-def plus_plus(points: Tensor, clusters: int) -> Tensor:
-    """Starting centres (clusters, d) of k-means++ (Arthur & Vassilvitskii 2007).
+def kmeans_plus_plus(points: Tensor, clusters: int) -> Tensor:
+    """Initial centres of k-means++ (Arthur & Vassilvitskii 2007).
 
-    The first is any point; each further one is a point drawn in proportion to its squared distance from the nearest.
+    The first centre is a point drawn uniformly. Every further one is a point drawn with probability proportional to its
+    squared distance from the nearest centre so far.
+
+    Args:
+        points: (n, d).
+        clusters: number of centres.
+
+    Returns:
+        (clusters, d).
     """
-    norms, last = points.square().sum(1), len(points) - 1
+    squared_norms, last = points.square().sum(1), len(points) - 1
     centres = [points[torch.randint(len(points), (1,))]]
-    nearest = torch.full_like(norms, float("inf"))
+    to_nearest = torch.full_like(squared_norms, float("inf"))
     for u in torch.rand(clusters - 1).to(points.device).split(1):
-        distances = norms - 2 * points @ centres[-1][0] + centres[-1].square().sum()
-        nearest = torch.minimum(nearest, distances.clamp(min=0))
-        cumulative = nearest.cumsum(0)
+        distances = squared_norms - 2 * points @ centres[-1][0] + centres[-1].square().sum()
+        to_nearest = torch.minimum(to_nearest, distances.clamp(min=0))
+        cumulative = to_nearest.cumsum(0)
         drawn = torch.searchsorted(cumulative, u * cumulative[-1], right=True)
         centres.append(points[drawn.clamp(max=last)])
     return torch.cat(centres)
 
 
 def lloyd(points: Tensor, centres: Tensor, iterations: int) -> tuple[Tensor, float]:
-    """Assign points to the nearest centre and move centres to their points' mean, until nothing changes.
+    """Lloyd's algorithm: assign points to the nearest centre, move centres to their points' mean, until convergence.
 
     Args:
         points: (n, d).
-        centres: (k, d) to start from.
-        iterations: at most.
+        centres: (k, d) initial centres.
+        iterations: maximal number of assignments.
 
     Returns:
-        The cluster (n,) of each point, and the sum of squared distances to the centres.
+        The cluster (n,) of each point, and the inertia: the sum of squared distances to the nearest centre.
     """
-    clusters, inertia = nearest_centres(points, centres)
+    labels, inertia = assign_clusters(points, centres)
     for _ in range(iterations - 1):
-        before, centres = clusters, means(points, clusters, centres)
-        clusters, inertia = nearest_centres(points, centres)
-        if torch.equal(clusters, before):
+        previous, centres = labels, cluster_means(points, labels, centres)
+        labels, inertia = assign_clusters(points, centres)
+        if torch.equal(labels, previous):
             break
-    return clusters, inertia
+    return labels, inertia
 
 
-def nearest_centres(points: Tensor, centres: Tensor) -> tuple[Tensor, float]:
-    """The nearest centre (n,) of each point, and the sum of squared distances to them."""
-    norms, turned = centres.square().sum(1), centres.T
-    found = [torch.addmm(norms, some, turned, alpha=-2).min(1) for some in points.split(max(1, CHUNK // len(centres)))]
-    inertia = points.square().sum() + sum(piece.values.sum() for piece in found)
-    return torch.cat([piece.indices for piece in found]), float(inertia)
+def assign_clusters(points: Tensor, centres: Tensor) -> tuple[Tensor, float]:
+    """The index (n,) of the nearest centre of each point, and the sum of squared distances to the nearest centres."""
+    squared_norms, transposed = centres.square().sum(1), centres.T
+    blocks = points.split(max(1, DISTANCES_PER_BLOCK // len(centres)))
+    nearest = [torch.addmm(squared_norms, block, transposed, alpha=-2).min(1) for block in blocks]
+    inertia = points.square().sum() + sum(block.values.sum() for block in nearest)
+    return torch.cat([block.indices for block in nearest]), float(inertia)
 
 
-def means(points: Tensor, clusters: Tensor, centres: Tensor) -> Tensor:
-    """Mean of each cluster's points; of an empty one its centre as it was."""
-    sums = torch.zeros_like(centres).index_add_(0, clusters, points)
-    sizes = torch.bincount(clusters, minlength=len(centres))[:, None]
+def cluster_means(points: Tensor, labels: Tensor, centres: Tensor) -> Tensor:
+    """The mean (k, d) of each cluster's points; for an empty cluster its previous centre."""
+    sums = torch.zeros_like(centres).index_add_(0, labels, points)
+    sizes = torch.bincount(labels, minlength=len(centres))[:, None]
     return torch.where(sizes > 0, sums / sizes.clamp(min=1), centres)

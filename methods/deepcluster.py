@@ -1,4 +1,4 @@
-"""DeepCluster: predict the cluster that the backbone's own features put an image into."""
+"""DeepCluster: predict an image's cluster in a k-means of the backbone's features."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from methods.base import Backbone, Batch, Method, RunInfo
-from methods.clustering import kmeans, whitened
+from methods.clustering import kmeans, pca_whiten
 from methods.heads import mlp
 from methods.registry import register_method
+from methods.state_names import load_old_names
 from results.errors import RequestError
 
 if TYPE_CHECKING:
@@ -25,25 +26,28 @@ if TYPE_CHECKING:
 class DeepCluster(Method):
     """DeepCluster (Caron, Bojanowski, Joulin & Douze, ECCV 2018, arXiv 1807.05520).
 
-    Before every epoch, k-means on whitened, normalised features gives each image a pseudo-label, and the last layer of
-    the head starts anew; what the optimiser knows of it does not. Head, clustering and light crop are those of the code
-    of Patacchiola & Storkey (2020). Deviations from that code: it trains on crops of pictures spoilt by an overflow of
-    bytes, these are whole; it clusters random crops, here images as they are; it starts k-means from the clock, here
-    from the seed. Against Caron et al.: no Sobel filter, and empty clusters stay empty.
+    Before every epoch, k-means on PCA-whitened, normalised features gives each image a pseudo-label, and the last layer
+    of the head is initialised again; its optimizer state is not. Head, clustering and augmentation are those of the
+    code of Patacchiola & Storkey (2020).
+
+    Deviations from that code: images are not damaged by an overflow of bytes before training; clustering uses images
+    without augmentation instead of random crops; k-means is seeded by the run instead of the clock. Deviations from
+    Caron et al.: no Sobel filter, and empty clusters stay empty.
     """
 
     @dataclass(frozen=True)
     class Options:
-        """Options.
+        """Hyper-parameters of DeepCluster; defaults of Patacchiola & Storkey for 10 classes, but for the weighting.
 
         Attributes:
-            clusters: at most as many as there are images; ten to a class in both papers.
-            hidden: width of the head's hidden layer.
-            components: principal components that are clustered, at most.
-            restarts: of k-means; the best counts.
-            iterations: of k-means, at most.
-            weighting: of a cluster in the loss: ``inverse`` to its size, as if clusters were drawn evenly (Caron et
-                al., section 3.3); ``complement`` is 1 - its share of the images (Patacchiola & Storkey).
+            clusters: number of clusters, from 1 to the number of images; ten per class in both papers.
+            hidden: width of the head's hidden layer; ≥ 1.
+            components: maximal number of principal components that are clustered; ≥ 1.
+            restarts: initialisations of k-means, of which the best is used; ≥ 1.
+            iterations: maximal number of iterations of k-means; ≥ 1.
+            weighting: weight of a cluster in the loss. ``inverse`` is 1 / its size, as if clusters were sampled
+                uniformly (Caron et al., section 3.3); ``complement`` is 1 - its fraction of the images (Patacchiola &
+                Storkey).
         """
 
         clusters: int = 100
@@ -58,6 +62,9 @@ class DeepCluster(Method):
                 if getattr(self, name) < 1:
                     raise ValueError(f"{name} must be 1 or more, not {getattr(self, name)}")
 
+    pseudo_labels: Tensor
+    cluster_weights: Tensor
+
     def __init__(self, backbone: Backbone, options: Options, info: RunInfo) -> None:
         super().__init__(backbone, options, info)
         if options.clusters > info.images:
@@ -66,33 +73,32 @@ class DeepCluster(Method):
                 hint="lower them with --set deepcluster.clusters=N",
             )
         self.head = mlp(backbone.dim, options.hidden, options.clusters, activation=nn.LeakyReLU)
-        self.pseudo_labels: Tensor
-        self.weights: Tensor
         self.register_buffer("pseudo_labels", torch.zeros(info.images, dtype=torch.int64))
-        self.register_buffer("weights", torch.ones(options.clusters))
+        self.register_buffer("cluster_weights", torch.ones(options.clusters))
+        load_old_names(self, {"weights": "cluster_weights"})
 
     @classmethod
     def views(cls, options: Options) -> tuple[str, ...]:  # noqa: ARG003
-        """One view, cropped and flipped only."""
+        """One view with the augmentation ``light``: crop and flip."""
         return ("light",)
 
     @torch.no_grad()
     def before_epoch(self, epoch: int, extract_features: Callable[[], Tensor]) -> None:  # noqa: ARG002
-        """Cluster the pretraining split and start the last layer anew."""
-        wanted = self.options
-        points = F.normalize(whitened(extract_features(), wanted.components))
-        self.pseudo_labels.copy_(
-            kmeans(points, wanted.clusters, restarts=wanted.restarts, iterations=wanted.iterations)
-        )
-        sizes = torch.bincount(self.pseudo_labels, minlength=wanted.clusters)
-        self.weights.copy_(1 / sizes.clamp(min=1) if wanted.weighting == "inverse" else 1 - sizes / len(points))
+        """Cluster the pretraining split and initialise the last layer again."""
+        options = self.options
+        points = F.normalize(pca_whiten(extract_features(), options.components))
+        labels = kmeans(points, options.clusters, restarts=options.restarts, iterations=options.iterations)
+        self.pseudo_labels.copy_(labels)
+        sizes = torch.bincount(self.pseudo_labels, minlength=options.clusters)
+        weights = 1 / sizes.clamp(min=1) if options.weighting == "inverse" else 1 - sizes / len(points)
+        self.cluster_weights.copy_(weights)
         *_, weight, bias = self.head.parameters()
         nn.init.normal_(weight, std=0.01)
         nn.init.zeros_(bias)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Weighted cross-entropy and accuracy on the pseudo-labels."""
+        """Weighted cross-entropy on the pseudo-labels, and the accuracy of predicting them."""
         logits = self.head(self.backbone(batch.views)).float()
-        clusters = self.pseudo_labels[batch.index]
-        accuracy = (logits.argmax(1) == clusters).float().mean()
-        return {"loss": F.cross_entropy(logits, clusters, weight=self.weights), "cluster_accuracy": accuracy}
+        labels = self.pseudo_labels[batch.index]
+        accuracy = (logits.argmax(1) == labels).float().mean()
+        return {"loss": F.cross_entropy(logits, labels, weight=self.cluster_weights), "cluster_accuracy": accuracy}

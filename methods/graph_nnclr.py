@@ -1,4 +1,4 @@
-"""GraphNNCLR's pretraining: AdaSim that records whom teacher and student find near whom."""
+"""GraphNNCLR's pretraining: AdaSim that records nearest-neighbour graphs of teacher and student."""
 
 from __future__ import annotations
 
@@ -20,18 +20,19 @@ if TYPE_CHECKING:
 class GraphNNCLR(AdaSim):
     """GraphNNCLR's first phase (Javidani et al., IEEE SPL 2025, arXiv 2510.22322), after its released code.
 
-    It trains as AdaSim does, and keeps two graphs for a refinement. In each, an image is a node; its feature is that of
-    its first view when it was last seen, and its edges lead to the ``edges`` images nearest to it in each of the last
-    ``window`` epochs. Defaults are the code's last for CIFAR-10. Deviation: a slot without a neighbour is empty, where
-    theirs is an edge of node 0 to itself. Its second phase, the refinement, is no part of the method.
+    It trains as AdaSim does and records two graphs for a refinement. Nodes are images; a node's feature is that of its
+    image's first view in the last step that saw it, and its edges lead to the ``edges`` nearest images in each of the
+    last ``window`` epochs. The second phase, the refinement, is not part of the method.
+
+    Deviation: a missing neighbour makes no edge; in the released code it makes an edge from node 0 to itself.
     """
 
     @dataclass(frozen=True)
     class Options:
-        """Options of AdaSim, and of the graphs.
+        """Hyper-parameters of GraphNNCLR; defaults of the released code for CIFAR-10. Others are AdaSim's and DINO's.
 
         Attributes:
-            edges: k, edges recorded of an image in an epoch; less than ``topk``.
+            edges: k, edges recorded per image and epoch; from 1 to ``topk`` - 1.
         """
 
         topk: int = 10
@@ -61,21 +62,21 @@ class GraphNNCLR(AdaSim):
         self.teacher_edges = RingBuffer(info.images, options.window, options.edges, EMPTY)
         self.student_edges = RingBuffer(info.images, options.window, options.edges, EMPTY)
 
-    def record(self, teacher: Tensor, student: Tensor) -> Tensor:
-        """Remember what AdaSim does, and the edges of teacher and student."""
-        by_teacher = super().record(teacher, student)
-        by_student, _ = self.student_bank.query_and_update(self._index, student, self.options.topk)
-        for edges, ids in ((self.teacher_edges, by_teacher), (self.student_edges, by_student)):
+    def record_neighbours(self, teacher: Tensor, student: Tensor) -> Tensor:
+        """Record what AdaSim does, and the edges of both graphs; see :meth:`AdaSim.record_neighbours`."""
+        teacher_ids = super().record_neighbours(teacher, student)
+        student_ids, _ = self.student_bank.query_and_update(self._index, student, self.options.topk)
+        for edges, ids in ((self.teacher_edges, teacher_ids), (self.student_edges, student_ids)):
             edges.write(self._index, exclude_self(ids, self._index, self.options.edges))
-        return by_teacher
+        return teacher_ids
 
     def extra_state(self) -> dict[str, Tensor]:
         """Both graphs, and the weights of the student's backbone.
 
         Returns:
             For each of ``teacher`` and ``student``: ``NAME_features`` (images, dim) float16, normalised, and
-            ``NAME_neighbours`` (images, window · edges) int32, of which :func:`methods.graph.edge_list` makes a list of
-            edges; and :meth:`DINO.extra_state`.
+            ``NAME_neighbours`` (images, window · edges) int32, to be passed to :func:`methods.graph.edge_list`; and
+            the weights of :meth:`DINO.extra_state`.
         """
         return {
             **super().extra_state(),

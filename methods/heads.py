@@ -1,4 +1,4 @@
-"""Projection and prediction heads, declared as a row of sizes."""
+"""Projection and prediction heads."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 
 def mlp(*sizes: int, norm: bool = True, activation: type[nn.Module] = nn.ReLU) -> nn.Sequential:
-    """Linear layers of the given sizes with BatchNorm and an activation between them, none after the last.
+    """Linear layers with BatchNorm and an activation between them, and neither after the last.
 
     Args:
-        sizes: input, hidden, …, output.
-        norm: BatchNorm after every hidden layer.
-        activation: what follows it.
+        sizes: of the input, the hidden layers and the output.
+        norm: whether BatchNorm follows every hidden linear layer.
+        activation: class of the activation after every hidden layer.
 
     Returns:
         A module that maps (n, ``sizes[0]``) to (n, ``sizes[-1]``).
@@ -32,16 +32,19 @@ def mlp(*sizes: int, norm: bool = True, activation: type[nn.Module] = nn.ReLU) -
 
 
 class PrototypeHead(nn.Module):
-    """DINO's head: an MLP, and the cosine of its outcome with each of many prototypes.
+    """DINO's head: an MLP, then the cosine similarity of its output with each prototype.
 
     This is the released code's weight-normalised last layer with its gains fixed to 1.
 
     Args:
-        dim: of a representation.
+        dim: size of a representation.
         hidden: width of the MLP's two hidden layers.
-        bottleneck: what it leads to.
-        prototypes: number of outputs.
-        norm: BatchNorm in the MLP.
+        bottleneck: output size of the MLP, and size of a prototype.
+        prototypes: number of prototypes.
+        norm: whether the MLP has BatchNorm.
+
+    Attributes:
+        prototypes: (prototypes, bottleneck) weight; normalised in ``forward``.
     """
 
     def __init__(self, dim: int, hidden: int, bottleneck: int, prototypes: int, *, norm: bool) -> None:
@@ -54,5 +57,5 @@ class PrototypeHead(nn.Module):
         self.prototypes = nn.Linear(bottleneck, prototypes, bias=False).weight
 
     def forward(self, representations: Tensor) -> Tensor:
-        """(n, dim) to logits (n, prototypes)."""
+        """Representations (n, dim) to logits (n, prototypes), each in [-1, 1]."""
         return F.linear(F.normalize(self.mlp(representations)), F.normalize(self.prototypes))

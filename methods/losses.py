@@ -1,4 +1,4 @@
-"""Losses as pure functions of embeddings, in float32 whatever the precision around them."""
+"""Loss functions of embeddings or logits, computed in float32 even under autocast."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ P = ParamSpec("P")
 
 
 def full_precision(loss: Callable[P, Tensor]) -> Callable[P, Tensor]:
-    """Run a loss outside autocast, on float32 copies of its tensors."""
+    """Decorator: run a function with autocast disabled and its positional tensors converted to float32."""
 
     @functools.wraps(loss)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> Tensor:
@@ -33,12 +33,12 @@ def full_precision(loss: Callable[P, Tensor]) -> Callable[P, Tensor]:
 def nt_xent(z: Tensor, *, temperature: float, log_of_mean: bool = False) -> Tensor:
     """Normalised temperature-scaled cross-entropy between two views (Chen et al. 2020, equation 1).
 
-    Of every embedding, p is the softmax weight of its other view among the 2b - 1 other embeddings of the batch.
+    For every embedding, p is the softmax probability of its other view among the 2b - 1 other embeddings of the batch.
 
     Args:
         z: (2b, d) embeddings, view v of image i in row v·b + i; need not be normalised.
         temperature: divides the cosine similarities; > 0.
-        log_of_mean: return -log mean(p), as the code of Patacchiola & Storkey (2020) does, not mean(-log p).
+        log_of_mean: return -log mean(p), as in the code of Patacchiola & Storkey (2020), instead of mean(-log p).
 
     Returns:
         A scalar.
@@ -55,13 +55,16 @@ def nt_xent(z: Tensor, *, temperature: float, log_of_mean: bool = False) -> Tens
 
 @full_precision
 def info_nce_with_queue(queries: Tensor, keys: Tensor, queue: Tensor, *, temperature: float) -> Tensor:
-    """Cross-entropy of telling each query's key from the keys of a queue (He et al. 2020, equation 1).
+    """InfoNCE with the keys of earlier batches as negatives (He et al. 2020, equation 1).
 
     Args:
-        queries: (n, d), need not be normalised.
-        keys: (n, d), likewise; constants.
-        queue: (m, d) normalised keys of the past, negatives of every query.
+        queries: (n, d); need not be normalised.
+        keys: (n, d) positive of each query; need not be normalised, receives no gradient.
+        queue: (m, d) normalised keys of earlier batches, the negatives of every query.
         temperature: divides the cosine similarities; > 0.
+
+    Returns:
+        A scalar, the mean over queries.
     """
     queries, keys = F.normalize(queries), F.normalize(keys.detach())
     positive = (queries * keys).sum(1, keepdim=True)
@@ -71,12 +74,15 @@ def info_nce_with_queue(queries: Tensor, keys: Tensor, queue: Tensor, *, tempera
 
 @full_precision
 def info_nce_in_batch(anchors: Tensor, candidates: Tensor, *, temperature: float) -> Tensor:
-    """Cross-entropy of telling each anchor's own candidate from those of the batch's other images.
+    """InfoNCE with the candidates of the batch's other images as negatives (Dwibedi et al. 2021).
 
     Args:
-        anchors: (n, d), need not be normalised.
-        candidates: (n, d), likewise; row i is the positive of anchor i and a negative of the others.
+        anchors: (n, d); need not be normalised.
+        candidates: (n, d); need not be normalised. Row i is the positive of anchor i and a negative of the others.
         temperature: divides the cosine similarities; > 0.
+
+    Returns:
+        A scalar, the mean over anchors.
     """
     logits = F.normalize(anchors) @ F.normalize(candidates).T / temperature
     return (logits.logsumexp(1) - logits.diagonal()).mean()
@@ -84,25 +90,33 @@ def info_nce_in_batch(anchors: Tensor, candidates: Tensor, *, temperature: float
 
 @full_precision
 def negative_cosine(prediction: Tensor, target: Tensor) -> Tensor:
-    """Mean of 2 - 2 cos between rows (Grill et al. 2020, equation 2); (n, d) and (n, d) to a scalar.
+    """Mean of 2 - 2 cos over rows: the squared distance of normalised vectors (Grill et al. 2020, equation 2).
 
-    The target is a constant: no gradient flows into it.
+    Args:
+        prediction: (n, d).
+        target: (n, d); receives no gradient.
+
+    Returns:
+        A scalar in [0, 4].
     """
     return 2.0 - 2.0 * F.cosine_similarity(prediction, target.detach()).mean()
 
 
 @full_precision
 def focal_with_logits(logits: Tensor, targets: Tensor, *, gamma: float, alpha: float) -> Tensor:
-    """Mean binary cross-entropy, weighted towards uncertain answers (Lin et al. 2017, equation 5).
+    """Focal loss: binary cross-entropy with less weight on confident predictions (Lin et al. 2017, equation 5).
 
-    The weight of an answer is alpha_t · (1 - p_t)^gamma, where p_t is the probability given to the truth and alpha_t is
-    ``alpha`` for positives and 1 - ``alpha`` for negatives; the gradient flows through it.
+    The weight is alpha_t · (1 - p_t)^gamma, where p_t is the predicted probability of the true class and alpha_t is
+    ``alpha`` for positives and 1 - ``alpha`` for negatives. Gradients flow through the weight.
 
     Args:
-        logits: (n,).
-        targets: (n,), 0 or 1.
-        gamma: ≥ 0; how strongly certain answers are played down.
-        alpha: in [0, 1].
+        logits: of any shape.
+        targets: of the same shape; 0 or 1.
+        gamma: exponent of the weight; ≥ 0.
+        alpha: weight of positives, in [0, 1].
+
+    Returns:
+        A scalar.
     """
     cross_entropy = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
     balance = alpha * targets + (1.0 - alpha) * (1.0 - targets)
@@ -110,13 +124,16 @@ def focal_with_logits(logits: Tensor, targets: Tensor, *, gamma: float, alpha: f
 
 
 @full_precision
-def cross_correlation(first: Tensor, second: Tensor, *, redundancy: float) -> Tensor:
-    """Distance of the views' cross-correlation matrix from the identity (Zbontar et al. 2021, equation 1).
+def cross_correlation_loss(first: Tensor, second: Tensor, *, redundancy: float) -> Tensor:
+    """Squared distance of the views' cross-correlation matrix from the identity (Zbontar et al. 2021, equation 1).
 
     Args:
         first: (n, d) embeddings of one view; standardised here over the batch.
-        second: (n, d) of the other, likewise.
+        second: (n, d) embeddings of the other view; standardised here over the batch.
         redundancy: weight of the entries off the diagonal.
+
+    Returns:
+        A scalar.
     """
     first, second = (F.batch_norm(z, None, None, training=True) for z in (first, second))
     correlation = first.T @ second / len(first)
@@ -128,26 +145,29 @@ def cross_correlation(first: Tensor, second: Tensor, *, redundancy: float) -> Te
 def variance_invariance_covariance(
     first: Tensor, second: Tensor, *, invariance: float, variance: float, covariance: float
 ) -> Tensor:
-    """The three terms of VICReg (Bardes, Ponce & LeCun 2022, equation 6), the variances of both views averaged.
+    """The three terms of VICReg (Bardes, Ponce & LeCun 2022, equation 6), with the variance term averaged over views.
 
     Args:
         first: (n, d) embeddings of one view; n ≥ 2.
-        second: (n, d) of the other.
+        second: (n, d) embeddings of the other view.
         invariance: weight of the mean squared difference.
         variance: weight of the hinge on each dimension's standard deviation.
         covariance: weight of the squared covariances between dimensions.
+
+    Returns:
+        A scalar.
     """
-    spread = (hinge_on_deviation(first) + hinge_on_deviation(second)) / 2.0
-    mixing = covariance_between_dimensions(first) + covariance_between_dimensions(second)
-    return invariance * F.mse_loss(first, second) + variance * spread + covariance * mixing
+    variance_term = (std_hinge(first) + std_hinge(second)) / 2.0
+    covariance_term = squared_covariances(first) + squared_covariances(second)
+    return invariance * F.mse_loss(first, second) + variance * variance_term + covariance * covariance_term
 
 
-def hinge_on_deviation(z: Tensor) -> Tensor:
-    """By how much the standard deviation of a dimension falls short of 1, on average; (n, d) to a scalar."""
+def std_hinge(z: Tensor) -> Tensor:
+    """Mean over dimensions of max(0, 1 - standard deviation); (n, d) to a scalar."""
     return (1.0 - (z.var(0) + 1e-4).sqrt()).relu().mean()
 
 
-def covariance_between_dimensions(z: Tensor) -> Tensor:
+def squared_covariances(z: Tensor) -> Tensor:
     """Sum of squared covariances between different dimensions, divided by d; (n, d) to a scalar."""
     centred = z - z.mean(0)
     return off_diagonal(centred.T @ centred / (len(z) - 1)).square().sum() / z.shape[1]
@@ -162,17 +182,17 @@ def off_diagonal(square: Tensor) -> Tensor:
 def self_distillation(
     student: Tensor, teacher: Tensor, centre: Tensor, *, student_temperature: float, teacher_temperature: float
 ) -> Tensor:
-    """Cross-entropy of the student's views under the teacher's other views (Caron et al. 2021, equation 3).
+    """Cross-entropy of the student under the teacher, for different views of an image (Caron et al. 2021, equation 3).
 
     Args:
-        student: (s, b, k) logits of all views.
-        teacher: (t, b, k) logits of the first t of them; constants.
-        centre: (k,) subtracted from the teacher's.
+        student: (s, b, k) logits of all s views of b images.
+        teacher: (t, b, k) logits of the first t views; receives no gradient.
+        centre: (k,) subtracted from the teacher's logits.
         student_temperature: of the student's softmax; > 0.
-        teacher_temperature: of the teacher's; > 0.
+        teacher_temperature: of the teacher's softmax; > 0.
 
     Returns:
-        A scalar: the mean over images and over pairs of different views.
+        A scalar, the mean over images and over pairs of different views.
     """
     targets = ((teacher.detach() - centre) / teacher_temperature).softmax(-1)
     log_p = (student / student_temperature).log_softmax(-1)
@@ -181,14 +201,14 @@ def self_distillation(
 
 
 @full_precision
-def jensen_shannon(same: Tensor, other: Tensor) -> Tensor:
+def jensen_shannon(positive: Tensor, negative: Tensor) -> Tensor:
     """Binary cross-entropy that estimates a Jensen-Shannon divergence (Hjelm et al. 2019, equation 4, negated).
 
     Args:
-        same: a discriminator's logits for what it should accept; any shape.
-        other: its logits for what it should reject.
+        positive: a discriminator's logits for positive samples, of any shape.
+        negative: its logits for negative samples, of any shape.
 
     Returns:
-        Mean of softplus(-same) + mean of softplus(other); 2 log 2 if nothing can be told apart.
+        A scalar, mean softplus(-positive) + mean softplus(negative); 2 log 2 if all logits are 0.
     """
-    return F.softplus(-same).mean() + F.softplus(other).mean()
+    return F.softplus(-positive).mean() + F.softplus(negative).mean()

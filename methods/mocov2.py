@@ -1,4 +1,4 @@
-"""MoCo v2: tell the key of the other view from a queue of earlier keys."""
+"""MoCo v2: contrast a query with the key of the other view and a queue of earlier keys."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from methods.heads import mlp
 from methods.losses import info_nce_with_queue
 from methods.memory import Queue
 from methods.registry import register_method
+from methods.state_names import load_old_names
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,22 +23,22 @@ if TYPE_CHECKING:
 class MoCoV2(Method):
     """MoCo v2 (Chen, Fan, Girshick & He 2020, arXiv 2003.04297; He et al., CVPR 2020, arXiv 1911.05722).
 
-    Deviation: BatchNorm is not shuffled, for there are no other devices to shuffle over.
+    Deviation: no shuffling BatchNorm, since there are no other devices to shuffle over.
     """
 
     @dataclass(frozen=True)
     class Options:
-        """Options.
+        """Hyper-parameters of MoCo v2; defaults of the paper's ImageNet experiments.
 
         Attributes:
-            temperature: of the softmax over similarities; > 0.
-            queue: keys kept as negatives.
+            temperature: of the softmax over cosine similarities; > 0.
+            queue: number of keys of earlier batches that serve as negatives; ≥ 1.
             hidden: width of the projector's hidden layer.
-            output: width of the embedding.
-            momentum: of the key encoder at the start, in [0, 1].
-            final_momentum: at the end, reached along a cosine.
-            symmetric: whether the second view asks for the first's key too, and the queue takes the keys of both, as in
-                the authors' notebook for CIFAR-10.
+            output: size of the embedding.
+            momentum: of the key encoder's moving average at the start, in [0, 1].
+            final_momentum: at the end, in [0, 1]; reached along a cosine.
+            symmetric: whether the second view also queries the first view's key, and the queue takes the keys of both,
+                as in the authors' notebook for CIFAR-10.
         """
 
         temperature: float = 0.2
@@ -59,21 +60,22 @@ class MoCoV2(Method):
     def __init__(self, backbone: Backbone, options: Options, info: RunInfo) -> None:
         super().__init__(backbone, options, info)
         projector = mlp(backbone.dim, options.hidden, options.output, norm=False)
-        self.online = nn.Sequential(backbone, projector)
-        self.target = EMA(self.online)
+        self.query_encoder = nn.Sequential(backbone, projector)
+        self.key_encoder = EMA(self.query_encoder)
         self.queue = Queue(options.queue, options.output)
+        load_old_names(self, {"online": "query_encoder", "target": "key_encoder"})
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """The first view's query against the second's key and the queue; if symmetric, also the other way round."""
-        half = len(batch.index)
-        asked = 2 * half if self.options.symmetric else half
-        queries = self.online(batch.views[:asked])
-        self._keys = self.target(batch.views[-asked:]).roll(half, dims=0)
+        """InfoNCE of the first view's queries, the second's keys and the queue; if symmetric, also the reverse."""
+        images = len(batch.index)
+        rows = 2 * images if self.options.symmetric else images
+        queries = self.query_encoder(batch.views[:rows])
+        self._keys = self.key_encoder(batch.views[-rows:]).roll(images, dims=0)
         loss = info_nce_with_queue(queries, self._keys, self.queue.embeddings, temperature=self.options.temperature)
         return {"loss": loss}
 
     def after_step(self, progress: float) -> None:
-        """Let the key encoder follow, and queue its keys."""
+        """Update the key encoder, then push this step's keys to the queue."""
         options = self.options
-        self.target.update(self.online, cosine_schedule(options.momentum, options.final_momentum, progress))
+        self.key_encoder.update(self.query_encoder, cosine_schedule(options.momentum, options.final_momentum, progress))
         self.queue.push(self._keys)

@@ -1,4 +1,4 @@
-"""NNCLR: contrast the nearest neighbour of one view with the other view."""
+"""NNCLR: contrast the nearest neighbour of one view, from a queue of embeddings, with the other view."""
 
 from __future__ import annotations
 
@@ -21,20 +21,22 @@ if TYPE_CHECKING:
 class NNCLR(Method):
     """NNCLR (Dwibedi et al., ICCV 2021, arXiv 2104.14548).
 
-    The loss is the paper's: a neighbour is contrasted with the predictions of the other view alone. (lightly gives the
-    pair to NT-Xent, for which the neighbours are negatives of one another and of the predictions too.) The queue holds
-    as many as solo-learn's and lightly's. Deviation: both views share BatchNorm statistics.
+    As in the paper, the negatives of a neighbour are the predictions of the other view only. (lightly passes the pair
+    to NT-Xent, where neighbours are also negatives of one another.)
+
+    Deviations: the queue has the length of solo-learn's and lightly's; both views go through the network in one pass
+    and share BatchNorm statistics.
     """
 
     @dataclass(frozen=True)
     class Options:
-        """Options.
+        """Hyper-parameters of NNCLR; defaults of the paper's ImageNet experiments, but for the queue.
 
         Attributes:
-            temperature: of the softmax over similarities; > 0.
-            queue: projections of the first view kept as possible neighbours.
+            temperature: of the softmax over cosine similarities; > 0.
+            queue: number of earlier first-view projections to find neighbours among; ≥ 1.
             hidden: width of the projector's hidden layers.
-            output: width of the embedding.
+            output: size of the projection.
             bottleneck: width of the predictor's hidden layer.
         """
 
@@ -59,7 +61,7 @@ class NNCLR(Method):
         self.queue = Queue(options.queue, options.output)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Mean over both directions of the neighbour's InfoNCE."""
+        """Mean over both directions of InfoNCE between a view's neighbours and the other view's predictions."""
         z = self.projector(self.backbone(batch.views))
         self._projections = z.detach()
         neighbours = self.queue.nearest(self._projections).chunk(2)
@@ -70,5 +72,5 @@ class NNCLR(Method):
         return {"loss": (losses[0] + losses[1]) / 2.0}
 
     def after_step(self, progress: float) -> None:  # noqa: ARG002
-        """Queue the projections of the first view."""
+        """Push the first view's projections to the queue."""
         self.queue.push(self._projections.chunk(2)[0])

@@ -1,4 +1,4 @@
-"""The floor of every table: a backbone that is not trained."""
+"""The lower baseline: a backbone that is not trained."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from methods.registry import register_method
 
 @register_method("random")
 class RandomWeights(Method):
-    """Random weights: the freshly initialised backbone, evaluated as it is.
+    """Random weights: the freshly initialised backbone, evaluated without training.
 
-    Its BatchNorm layers keep their untouched running statistics and so do nothing, as in Patacchiola & Storkey (2020).
+    Its BatchNorm layers keep their initial running statistics and change nothing, as in Patacchiola & Storkey (2020).
     """
 
     baseline = "lower"
 
     @classmethod
     def views(cls, options: Any) -> tuple[str, ...]:  # noqa: ARG003
-        """None: there is nothing to train."""
+        """No views, so no pretraining."""
         return ()

@@ -1,4 +1,4 @@
-"""Relational reasoning: tell whether two views show the same image."""
+"""Relational reasoning: classify whether two views show the same image."""
 
 from __future__ import annotations
 
@@ -21,21 +21,23 @@ if TYPE_CHECKING:
 class Relational(Method):
     """Self-supervised relational reasoning (Patacchiola & Storkey, NeurIPS 2020, arXiv 2006.05849).
 
-    Pairs, head and weighting are those of the authors' released code: pairs of views i < j only, negatives by cyclic
-    shifts. Deviation: a batch must hold two images or more; theirs would label a lone image as its own negative.
+    Pairs, head and weighting are those of the released code: pairs of views i < j only, negatives by cyclic shifts.
+
+    Deviation: a batch must hold two images or more; the released code would make a single image its own negative.
     """
 
     @dataclass(frozen=True)
     class Options:
-        """Options.
+        """Hyper-parameters of relational reasoning; defaults of the paper's CIFAR experiments and released code.
 
         Attributes:
-            views: K, views of every image; ≥ 2.
-            aggregation: how the two representations of a pair become the head's input.
-            loss: ``focal`` is the released, weighted form, ``bce`` plain binary cross-entropy.
-            gamma: exponent of the focal weight.
-            alpha: weight of positives in it; 1 - alpha is that of negatives.
-            hidden: width of the relation head.
+            views: K, views per image; ≥ 2.
+            aggregation: how the two representations of a pair become the head's input: concatenated, or their
+                element-wise sum, mean or maximum.
+            loss: ``focal`` is the weighted form of the released code, ``bce`` is binary cross-entropy.
+            gamma: exponent of the focal weight; ≥ 0.
+            alpha: focal weight of positives, in [0, 1]; that of negatives is 1 - ``alpha``.
+            hidden: width of the relation head's hidden layer.
         """
 
         views: int = 32
@@ -55,11 +57,11 @@ class Relational(Method):
 
     @classmethod
     def views(cls, options: Options) -> tuple[str, ...]:
-        """K views of one recipe."""
+        """K views with the augmentation ``standard``."""
         return ("standard",) * options.views
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Loss and accuracy over all pairs of the batch."""
+        """Loss over all pairs of the batch, and the accuracy of the pairs' classification."""
         logits = self.head(self.backbone(batch.views), self.options.views)
         same = torch.tensor([1.0, 0.0], device=logits.device)[:, None].expand_as(logits)
         if self.options.loss == "bce":

@@ -1,4 +1,4 @@
-"""SimCLR: tell the other view of an image from every other image of the batch."""
+"""SimCLR: contrast two views of an image with all other images of the batch."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
 class SimCLR(Method):
     """SimCLR (Chen, Kornblith, Norouzi & Hinton, ICML 2020, arXiv 2002.05709).
 
-    The temperature is the paper's for CIFAR-10 (its appendix B.9). Both views go through the backbone in one pass.
+    Both views go through the backbone in one pass.
     """
 
     @dataclass(frozen=True)
     class Options:
-        """Options.
+        """Hyper-parameters of SimCLR; the temperature is that of the paper's CIFAR-10 experiments (appendix B.9).
 
         Attributes:
-            temperature: of the softmax over similarities; > 0.
+            temperature: of the softmax over cosine similarities; > 0.
             hidden: width of the projector's hidden layer.
-            output: width of the embedding.
-            activation: the projector's.
-            loss: ``mean_log`` is the paper's mean(-log p); ``log_mean`` is the -log mean(p) of the code of Patacchiola
+            output: size of the embedding.
+            activation: of the projector's hidden layer.
+            loss: ``mean_log`` is the paper's mean(-log p); ``log_mean`` is -log mean(p), as in the code of Patacchiola
                 & Storkey (2020).
         """
 
@@ -52,7 +52,7 @@ class SimCLR(Method):
         self.projector = mlp(backbone.dim, options.hidden, options.output, activation=activation)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """NT-Xent over the batch."""
+        """NT-Xent over the 2b embeddings of the batch."""
         z = self.projector(self.backbone(batch.views))
         log_of_mean = self.options.loss == "log_mean"
         return {"loss": nt_xent(z, temperature=self.options.temperature, log_of_mean=log_of_mean)}

@@ -1,4 +1,4 @@
-"""SimSiam: predict the other view, through a stop-gradient and nothing else."""
+"""SimSiam: predict the other view's projection, with a stop-gradient and no momentum network."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class SimSiam(Method):
 
     @dataclass(frozen=True)
     class Options:
-        """Options.
+        """Hyper-parameters of SimSiam; defaults of the paper's ImageNet experiments.
 
         Attributes:
             hidden: width of the projector's hidden layers.
-            output: width of the projection.
+            output: size of the projection.
             bottleneck: width of the predictor's hidden layer.
         """
 
@@ -49,5 +49,5 @@ class SimSiam(Method):
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Mean over both directions of -cos between prediction and the other view's projection; in [-1, 1]."""
         z = self.projector(self.backbone(batch.views))
-        swapped = z.roll(len(batch.index), dims=0)
-        return {"loss": negative_cosine(self.predictor(z), swapped) / 2.0 - 1.0}
+        z_of_other_view = z.roll(len(batch.index), dims=0)
+        return {"loss": negative_cosine(self.predictor(z), z_of_other_view) / 2.0 - 1.0}

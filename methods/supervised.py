@@ -1,4 +1,4 @@
-"""The ceiling of every table: the same backbone trained with labels."""
+"""The upper baseline: the same backbone trained with labels."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 class Supervised(Method):
     """Supervised: cross-entropy on the labels of the training split.
 
-    One lightly augmented view an image and one linear layer, as in Patacchiola & Storkey (2020). They score that layer;
-    here the frozen backbone is evaluated like every other method's.
+    One lightly augmented view per image and one linear layer, as in Patacchiola & Storkey (2020).
+
+    Deviation: they score that linear layer; here the frozen backbone is evaluated as for every other method.
     """
 
     uses_labels = True
@@ -31,11 +32,11 @@ class Supervised(Method):
 
     @classmethod
     def views(cls, options: Any) -> tuple[str, ...]:  # noqa: ARG003
-        """One view, cropped and flipped only."""
+        """One view with the augmentation ``light``: crop and flip."""
         return ("light",)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Cross-entropy and training accuracy."""
+        """Cross-entropy on the labels, and training accuracy."""
         assert batch.labels is not None
         logits = self.classifier(self.backbone(batch.views)).float()
         accuracy = (logits.argmax(1) == batch.labels).float().mean()

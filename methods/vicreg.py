@@ -1,4 +1,4 @@
-"""VICReg: bring the views together, keep every dimension varied, and dimensions uncorrelated."""
+"""VICReg: invariant to the view, with every dimension of high variance and dimensions uncorrelated."""
 
 from __future__ import annotations
 
@@ -18,20 +18,22 @@ if TYPE_CHECKING:
 class VICReg(Method):
     """VICReg (Bardes, Ponce & LeCun, ICLR 2022, arXiv 2105.04906).
 
-    The variance term is the mean of both views', as in the released code, and not their sum, as in the paper's equation
-    6 (and solo-learn): there ``variance`` counts twice. Deviation: the views share BatchNorm statistics.
+    The variance term is the mean over both views, as in the released code. In the paper's equation 6 and in solo-learn
+    it is their sum, so that the same ``variance`` weighs twice as much.
+
+    Deviation: both views go through the network in one pass and share BatchNorm statistics.
     """
 
     @dataclass(frozen=True)
     class Options:
-        """Options.
+        """Hyper-parameters of VICReg; defaults of the paper's ImageNet experiments.
 
         Attributes:
-            invariance: λ, weight of the distance between views.
+            invariance: λ, weight of the mean squared distance between the views.
             variance: μ, weight of the hinge on standard deviations.
-            covariance: ν, weight of the covariances.
+            covariance: ν, weight of the squared covariances.
             hidden: width of the expander's hidden layers.
-            output: width of the embedding.
+            output: size of the embedding.
         """
 
         invariance: float = 25.0
@@ -45,7 +47,7 @@ class VICReg(Method):
         self.expander = mlp(backbone.dim, options.hidden, options.hidden, options.output)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """The three terms of the two views' embeddings."""
+        """Weighted sum of the three terms for the two views' embeddings."""
         first, second = self.expander(self.backbone(batch.views)).chunk(2)
         options = self.options
         loss = variance_invariance_covariance(

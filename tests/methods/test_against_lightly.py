@@ -30,8 +30,8 @@ def assert_same(loss: torch.Tensor, expected: torch.Tensor):
 def test_mocov2(symmetric):
     method, batch = build("mocov2", queue=30, hidden=32, output=8, symmetric=symmetric)
     asked = 2 * IMAGES if symmetric else IMAGES
-    queries = method.online(batch.views[:asked]).detach().split(IMAGES)
-    keys = method.target(batch.views[-asked:]).split(IMAGES)[::-1]
+    queries = method.query_encoder(batch.views[:asked]).detach().split(IMAGES)
+    keys = method.key_encoder(batch.views[-asked:]).split(IMAGES)[::-1]
     criterion = lightly.NTXentLoss(temperature=0.2, memory_bank_size=(30, 8))
     criterion.memory_bank.bank = method.queue.embeddings
     losses = [criterion(query, key) for query, key in zip(queries, keys, strict=True)]

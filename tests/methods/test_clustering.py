@@ -7,7 +7,7 @@ from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 
 from methods import clustering
-from methods.clustering import kmeans, lloyd, nearest_centres, plus_plus, whitened
+from methods.clustering import assign_clusters, kmeans, kmeans_plus_plus, lloyd, pca_whiten
 
 
 def cloud(n: int, d: int, seed: int = 0) -> torch.Tensor:
@@ -17,14 +17,14 @@ def cloud(n: int, d: int, seed: int = 0) -> torch.Tensor:
 def test_whitening_is_scikit_learns():
     features = cloud(300, 8) @ cloud(8, 8, seed=1) + 3
     expected = torch.from_numpy(PCA(5, whiten=True).fit_transform(features.double().numpy())).float()
-    mine = whitened(features, 5)
+    mine = pca_whiten(features, 5)
     torch.testing.assert_close(mine * (mine * expected).sum(0).sign(), expected, rtol=1e-3, atol=1e-3)
 
 
 def test_whitening_drops_what_does_not_vary():
     features = cloud(100, 6)
     features[:, 2], features[:, 4] = 7.0, 0.0
-    white = whitened(features, 256)
+    white = pca_whiten(features, 256)
     assert white.shape == (100, 6)
     torch.testing.assert_close(white.std(0), torch.tensor([1.0, 1, 1, 1, 0, 0]), rtol=1e-3, atol=1e-3)
 
@@ -49,16 +49,16 @@ def test_a_cluster_that_runs_empty_stays():
 def test_nearest_centres_do_not_depend_on_the_chunk(monkeypatch):
     points, centres = cloud(50, 3), cloud(7, 3, seed=1)
     expected = torch.cdist(points, centres).argmin(1)
-    assert torch.equal(nearest_centres(points, centres)[0], expected)
-    monkeypatch.setattr(clustering, "CHUNK", 30)
-    assert torch.equal(nearest_centres(points, centres)[0], expected)
+    assert torch.equal(assign_clusters(points, centres)[0], expected)
+    monkeypatch.setattr(clustering, "DISTANCES_PER_BLOCK", 30)
+    assert torch.equal(assign_clusters(points, centres)[0], expected)
 
 
 def test_starts_are_drawn_by_squared_distance():
     """From 0, the points 1 and 3 are drawn as 1 to 9; a point is never drawn twice."""
     torch.manual_seed(0)
     points = torch.tensor([[0.0], [1.0], [3.0]])
-    drawn = [plus_plus(points, 3).flatten().tolist() for _ in range(2000)]
+    drawn = [kmeans_plus_plus(points, 3).flatten().tolist() for _ in range(2000)]
     assert all(sorted(centres) == [0, 1, 3] for centres in drawn)
     after_zero = [centres[1] for centres in drawn if centres[0] == 0]
     share, n = after_zero.count(3.0) / len(after_zero), len(after_zero)

@@ -102,6 +102,15 @@ def test_docstring_cites_or_explains(name):
     assert METHODS.describe(name).summary.endswith(".")
 
 
+def test_every_option_is_documented(name):
+    """By the method's own options or those of a method that it builds on, and not by restating the name."""
+    kind = registry.get(name)
+    documented = [vars(base)["Options"].__doc__ for base in kind.__mro__ if "Options" in vars(base)]
+    assert not documented[0].startswith("Options")
+    missing = [option for option in vars(kind.Options()) if not any(f"    {option}: " in text for text in documented)]
+    assert not missing
+
+
 def test_loss_is_a_finite_scalar(trained):
     method, batch = trained
     scalars = method(batch)
@@ -117,7 +126,7 @@ def test_loss_decreases_on_one_batch(name):
     assert sum(losses[-5:]) < 0.9 * sum(losses[:5])
 
 
-def test_gradient_reaches_the_whole_backbone_and_no_momentum_copy(trained):
+def test_gradient_reaches_the_whole_backbone_and_no_moving_average(trained):
     method, batch = trained
     method(batch)["loss"].backward()
     missing = [n for n, p in method.backbone.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
@@ -127,7 +136,7 @@ def test_gradient_reaches_the_whole_backbone_and_no_momentum_copy(trained):
 
 
 def test_budgets_count_every_view_and_every_image_that_the_backbone_sees(trained):
-    """A view that only a momentum copy sees was made too, and costs a pass."""
+    """A view that only a moving average sees counts as well."""
     method, batch = trained
     seen = []
     method.backbone.register_forward_hook(lambda module, inputs, output: seen.append(len(output)))

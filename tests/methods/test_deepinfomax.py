@@ -20,7 +20,7 @@ def build(backbone: str = "conv4", **options) -> DeepInfoMax:
 @pytest.mark.parametrize(("backbone", "parameters"), [("conv4", 183_810), ("resnet32", 185_858)])
 def test_auxiliary_parameters_are_the_papers(backbone, parameters):
     method = build(backbone)
-    heads = [*method.local.parameters(), *method.prior.parameters()]
+    heads = [*method.local_discriminator.parameters(), *method.prior_discriminator.parameters()]
     assert sum(p.numel() for p in heads) == parameters
 
 
@@ -44,12 +44,13 @@ def test_loss_is_the_definition():
     terms = []
     for i in range(4):
         for place in maps[i].flatten(1).T[None].split(1):
-            accept = method.local(place, z[i : i + 1])
-            reject = method.local(place, z[i - 1 : i] if i else z[-1:])
+            accept = method.local_discriminator(place, z[i : i + 1])
+            reject = method.local_discriminator(place, z[i - 1 : i] if i else z[-1:])
             terms.append((F.softplus(-accept) + F.softplus(reject)).mean())
     torch.manual_seed(3)
     uniform = torch.rand(4, 64)
-    prior = -method.prior(uniform).sigmoid().log().mean() - (1 - method.prior(z).sigmoid()).log().mean()
+    real, fake = (method.prior_discriminator(x).sigmoid() for x in (uniform, z))
+    prior = -real.log().mean() - (1 - fake).log().mean()
     torch.manual_seed(3)
     scalars = method(Batch(views, torch.arange(4)))
     torch.testing.assert_close(scalars["local"], torch.stack(terms).mean())
@@ -62,7 +63,7 @@ def gradients(**options) -> tuple[torch.Tensor, torch.Tensor]:
     method = build(**options).eval()
     torch.manual_seed(1)
     method(Batch(torch.rand(6, 3, 16, 16), torch.arange(6)))["loss"].backward()
-    parts = method.backbone, method.prior
+    parts = method.backbone, method.prior_discriminator
     return tuple(torch.cat([p.grad.flatten() for p in part.parameters()]) for part in parts)
 
 

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from methods.losses import (
-    cross_correlation,
+    cross_correlation_loss,
     focal_with_logits,
     info_nce_in_batch,
     info_nce_with_queue,
@@ -187,14 +187,14 @@ def test_cross_correlation_is_the_definition():
         for j, y in enumerate(slow_standardised(second)):
             c = sum(p * q for p, q in zip(x, y, strict=True)) / 8
             expected += (1 - c) ** 2 if i == j else 0.3 * c**2
-    assert cross_correlation(first, second, redundancy=0.3).item() == pytest.approx(expected, abs=1e-5)
+    assert cross_correlation_loss(first, second, redundancy=0.3).item() == pytest.approx(expected, abs=1e-5)
 
 
 def test_cross_correlation_is_lightlys():
     lightly = pytest.importorskip("lightly.loss")
     first, second = embeddings(16, 9), embeddings(16, 9, seed=1)
     expected = lightly.BarlowTwinsLoss(lambda_param=0.0051)(first, second)
-    torch.testing.assert_close(cross_correlation(first, second, redundancy=0.0051), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(cross_correlation_loss(first, second, redundancy=0.0051), expected, atol=1e-5, rtol=0)
 
 
 def slow_vicreg(first: torch.Tensor, second: torch.Tensor, weights: tuple[float, float, float]) -> float:

@@ -14,7 +14,12 @@ INFO = RunInfo(classes=10, images=40, side=16, steps=9, seed=0)
 DINO = {"prototypes": 8, "hidden": 16, "bottleneck": 4}
 GRAPH = [f"{buffer}.written" for buffer in ("neighbours", "cosines")]
 OLD_KEYS = {
-    "mocov2": ({"queue": 20, "hidden": 16, "output": 8}, ["queue.rows", "queue.place"]),
+    "deepcluster": ({"clusters": 5}, ["weights"]),
+    "deepinfomax": ({}, ["local.first.weight", "local.rest.0.bias", "prior.0.weight", "prior.4.bias"]),
+    "mocov2": (
+        {"queue": 20, "hidden": 16, "output": 8},
+        ["queue.rows", "queue.place", "online.0.stem.0.weight", "online.1.0.bias", "target.module.1.0.bias"],
+    ),
     "nnclr": ({"queue": 20, "hidden": 16, "output": 8, "bottleneck": 16}, ["queue.rows", "queue.place"]),
     "dino": (DINO, ["thawed"]),
     "adasim": ({**DINO, "topk": 3, "window": 2}, ["thawed", *GRAPH]),
@@ -25,7 +30,17 @@ OLD_KEYS = {
 }
 """Of every method whose state has been renamed: small options, and keys that a checkpoint made at 4775236 holds."""
 
-NOW = {"rows": "embeddings", "place": "pointer", "written": "write_counts", "thawed": "prototypes_trainable"}
+NOW = {
+    "rows": "embeddings",
+    "place": "pointer",
+    "written": "write_counts",
+    "thawed": "prototypes_trainable",
+    "weights": "cluster_weights",
+    "local": "local_discriminator",
+    "prior": "prior_discriminator",
+    "online": "query_encoder",
+    "target": "key_encoder",
+}
 
 
 def renamed(key: str) -> str:
