@@ -75,8 +75,7 @@ class RunStatus:
 
     def to_json(self) -> dict[str, Any]:
         """The run in ``bench status --json``, whose keys are a format."""
-        values = dict(vars(self))
-        return {**values, "beat": values.pop("heartbeat")}
+        return {"beat" if key == "heartbeat" else key: value for key, value in vars(self).items()}
 
 
 @dataclass(frozen=True)

@@ -74,7 +74,7 @@ def load_one_node():
 
 @pytest.fixture(scope="session")
 def cluster():
-    """A SLURM of this machine's own, with accounting; stopped afterwards unless it ran before."""
+    """A SLURM on this machine, with accounting; stopped afterwards unless it was running before."""
     one_node = load_one_node()
     ran_before = one_node.alive("slurmctld")
     try:
@@ -90,3 +90,4 @@ def cluster():
         os.environ["SLURM_CONF"] = before
     if not ran_before:
         one_node.down()
+        assert not one_node.job_step_processes()

@@ -1,11 +1,12 @@
 """A real SLURM on this one machine, with accounting, for tests: ``python tests/slurm/one_node.py up|down|env``.
 
-It needs root and Debian's packages, which ``up`` installs where they lack. Everything it makes lies in one folder,
-every port is its own and open to this machine alone: a SLURM that is here already is not touched. It pretends to have 8
-cores, since what tests let it do is mostly sleep. Partitions: ``low`` (the default) and ``brief`` (jobs are asked to
-leave 30 s before they must) give way to ``high``.
+It needs root and Debian's packages, which ``up`` installs where they are missing. All its files are in one
+folder, and its ports are unusual ones that only this machine can reach: another SLURM on the machine is not touched. It
+claims 8 cores, since the jobs of tests mostly sleep. Jobs in the partitions ``low`` (the default) and ``brief`` are
+preempted by those in ``high``; in ``brief`` they receive the stop signal 30 s earlier.
 """
 
+import contextlib
 import os
 import shutil
 import signal
@@ -91,7 +92,7 @@ def up() -> None:
         raise Unavailable("a real SLURM needs root")
     install()
     if not any(alive(name) for name in DAEMONS):
-        shutil.rmtree(ROOT, ignore_errors=True)  # what one that was killed has left
+        shutil.rmtree(ROOT, ignore_errors=True)  # left behind by a cluster that was killed
     for name in ("state", "spool", "db", "log"):
         (ROOT / name).mkdir(parents=True, exist_ok=True)
     ROOT.chmod(0o755)
@@ -114,7 +115,7 @@ def up() -> None:
 
 
 def install() -> None:
-    """Get the packages that lack.
+    """Install the packages that are missing.
 
     Raises:
         Unavailable: there is no way.
@@ -143,18 +144,18 @@ def write_configuration() -> None:
 
 
 def start_accounting() -> None:
-    """Start what answers ``sacct``."""
+    """Start the accounting daemon, which ``sacct`` needs."""
     start("slurmdbd", "-D")
     until("accounting", "sacctmgr", "-n", "list", "cluster")
 
 
 def environment() -> dict[str, str]:
-    """That of a process that shall talk to this SLURM."""
+    """Environment variables of a process that uses this SLURM."""
     return {**os.environ, **ENVIRONMENT}
 
 
 def start(name: str, *words: str) -> None:
-    """Run a daemon, unless it runs."""
+    """Start a daemon, unless it is running."""
     if alive(name):
         return
     with (ROOT / "log" / f"{name}.out").open("ab") as log:
@@ -166,7 +167,7 @@ def start(name: str, *words: str) -> None:
 
 
 def pid_of(name: str) -> int:
-    """Number of a daemon's process; 0 if there is none."""
+    """Process id of a daemon; 0 if it is not running."""
     try:
         pid = int((ROOT / f"{name}.pid").read_text())
         command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0].decode()
@@ -176,7 +177,7 @@ def pid_of(name: str) -> int:
 
 
 def alive(name: str) -> bool:
-    """Whether a daemon runs."""
+    """Whether a daemon is running."""
     return pid_of(name) != 0
 
 
@@ -193,11 +194,48 @@ def stop(name: str) -> None:
     (ROOT / f"{name}.pid").unlink(missing_ok=True)
 
 
+def job_step_processes() -> list[int]:
+    """Every ``slurmstepd`` of this cluster and the processes of its job step, which are in the same session."""
+    sessions = set()
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            is_step = (path / "comm").read_text().strip() == "slurmstepd"
+            if is_step and f"SLURM_CONF={ROOT}/slurm.conf".encode() in (path / "environ").read_bytes().split(b"\0"):
+                sessions.add(os.getsid(int(path.name)))
+        except OSError:
+            continue
+    return [pid for session in sessions for pid in processes_of_session(session)]
+
+
+def processes_of_session(session: int) -> list[int]:
+    """The processes of a session that have not ended."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, _, own = path.read_text().rpartition(")")[2].split()[:4]
+        except OSError:
+            continue
+        if int(own) == session and state != "Z":
+            found.append(int(path.parent.name))
+    return found
+
+
+def end_job_steps(seconds: float) -> None:
+    """Wait for the job steps to end; kill those that have not ended in time."""
+    deadline = time.monotonic() + seconds
+    while pids := job_step_processes():
+        if time.monotonic() > deadline:
+            for pid in pids:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        time.sleep(0.1)
+
+
 def down() -> None:
-    """Cancel every job, end the daemons, remove what they wrote."""
+    """Cancel every job, end the daemons and the job steps, remove what they wrote."""
     if alive("slurmctld"):
         subprocess.run(["scancel", "--user=root"], env=environment(), capture_output=True, check=False)
-        time.sleep(1)
+    end_job_steps(seconds=2)
     for name in reversed(DAEMONS):
         stop(name)
     shutil.rmtree(ROOT, ignore_errors=True)

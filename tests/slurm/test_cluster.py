@@ -338,3 +338,18 @@ def test_nothing_is_sent_while_slurm_does_not_answer(cluster, tmp_path):
     finally:
         cluster.up()
     assert not list((tmp_path / "runs").rglob("*"))
+
+
+def test_job_steps_are_found(cluster, tmp_path):
+    """The last test: its job ignores SIGTERM and is still running when the cluster is stopped, which must end it."""
+    script = "trap '' TERM; while true; do sleep 1; done"
+    words = ["sbatch", "--parsable", "-p", "high", "--mem", "100M", "-o", "/dev/null", "--wrap", script]
+    job = subprocess.run(words, check=True, capture_output=True, text=True, cwd=tmp_path).stdout.strip()
+    until(lambda: run_command("squeue", "-h", "-j", job, "-o", "%T").strip() == "RUNNING")
+
+    def found():
+        variable = f"SLURM_JOB_ID={job}".encode()
+        environments = (Path(f"/proc/{pid}/environ") for pid in cluster.job_step_processes())
+        return any(variable in path.read_bytes().split(b"\0") for path in environments if path.exists())
+
+    until(found, seconds=30)

@@ -71,11 +71,11 @@ def test_runs_are_packed_by_an_estimate(bench):
 
 
 def test_ten_thousand_runs_take_seconds(bench):
-    began = time.monotonic()
+    began = time.process_time()  # other processes may keep this one waiting
     words = ["--methods", "random", "--datasets", "digits", "--seeds", "0-9999", "--runs-per-job", "6"]
     said = bench("submit", *words, "--time", "1h", "--dry-run")
     assert "10,000 runs in 1,667 jobs of 2 arrays" in said
-    assert time.monotonic() - began < 30
+    assert time.process_time() - began < 20
 
 
 def test_nothing_to_cancel_without_slurm(bench):
