@@ -21,7 +21,7 @@ from protocols.parse import build
 from protocols.plain import make_plain
 from protocols.pretrain import Job, pretrain
 from results.errors import RequestError
-from results.store import BACKBONE, CHECKPOINT, KEEPSAKES
+from results.store import BACKBONE, CHECKPOINT, EXTRA_STATE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,7 +53,7 @@ def pretrained(
             job = prepare(run, folder, dataset, device, plain=place.plain)
             progress = pretrain(job, watch)
         if kept := job.method.keepsakes():
-            checkpoint.save(folder / KEEPSAKES, kept)
+            checkpoint.save(folder / EXTRA_STATE, kept)
         saved = {"backbone": job.method.encoder.state_dict(), "progress": vars(progress)}
         checkpoint.save(folder / BACKBONE, saved)
         (folder / CHECKPOINT).unlink(missing_ok=True)

@@ -16,7 +16,7 @@ from protocols.pretrained import new_backbone, placed
 from protocols.refine import registry as refinements
 from protocols.run import digest_of
 from results.errors import Diverged
-from results.store import KEEPSAKES, write_atomically
+from results.store import EXTRA_STATE, write_atomically
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,7 +76,7 @@ def with_keepsakes(subject: Subject, run: Run, folder: Path) -> Features:
 
     Neighbours are those of the images that were pretrained on, and tell nothing of another data set.
     """
-    kept = checkpoint.load(folder / KEEPSAKES, subject.device) or {}
+    kept = checkpoint.load(folder / EXTRA_STATE, subject.device) or {}
     known = subject.dataset.name == run.dataset.name and subject.dataset.unlabeled is None
     teacher, student = (kept.get(f"{name}_neighbours") if known else None for name in ("teacher", "student"))
     features = replace(subject.features, recorded=teacher, watch=subject.watch)
@@ -137,11 +137,11 @@ def keep_sheet(before: Subject, graph: Graph, path: Path) -> Path:
 
 def keep_map(before: Features, after: Features, classes: tuple[str, ...], path: Path) -> Path:
     """Draw test images, by the seed, on the principal components of theirs before and after."""
-    from results.maps import draw_maps
+    from results.figures.feature_map import write_feature_map
 
     some = randomness.permutation(len(before.test), before.seed, "shown")[:DOTS].to(before.test.device)
     maps = {"before": components(before.test[some]), "after": components(after.test[some])}
-    draw_maps(path, maps, before.test_labels[some].cpu().numpy(), classes)
+    write_feature_map(path, maps, before.test_labels[some].cpu().numpy(), classes)
     return path
 
 

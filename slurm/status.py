@@ -131,7 +131,8 @@ def submitted(stored: store.Stored, sent: Sent, answer: Answer) -> State:
         return waiting(stored, sent, job)
     if job and job.state in AT_WORK:
         return at_work(stored, sent)
-    if job is None and ("squeue" in answer.silent or store.silence(stored.folder / store.HEARTBEAT) < FRESH):
+    heartbeat = stored.folder / store.HEARTBEAT
+    if job is None and ("squeue" in answer.silent or store.seconds_since_written(heartbeat) < FRESH):
         return unheard(stored, sent)
     return ended(stored.folder, sent, job)
 
@@ -156,7 +157,7 @@ def local_state(stored: store.Stored) -> State:
 
 def unheard(stored: store.Stored, sent: Sent) -> State:
     """How a run gets on of which SLURM says nothing, by its own files."""
-    if store.silence(stored.folder / store.HEARTBEAT) < store.SILENCE:
+    if store.seconds_since_written(stored.folder / store.HEARTBEAT) < store.HEARTBEAT_TIMEOUT_S:
         return held(stored.folder, "running", sent, beat=True)
     return held(stored.folder, "unknown", sent, "SLURM does not answer")
 

@@ -52,7 +52,7 @@ def outcome(run, runs):
     record = store.read_run(runs / run.folder()).record
     weights = torch.load(runs / run.folder() / store.BACKBONE, weights_only=True)["backbone"]
     history = [{k: v for k, v in line.items() if k != "seconds"} for line in record["history"]]
-    if (kept := runs / run.folder() / store.KEEPSAKES).exists():
+    if (kept := runs / run.folder() / store.EXTRA_STATE).exists():
         weights |= torch.load(kept, weights_only=True)
     return {"metrics": record["metrics"], "health": record["health"], "history": history}, weights
 
