@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from results.frame import read
-from results.statistics import differences, estimate, marks, summarize
+from results.analysis.frame import load_runs
+from results.analysis.statistics import differences, estimate, mark_best, summarize
 
 
 def test_interval_is_that_of_student_by_hand():
@@ -41,7 +41,7 @@ def summary_of(store, runs, values):
     for method, seeds in values.items():
         for seed, value in seeds.items():
             store({"linear": value}, method=method, seed=seed)
-    return summarize(read(runs).results)
+    return summarize(load_runs(runs).results)
 
 
 def test_summary_agrees_with_estimate(store, runs):
@@ -56,12 +56,25 @@ def test_summary_agrees_with_estimate(store, runs):
     assert cells.loc["byol", ["std", "low", "high"]].isna().all()
 
 
+def test_refined_results_are_cells_of_their_own(store, runs):
+    for seed in range(3):
+        store({"linear": 60.0 + seed, "linear>averaged": 65.0 + 2 * seed, "linear>transductive": 70.0}, seed=seed)
+    summary = summarize(load_runs(runs).results)
+    shown = summary[["refinement", "transductive", "mean", "n", "seeds"]].to_numpy().tolist()
+    assert shown == [
+        ["", False, 61.0, 3, "0 1 2"],
+        ["averaged", False, 67.0, 3, "0 1 2"],
+        ["transductive", True, 70.0, 3, "0 1 2"],
+    ]
+    assert summary["high"][1] == pytest.approx(67.0 + 2 * 2.484138, abs=1e-6)
+
+
 def marked(summary):
-    found = summary.join(marks(summary)).set_index("method")
+    found = summary.join(mark_best(summary)).set_index("method")
     return {method: (row["best"], row["tied"]) for method, row in found.iterrows()}
 
 
-def test_overlapping_intervals_are_tied_and_anchors_do_not_compete(store, runs):
+def test_overlapping_intervals_are_tied_and_baselines_do_not_compete(store, runs):
     summary = summary_of(
         store,
         runs,
@@ -93,7 +106,7 @@ def test_differences_use_the_pairing(store, runs):
         store({"linear": simclr}, method="simclr", seed=seed)
         store({"linear": byol}, method="byol", seed=seed)
     store({"linear": 99.0}, method="simclr", seed=3)
-    found = differences(read(runs).results)
+    found = differences(load_runs(runs).results)
     assert found[["method", "reference"]].to_numpy().tolist() == [["byol", "simclr"]]
     row = found.iloc[0]
     assert (row["mean"], row["std"], row["n"]) == pytest.approx((-3.0, 1.0, 3))
@@ -104,11 +117,11 @@ def test_differences_to_a_method_of_choice(store, runs):
     for seed in (0, 1):
         store({"linear": 60.0 + seed}, method="simclr", seed=seed)
         store({"linear": 50.0 + 3 * seed}, method="random", seed=seed)
-    found = differences(read(runs).results, reference="random")
+    found = differences(load_runs(runs).results, reference="random")
     assert found["method"].to_list() == ["simclr"]
     assert found["mean"].to_list() == pytest.approx([9.0])
 
 
 def test_no_difference_without_a_competitor(store, runs):
     store({"linear": 60.0}, method="random")
-    assert differences(read(runs).results).empty
+    assert differences(load_runs(runs).results).empty

@@ -9,6 +9,9 @@ from rich.console import Console
 
 from results import report
 from results.errors import RequestError
+from results.report import terminal
+from results.report.data import collect
+from results.report.sections import build_sections
 from results.store import RECORD
 
 VOID = {"meta", "link", "br", "img", "input", "hr"}
@@ -25,7 +28,7 @@ def grid(store):
 
 @pytest.fixture
 def no_figures(monkeypatch):
-    monkeypatch.setattr(report, "draw", lambda *_, **__: {})
+    monkeypatch.setattr(report, "draw_all", lambda *_, **__: {})
 
 
 class Page(HTMLParser):
@@ -130,21 +133,21 @@ def test_page_names_where_numbers_come_from(grid, runs, store, no_figures, tmp_p
         assert expected in words
 
 
-def test_failures_are_named_in_every_rendering(grid, runs, no_figures, tmp_path):
+def test_failures_are_named_in_every_format(grid, runs, no_figures, tmp_path):
     made = report.write(runs, tmp_path)
     assert "byol on cifar10, seed 1: failed: the <loss> became nan & stayed so" in (tmp_path / "table.md").read_text()
     assert "byol on cifar10, seed 1: failed" in (tmp_path / "table.tex").read_text()
     with (console := Console(width=120)).capture() as capture:
-        for block in report.terminal(made, 120):
+        for block in terminal.render(made.sections, 120):
             console.print(block)
     assert "! byol on cifar10, seed 1: failed: the <loss> became nan & stayed so" in capture.get()
 
 
-def test_published_numbers_in_every_rendering(grid, runs, no_figures, tmp_path):
+def test_published_numbers_in_every_format(grid, runs, no_figures, tmp_path):
     made = report.write(runs, tmp_path, published=True)
     words = " ".join(Page((tmp_path / "index.html").read_text()).text)
     with (console := Console(width=120)).capture() as capture:
-        for block in report.terminal(made, 120):
+        for block in terminal.render(made.sections, 120):
             console.print(block)
     for text in (words, (tmp_path / "table.md").read_text(), capture.get()):
         assert "61.03 ± 0.23" in text
@@ -177,16 +180,18 @@ def test_little_is_enough(store, runs, tmp_path, stored):
         store(**run)
     made = report.write(runs, tmp_path, published=True)
     Page((tmp_path / "index.html").read_text())
-    assert report.terminal(made, 80)
+    assert list(terminal.render(made.sections, 80))
     assert (tmp_path / "table.tex").read_text().count("\\begin{document}") == 1
 
 
 def test_only_unreadable_runs(store, runs, tmp_path):
     (store({"linear": 60.0}) / "config.json").write_text("{")
     made = report.write(runs, tmp_path)
-    assert made.tables == ()
-    assert "unreadable: JSONDecodeError" in made.unplaced[0]
-    assert made.unplaced[0] in (tmp_path / "table.md").read_text()
+    (section,) = (section for section in made.sections if section.name == "unreadable")
+    assert not [section for section in made.sections if section.name.startswith("table-")]
+    assert "unreadable: JSONDecodeError" in section.problems[0]
+    assert section.problems[0] in (tmp_path / "table.md").read_text()
+    assert section.problems[0] in " ".join(Page((tmp_path / "index.html").read_text()).text)
 
 
 def test_without_runs_the_request_is_wrong(runs, tmp_path):
@@ -226,7 +231,7 @@ def test_show_prints_some_runs(grid, runs, capsys):
 def test_words_in_brackets_are_no_markup(store, runs):
     store({"linear": 60.0}, method_label="simclr[bold]", label="quick[red]")
     with (console := Console(width=120)).capture() as capture:
-        for block in report.terminal(report.collect(runs), 120):
+        for block in terminal.render(build_sections(collect(runs)), 120):
             console.print(block)
     assert "simclr[bold]" in capture.get()
     assert "quick[red]" in capture.get()

@@ -5,18 +5,19 @@ import shutil
 
 import pytest
 
-from results.frame import read
-from results.setups import setup
-from results.statistics import summarize
+from results.analysis.frame import load_runs
+from results.analysis.statistics import summarize
+from results.analysis.variants import setup
 from results.store import CONFIG, RECORD, write_json
 
 
-def test_seeds_labels_and_paths_are_no_part_of_a_setup(store):
+def test_seeds_labels_paths_and_what_a_baseline_is_are_no_part_of_a_setup(store):
     first, second = (
         json.loads((store(seed=seed, method_label=label) / CONFIG).read_text()) for seed, label in ((0, "a"), (1, "b"))
     )
     second["plugins"] = ["mine.py"]
     second["track"] = "recipe"
+    second["method"]["baseline"] = "upper"
     assert setup(first, "linear", "shapes") == setup(second, "linear", "shapes")
 
 
@@ -36,7 +37,7 @@ def test_what_decides_a_number_separates_methods_of_one_label(store, runs, chang
     record = json.loads((folder / RECORD).read_text())
     change(record["run"])
     write_json(folder / RECORD, record)
-    summary = summarize(read(runs).results)
+    summary = summarize(load_runs(runs).results)
     assert sorted(summary["mean"]) == [60.0, 70.0]
     assert all(method.startswith("simclr{" + word) for method in summary["method"])
     assert "ffffffffff" not in "".join(summary["method"])
@@ -51,20 +52,20 @@ def test_another_version_of_the_target_separates_its_column_only(store, runs):
     record = json.loads((folder / RECORD).read_text())
     record["run"]["evaluations"][1]["dataset"]["version"] = 2
     write_json(folder / RECORD, record)
-    methods = read(runs).results.groupby("evaluated_on")["method"].agg(set).to_dict()
+    methods = load_runs(runs).results.groupby("evaluated_on")["method"].agg(set).to_dict()
     assert methods == {
         "cifar10": {"simclr"},
         "cifar100": {"simclr{evaluation.dataset.version=1}", "simclr{evaluation.dataset.version=2}"},
     }
 
 
-def test_trials_of_one_setup_stay_together(store, runs):
+def test_seeds_of_one_setup_are_averaged(store, runs):
     for seed in (0, 1):
         store({"linear": 60.0 + seed}, seed=seed)
-    assert summarize(read(runs).results)[["method", "mean", "n"]].to_numpy().tolist() == [["simclr", 60.5, 2]]
+    assert summarize(load_runs(runs).results)[["method", "mean", "n"]].to_numpy().tolist() == [["simclr", 60.5, 2]]
 
 
 def test_a_copied_run_counts_once(store, runs):
     folder = store({"linear": 60.0})
     shutil.copytree(folder, runs / "a-copy")
-    assert summarize(read(runs).results)["n"].to_list() == [1]
+    assert summarize(load_runs(runs).results)["n"].to_list() == [1]

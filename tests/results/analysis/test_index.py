@@ -2,15 +2,15 @@
 
 import json
 
-from results.frame import read, summarize
-from results.index import INDEX, summaries
+from results.analysis.frame import load_runs, summarize_run
+from results.analysis.index import INDEX, summaries
 from results.store import FAILURE, RECORD, read_run, write_json
 
 
 def counting(reads):
     def summarize_and_count(folder):
         reads.append(folder.name)
-        return summarize(read_run(folder))
+        return summarize_run(read_run(folder))
 
     return summarize_and_count
 
@@ -27,12 +27,12 @@ def test_unchanged_runs_are_read_once(store, runs):
 
 def test_what_changed_is_read_again(store, runs):
     done, open_ = store({"linear": 60.0}, seed=0), store(seed=1)
-    assert read(runs).results["value"].to_list() == [60.0]
+    assert load_runs(runs).results["value"].to_list() == [60.0]
     record = json.loads((done / RECORD).read_text())
     record["metrics"][0]["value"] = 61.0
     write_json(done / RECORD, record)
     write_json(open_ / FAILURE, {"reason": "out of memory"})
-    frames = read(runs)
+    frames = load_runs(runs)
     assert frames.results["value"].to_list() == [61.0]
     assert frames.problems["reason"].to_list() == ["out of memory"]
 
@@ -40,11 +40,11 @@ def test_what_changed_is_read_again(store, runs):
 def test_removed_runs_are_forgotten(store, runs):
     folder = store({"linear": 60.0}, seed=0)
     store({"linear": 61.0}, seed=1)
-    read(runs)
+    load_runs(runs)
     for path in folder.iterdir():
         path.unlink()
     folder.rmdir()
-    assert read(runs).results["value"].to_list() == [61.0]
+    assert load_runs(runs).results["value"].to_list() == [61.0]
     assert list(json.loads((runs / INDEX).read_text())["entries"]) == [p.name for p in runs.iterdir() if p.is_dir()]
 
 
@@ -52,7 +52,7 @@ def test_damaged_or_foreign_indexes_are_rebuilt(store, runs):
     store({"linear": 60.0})
     for text in ("", "[]", '{"version": 1, "entries": 3}', '{"version": 1, "entries": {"a": 1}}', '{"version": 99'):
         (runs / INDEX).write_text(text)
-        assert read(runs).results["value"].to_list() == [60.0]
+        assert load_runs(runs).results["value"].to_list() == [60.0]
         assert json.loads((runs / INDEX).read_text())["entries"]
 
 
@@ -70,6 +70,6 @@ def test_an_index_that_cannot_be_written_is_done_without(store, runs, monkeypatc
     def refuse(*_):
         raise PermissionError
 
-    monkeypatch.setattr("results.index.write_atomically", refuse)
-    assert read(runs).results["value"].to_list() == [60.0]
+    monkeypatch.setattr("results.analysis.index.write_atomically", refuse)
+    assert load_runs(runs).results["value"].to_list() == [60.0]
     assert not (runs / INDEX).exists()
