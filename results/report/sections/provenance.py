@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from results.analysis.frame import Frames
     from results.report.data import ReportData
 
+CAPTION = "Code, machines, settings and total cost of all runs."
+
 MOST_COMMANDS = 20
 """Commands that are named; a grid submitted run by run has thousands."""
 
@@ -29,11 +31,11 @@ def provenance(data: ReportData) -> Iterator[Section]:
         for title, values in origins(data.frames)
         for index, value in enumerate(values)
     )
-    column = Column("where the numbers come from", is_number=False)
+    column = Column("origin", is_number=False)
     yield Section(
         name="provenance",
         title="Where the numbers come from",
-        tables=(Table("provenance-origins", ("",), (column,), rows, detail=Detail.ALL),),
+        tables=(Table("origins", ("of",), (column,), rows, caption=CAPTION, detail=Detail.ALL),),
         frames={
             "results": data.frames.results[RESULT_COLUMNS],
             "summary": data.summary,
