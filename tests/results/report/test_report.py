@@ -11,7 +11,8 @@ from results import report
 from results.errors import RequestError
 from results.report import terminal
 from results.report.data import collect
-from results.report.sections import build_sections
+from results.report.section import Cell, Column, Row, Section, Table
+from results.report.sections import _builders, build_sections, register_section
 from results.store import RECORD
 
 VOID = {"meta", "link", "br", "img", "input", "hr"}
@@ -218,6 +219,37 @@ def test_a_report_is_never_half_written(grid, runs, no_figures, tmp_path, monkey
     with pytest.raises(RequestError, match="No space left"):
         report.write(runs, tmp_path)
     assert (tmp_path / "table.md").read_bytes() == before
+
+
+@pytest.fixture
+def new_section():
+    """Registers a section that a new file would add, for one test."""
+
+    @register_section(position=15)
+    def fastest(data):
+        frame = data.frames.costs[["method", "seconds"]]
+        row = Row(("<byol>",), (Cell("12 & more"),))
+        table = Table(
+            "fastest", ("method",), (Column("seconds"),), (row,), caption="Time of a run.", notes=("A note.",)
+        )
+        yield Section("fastest", "The fastest method", tables=(table,), frames={"fastest": frame})
+
+    yield
+    del _builders[fastest]
+
+
+def test_a_new_section_is_in_every_format(grid, runs, no_figures, tmp_path, new_section):
+    made = report.write(runs, tmp_path)
+    with (console := Console(width=120)).capture() as capture:
+        for block in terminal.render(made.sections, 120):
+            console.print(block)
+    page = (tmp_path / "index.html").read_text()
+    assert "&lt;byol&gt;" in page
+    assert "\\& more" in (tmp_path / "table.tex").read_text()
+    for text in (" ".join(Page(page).text), (tmp_path / "table.md").read_text(), capture.get()):
+        assert all(word in text for word in ("The fastest method", "12 & more", "<byol>", "Time of a run.", "A note."))
+    assert len(rows_of(tmp_path / "fastest.csv")) == 12
+    assert [section.name for section in made.sections] == ["table-quick-conv4", "fastest", "provenance"]
 
 
 def test_show_prints_some_runs(grid, runs, capsys):

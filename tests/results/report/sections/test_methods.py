@@ -7,8 +7,7 @@ import pytest
 from rich.console import Console
 
 from results import report
-from results.analysis.tables import unique_name
-from results.report import latex, terminal
+from results.report import terminal
 from results.report.data import collect
 from results.report.sections import build_sections
 
@@ -141,12 +140,6 @@ def test_evaluated_elsewhere_and_other_metrics_are_columns_of_their_own(store, r
     ]
 
 
-def test_names_are_safe_and_unique():
-    name = unique_name("relational2020[lr=0.1, flip=0]-timm:resnet18@small", [])
-    assert re.fullmatch(r"[\w.@+=,-]+", name)
-    assert unique_name("a b", ["a_b"]) == "a_b~2"
-
-
 class Cells(HTMLParser):
     """Collects the text of table cells."""
 
@@ -200,9 +193,3 @@ def test_tables_fit_a_narrow_terminal(store, runs):
             console.print(block)
     assert "…" not in capture.get()
     assert len(re.findall(r"\d+\.\d\d ± \d+\.\d\d \(2\)", capture.get())) == 8
-
-
-def test_latex_escapes_what_it_must():
-    assert latex.escape("a_b & 50% {x} [y] ~^\\ é ± 字") == (
-        r"a\_b \& 50\% \{x\} {[}y{]} \textasciitilde{}\textasciicircum{}\textbackslash{} e $\pm$ ?"
-    )

@@ -6,6 +6,7 @@ import subprocess
 import pytest
 
 from results import report
+from results.report import latex
 
 COMPILERS = {
     "pdflatex": ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "table.tex"],
@@ -37,3 +38,9 @@ def test_it_compiles(store, runs, tmp_path, compiler):
     done = subprocess.run(compiler, cwd=tmp_path / "report", capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-2000:]
     assert "Overfull" not in done.stdout
+
+
+def test_latex_escapes_what_it_must():
+    assert latex.escape("a_b & 50% {x} [y] ~^\\ é ± 字") == (
+        r"a\_b \& 50\% \{x\} {[}y{]} \textasciitilde{}\textasciicircum{}\textbackslash{} e $\pm$ ?"
+    )
