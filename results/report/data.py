@@ -10,6 +10,7 @@ from results.analysis.frame import load_runs
 from results.analysis.published_tables import compare_with_published
 from results.analysis.tables import result_tables
 from results.errors import RequestError
+from results.report.section import Figure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Mapping, Sequence
@@ -47,6 +48,25 @@ class ReportData:
     def unrefined_summary(self) -> pd.DataFrame:
         """The rows of ``summary`` without a refinement."""
         return self.summary[self.summary["refinement"] == ""]
+
+    def figures_of(self, name: str, title: str, methods: Sequence[str]) -> tuple[Figure, ...]:
+        """The figures that were drawn of a table.
+
+        Args:
+            name: of the table.
+            title: of the table.
+            methods: labels of its rows, from the top.
+        """
+        return tuple(
+            Figure(
+                name=f"{drawn.kind}-{name}",
+                path=drawn.files[0],
+                title=f"{drawn.kind.capitalize()}: {title}",
+                caption=drawn.caption,
+                description=f"{drawn.caption} Methods from the top: {', '.join(methods)}.",
+            )
+            for drawn in self.figures.get(name, ())
+        )
 
 
 def assume_present(dataset: str) -> bool:

@@ -8,7 +8,7 @@ from results.analysis.frame import LEARNING, first_seeds
 from results.analysis.tables import COLUMN_KEYS, by_table, column_of, records
 from results.figures.data import CURVE_SEEDS
 from results.names import BASELINES
-from results.report.section import Cell, Column, Detail, Figure, Row, Section, Table, text_table
+from results.report.section import Cell, Column, Detail, Row, Section, Table, text_table
 from results.report.sections import register_section
 from results.report.text import (
     COLLAPSED,
@@ -69,16 +69,7 @@ def methods(data: ReportData) -> Iterator[Section]:
                 seeds_table(table, results[table.key]),
                 learning_table(table.name, runs[table.key]),
             ]
-        figures = tuple(
-            Figure(
-                name=f"{figure.kind}-{table.name}",
-                path=figure.files[0],
-                title=f"{figure.kind.capitalize()}: {table.title}",
-                caption=figure.caption,
-                description=f"{figure.caption} Methods from the top: {', '.join(row.method for row in table.rows)}.",
-            )
-            for figure in data.figures.get(table.name, ())
-        )
+        figures = data.figures_of(table.name, table.title, [row.method for row in table.rows])
         yield Section(
             name=f"table-{table.name}",
             title=table.title,

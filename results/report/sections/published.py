@@ -38,16 +38,7 @@ def published(data: ReportData) -> Iterator[Section]:
     tables = []
     for table in comparison.tables:
         rows = [str(row) for row in table.cells["row"].unique()]
-        figures = tuple(
-            Figure(
-                name=f"{figure.kind}-{table.name}",
-                path=figure.files[0],
-                title=f"{figure.kind.capitalize()}: {table.title}",
-                caption=figure.caption,
-                description=f"{figure.caption} Methods from the top: {', '.join(rows)}.",
-            )
-            for figure in data.figures.get(table.name, ())
-        )
+        figures = data.figures_of(table.name, table.title, rows)
         tables.append(published_table(table, figures))
     yield Section(
         name="published",
