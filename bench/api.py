@@ -10,9 +10,8 @@ from results.errors import RequestError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from results.analysis.frame import Frames
-
     from methods.base import Backbone
+    from results.analysis.frame import Frames
     from results.report import Report
 
 
@@ -65,11 +64,10 @@ def run(
         RequestError: the request is wrong; nothing was started.
         KeyboardInterrupt: interrupted; the same call resumes.
     """
-    from results.analysis.frame import load_runs as read_frames
-
     from bench.commands.run import execute_runs
     from protocols.spec.execution import ExecutionContext
     from protocols.spec.grid import Request, expand, parse_seeds, plan
+    from results.analysis.frame import load_runs as read_frames
 
     request = Request(
         methods=as_list(methods),
@@ -170,5 +168,5 @@ def report(
 
     made = write(Path(runs), Path(to), published=published)
     if show:
-        display(made)
+        display(made.sections)
     return made

@@ -1,1 +1,1 @@
-"""Records of finished runs: their store, statistics, tables and figures. Never imports torch."""
+"""What runs leave behind, and everything made of it: data frames, statistics, figures and reports."""

@@ -1,13 +1,13 @@
 """Every error the harness raises on purpose, in one place.
 
 BenchError                one line that says what is wrong, and a hint that says what to do
-├── RequestError          the request cannot be carried out; found before any work starts (exit 2)
+├── RequestError          the request is wrong; found before any work starts (exit 2)
 │   ├── UnknownName       a method, data set, … that nobody registered; suggests the nearest names
 │   ├── BrokenPlugin      a registered plugin that does not load
 │   └── DataMissing       a data set that is not on this machine
-└── RunFailed             one run failed; the others go on (exit 1)
-    ├── Diverged          its loss stopped being a number
-    └── Busy              another living process is at it
+└── RunFailed             one run failed; the others continue (exit 1)
+    ├── Diverged          its loss became NaN or infinite
+    └── Busy              another process is running it
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class DataMissing(RequestError):
 
 
 class RunFailed(BenchError):
-    """One run failed; its reason is stored beside it."""
+    """One run failed; the reason is stored in its folder."""
 
 
 class Diverged(RunFailed):
@@ -59,7 +59,7 @@ class Diverged(RunFailed):
 
 
 class Busy(RunFailed):
-    """Another living process works on the run."""
+    """Another process is running it."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

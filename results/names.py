@@ -7,7 +7,8 @@ the present one.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import re
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,14 +43,21 @@ def stored_field(name: str) -> str:
     return STORED_FIELDS.get(name, name)
 
 
-def stored_refinement(label: str) -> str:
-    """The stored form of a refinement's name or label: ``neighbour_mean-chosen`` is stored as ``averaged-chosen``."""
-    return replace_start(STORED_LABELS.get(label, label), STORED_REFINEMENTS)
+def stored_name(label: str) -> str:
+    """The stored form of a refinement's name or label, whichever of the two is given.
+
+    ``neighbour_mean-chosen[append_input=True]`` is stored as ``averaged-chosen[beside=True]``.
+    """
+    name, bracket, changes = label.partition("[")
+    known = {key: stored for options in STORED_OPTIONS.values() for key, stored in options.items()}
+    return replace_start(STORED_LABELS.get(name, name), STORED_REFINEMENTS) + bracket + replace_keys(changes, known)
 
 
-def display_refinement(label: str) -> str:
-    """What a stored refinement or label is called now."""
-    return replace_start(OLD_LABELS.get(label, label), OLD_REFINEMENTS)
+def display_name(label: str) -> str:
+    """What a stored name or label of a refinement is called now; inverts :func:`stored_name`."""
+    name, bracket, changes = label.partition("[")
+    known = {stored: key for options in STORED_OPTIONS.values() for key, stored in options.items()}
+    return replace_start(OLD_LABELS.get(name, name), OLD_REFINEMENTS) + bracket + replace_keys(changes, known)
 
 
 def stored_options(refinement: str, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -64,7 +72,25 @@ def code_options(refinement: str, options: Mapping[str, Any]) -> dict[str, Any]:
     return {known.get(key, key): value for key, value in options.items()}
 
 
-def replace_start(label: str, known: Mapping[str, str]) -> str:
-    """A label whose first word, up to ``-`` or ``[``, is replaced where it is known."""
-    end = min((label.find(mark) for mark in "-[" if mark in label), default=len(label))
-    return known.get(label[:end], label[:end]) + label[end:]
+def replace_start(name: str, known: Mapping[str, str]) -> str:
+    """A name whose part before the first ``-`` is replaced where it is known."""
+    head, dash, rest = name.partition("-")
+    return known.get(head, head) + dash + rest
+
+
+def replace_keys(changes: str, known: Mapping[str, str]) -> str:
+    """The ``KEY=VALUE,…`` of a label, with the keys replaced that are known."""
+    return re.sub(r"(?:(?<=^)|(?<=,))\w+(?==)", lambda key: known.get(key[0], key[0]), changes)
+
+
+Baseline = Literal["upper", "lower", ""]
+"""``upper``: supervised training; ``lower``: random weights; empty: a method that competes."""
+
+BASELINES: dict[str, Baseline] = {"supervised": "upper", "random": "lower"}
+"""Baselines in records of earlier versions, where methods did not declare them."""
+
+
+def baseline_of(config: Mapping[str, Any]) -> Baseline:
+    """Which baseline the method of a run's configuration is: declared there, or known by its name."""
+    declared: Baseline | None = config.get("baseline")
+    return BASELINES.get(str(config["method"]["name"]), "") if declared is None else declared

@@ -1,4 +1,4 @@
-"""What a finished run leaves: every number, what it cost, and where it comes from."""
+"""The record of a finished run: every number, what it cost, and where it comes from."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 SCHEMA = 1
-"""Version of what a record holds; readers refuse newer ones."""
+"""Version of the format of a record; readers refuse newer ones."""
 
-Table = dict[str, Any]
+JsonDict = dict[str, Any]
+"""A JSON object."""
 
 
 @dataclass(frozen=True)
@@ -17,14 +18,14 @@ class Metric:
 
     Attributes:
         evaluation: its name.
-        label: its name and what was changed of the protocol's options.
-        dataset: what it was measured on.
+        label: its name, with the changes to the protocol's options in brackets.
+        dataset: name of the data set it was measured on.
         split: of that data set.
         metric: e.g. ``top1``, in percent.
         value: the number.
         n: images it was measured on.
-        refinement: label of what the representation went through before; empty if nothing.
-        transductive: whether other test images took part in what became of each; no headline then.
+        refinement: stored label of the refinement before the evaluation; empty if there was none.
+        transductive: whether the features of a test image depend on other test images.
     """
 
     evaluation: str
@@ -44,8 +45,8 @@ class Picture:
 
     Attributes:
         label: of the evaluation or refinement.
-        dataset: what it shows.
-        file: where it lies in the run's folder.
+        dataset: name of the data set it shows.
+        file: its path within the run's folder.
     """
 
     label: str
@@ -64,7 +65,7 @@ class Health:
         uniformity: log mean Gaussian potential of normalised features (same source); lower is more spread.
         n: images it was taken on.
         dim: size of the representation.
-        warning: what is wrong, in words; empty if nothing is.
+        warning: why it counts as collapsed; empty if it does not.
     """
 
     std: float
@@ -78,7 +79,7 @@ class Health:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a run took, all attempts together.
+    """What a run cost, over all its attempts.
 
     Attributes:
         views: augmented images seen in pretraining.
@@ -108,7 +109,7 @@ class Record:
     """One finished run.
 
     Attributes:
-        run: its configuration, see ``protocols.spec.run.Run.config``.
+        run: its resolved configuration, in stored names.
         metrics: what was measured.
         history: of each epoch its number, mean loss and other scalars, learning rate, views and seconds so far.
         health: of the representation.
@@ -117,20 +118,20 @@ class Record:
         pictures: that evaluations made.
     """
 
-    run: Table
+    run: JsonDict
     metrics: tuple[Metric, ...]
-    history: tuple[Table, ...]
+    history: tuple[JsonDict, ...]
     health: Health
     cost: Cost
-    provenance: Table
+    provenance: JsonDict
     pictures: tuple[Picture, ...] = ()
 
-    def to_json(self) -> Table:
-        """As plain values."""
+    def to_json(self) -> JsonDict:
+        """The record as JSON values."""
         return {"schema": SCHEMA, "status": "done", **asdict(self)}
 
     @staticmethod
-    def from_json(values: Table) -> Record:
+    def from_json(values: JsonDict) -> Record:
         """The record that :meth:`to_json` wrote.
 
         Raises:

@@ -1,19 +1,19 @@
-"""Where runs are kept: one folder a run, one writer a folder, every file written whole or not at all.
+"""The runs folder: one folder per run, one writer per folder, every file written completely or not at all.
 
 A run's folder::
 
     config.json         the resolved run; written first, never changed
-    attempts.jsonl      one line each time it was started, and by which code
-    claim.json          who works on it now
-    heartbeat.json      how far it is
-    checkpoint.pt       what pretraining needs to carry on; gone once the run is done
+    attempts.jsonl      one line per attempt: when it was started, and by which code
+    claim.json          the process that is running it
+    heartbeat.json      its progress
+    checkpoint.pt       the state of pretraining, to resume it; removed once the run is done
     backbone.pt         the pretrained weights
-    keepsakes.pt        what else the method keeps of its pretraining, if anything
-    evaluations/*.json  one file a finished evaluation
+    keepsakes.pt        extra state of the method that a refinement needs, if any
+    evaluations/*.json  one file per finished evaluation
     evaluations/*.png   pictures of an evaluation or a refinement
     evaluations/*.npz   graphs of refinements: neighbours of training and test images, int32
     record.json         everything measured; written last: a run with a record is done
-    failure.json        why the last attempt failed; gone once the run is done
+    failure.json        why the last attempt failed; removed once the run is done
 """
 
 from __future__ import annotations
@@ -47,17 +47,17 @@ EVALUATIONS = "evaluations"
 RECORD = "record.json"
 FAILURE = "failure.json"
 
-SILENCE = 600.0
+HEARTBEAT_TIMEOUT_S = 600.0
 """Seconds without a heartbeat after which the claim of another machine counts as abandoned."""
 
 Status = Literal["done", "failed", "unfinished", "unreadable"]
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Make a file appear under ``path`` complete or not at all, whenever the process is killed.
+    """Make a file appear under ``path`` completely or not at all, even if the process is killed.
 
     Args:
-        path: where it shall be; an older file there is replaced.
+        path: of the file; an older one is replaced.
         write: writes the content to the path it is given.
     """
     temporary = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.{uuid.uuid4().hex[:8]}")
@@ -89,7 +89,7 @@ def read_json(path: Path) -> Any:
 
 
 def read_lines(path: Path) -> list[Any]:
-    """The content of a file of JSON lines, none if there is no file; a line that a crash cut off stands as None."""
+    """The lines of a JSON lines file, none if there is no file; None for a line that a crash cut off."""
 
     def parsed(line: str) -> Any:
         with contextlib.suppress(ValueError):
@@ -112,7 +112,7 @@ def write_failure(folder: Path, reason: str, trace: str = "") -> None:
     write_json(folder / FAILURE, {"reason": reason, "traceback": trace, "time": now()})
 
 
-def sweep(folder: Path) -> None:
+def remove_temporary_files(folder: Path) -> None:
     """Remove the temporary files that killed writers left behind."""
     for path in folder.rglob(".*.*"):
         path.unlink(missing_ok=True)
@@ -120,10 +120,10 @@ def sweep(folder: Path) -> None:
 
 @contextlib.contextmanager
 def claimed(folder: Path) -> Iterator[None]:
-    """Be the only writer of a run's folder; made if need be.
+    """Be the only writer of a run's folder, which is made if need be.
 
     Raises:
-        Busy: a process that lives is at it.
+        Busy: another process is running it.
         RunFailed: the folder cannot be written.
     """
     claim = folder / CLAIM
@@ -132,7 +132,7 @@ def claimed(folder: Path) -> Iterator[None]:
         take_claim(claim)
     except OSError as error:
         raise RunFailed(f"cannot write to {folder}: {error.strerror}") from error
-    sweep(folder)
+    remove_temporary_files(folder)
     try:
         yield
     finally:
@@ -140,16 +140,16 @@ def claimed(folder: Path) -> Iterator[None]:
 
 
 def take_claim(claim: Path) -> None:
-    """Create the claim file, in place of one that its owner abandoned.
+    """Create the claim file, or replace one whose owner is gone.
 
     Raises:
-        Busy: its owner lives.
+        Busy: its owner is running.
     """
-    mine = {"host": socket.gethostname(), "pid": os.getpid(), "started": start_of(os.getpid()), **slurm_job()}
+    owner = {"host": socket.gethostname(), "pid": os.getpid(), "started": process_start(os.getpid()), **slurm_job()}
     for _ in range(2):
         try:
             with claim.open("x", encoding="utf-8") as file:
-                json.dump(mine, file)
+                json.dump(owner, file)
         except FileExistsError:
             if not is_abandoned(claim):
                 raise Busy(f"{claim.parent.name} is being run by another process") from None
@@ -165,24 +165,24 @@ def is_abandoned(claim: Path) -> bool:
         owner = json.loads(claim.read_text(encoding="utf-8"))
         host, pid, started = owner["host"], owner["pid"], owner["started"]
     except (ValueError, KeyError, TypeError, FileNotFoundError):
-        return silence(claim) > 1.0
+        return seconds_since_written(claim) > 1.0
     job = slurm_job()
     if job["job"] and owner.get("job") == job["job"] and owner["restart"] < job["restart"]:
         return True
     if host == socket.gethostname():
-        return bool(start_of(pid) != started)
-    return min(silence(claim), silence(claim.with_name(HEARTBEAT))) > SILENCE
+        return bool(process_start(pid) != started)
+    return min(seconds_since_written(claim), seconds_since_written(claim.with_name(HEARTBEAT))) > HEARTBEAT_TIMEOUT_S
 
 
 def slurm_job() -> dict[str, Any]:
-    """The SLURM job that this process belongs to, if any, and how often it was started before."""
+    """The SLURM job of this process, if any, and how often it was restarted."""
     single, array = os.environ.get("SLURM_JOB_ID", ""), os.environ.get("SLURM_ARRAY_JOB_ID")
     job = f"{array}_{os.environ.get('SLURM_ARRAY_TASK_ID')}" if array else single
     return {"job": job, "restart": int(os.environ.get("SLURM_RESTART_COUNT", "0"))}
 
 
 def release(folder: Path, live: Container[str]) -> None:
-    """Remove the claim that a SLURM job has left on a run's folder, unless it is among the ``live`` ones."""
+    """Remove the claim that a SLURM job left in a run's folder, unless the job is one of the ``live`` ones."""
     claim = folder / CLAIM
     try:
         job = json.loads(claim.read_text(encoding="utf-8")).get("job")
@@ -192,7 +192,7 @@ def release(folder: Path, live: Container[str]) -> None:
         claim.unlink(missing_ok=True)
 
 
-def silence(path: Path) -> float:
+def seconds_since_written(path: Path) -> float:
     """Seconds since a file was written; infinite if there is none."""
     try:
         return time.time() - path.stat().st_mtime
@@ -200,17 +200,17 @@ def silence(path: Path) -> float:
         return float("inf")
 
 
-def start_of(pid: int) -> str:
-    """When a process on this machine started, in the kernel's ticks; empty if there is none, or no way to tell."""
+def process_start(pid: int) -> str:
+    """When a process on this machine started, in clock ticks; empty if there is none, ``alive`` if unknown."""
     try:
         with open(f"/proc/{pid}/stat", encoding="utf-8") as file:  # noqa: PTH123 - no path of ours
             return file.read().rpartition(")")[2].split()[19]
     except OSError:
-        return "" if not alive(pid) else "alive"
+        return "" if not is_alive(pid) else "alive"
 
 
-def alive(pid: int) -> bool:
-    """Whether a process with this number lives on this machine."""
+def is_alive(pid: int) -> bool:
+    """Whether a process with this number exists on this machine."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -222,7 +222,7 @@ def alive(pid: int) -> bool:
 
 @dataclass(frozen=True)
 class Stored:
-    """What a run's folder says.
+    """The content of a run's folder.
 
     Attributes:
         folder: the folder.
@@ -230,7 +230,7 @@ class Stored:
         config: the resolved run; None if unreadable.
         record: what was measured, when done.
         failure: why it failed, when failed.
-        problem: what is unreadable, in words.
+        problem: why it is unreadable.
     """
 
     folder: Path
@@ -264,7 +264,7 @@ def read_runs(runs: Path) -> list[Stored]:
 
 
 def require_writable(runs: Path) -> None:
-    """Do nothing if runs can be kept in this folder; it is made if need be.
+    """Check that runs can be stored in this folder, which is made if need be.
 
     Raises:
         RequestError: they cannot.
@@ -278,10 +278,10 @@ def require_writable(runs: Path) -> None:
 
 
 def discard(folder: Path) -> None:
-    """Remove what a run has left, unless another process is at it.
+    """Remove everything but the configuration from a run's folder.
 
     Raises:
-        Busy: one is.
+        Busy: another process is running it.
     """
     if folder.exists():
         with claimed(folder):

@@ -167,7 +167,7 @@ def submitted_run_status(stored: store.Stored, submitted: SubmittedJob, query: Q
     state: RunState = "failed"
     kind: FailureKind = ""
     reason = remedy = ""
-    job, heartbeat_age = query.jobs.get(submitted.job), store.silence(folder / store.HEARTBEAT)
+    job, heartbeat_age = query.jobs.get(submitted.job), store.seconds_since_written(folder / store.HEARTBEAT)
     if stored.failure and stored.failure["time"] >= created:
         kind, reason, remedy = diagnose_stored_failure(folder.name, stored.failure["reason"], submitted, job)
     elif job and job.state in PENDING_STATES:
@@ -178,7 +178,9 @@ def submitted_run_status(stored: store.Stored, submitted: SubmittedJob, query: Q
         started = (folder / store.CLAIM).exists()
         state, reason = ("running", "") if started else ("queued", "waits for the other runs of its job")
     elif job is None and ("squeue" in query.errors or heartbeat_age < RECENT_HEARTBEAT_S):
-        state, reason = ("running", "") if heartbeat_age < store.SILENCE else ("unknown", "SLURM does not respond")
+        state, reason = (
+            ("running", "") if heartbeat_age < store.HEARTBEAT_TIMEOUT_S else ("unknown", "SLURM does not respond")
+        )
     else:
         kind, reason, remedy = diagnose_ended_job(submitted, job)
     log = submitted.submission.log_path(submitted.job)

@@ -22,7 +22,7 @@ def report(
     """Print the table, and write tables, figures and a page to a folder; works on a half-finished grid too."""
     from results.report import display, write
 
-    display(write(runs, to, published=published, absent=lambda name: is_absent(name, data)))
+    display(write(runs, to, published=published, absent=lambda name: is_absent(name, data)).sections)
     typer.echo(f"written to {to}")
 
 

@@ -130,12 +130,12 @@ def store_graph_and_pictures(context: EvaluationContext, refined: Features, base
 
 def draw_map(context: EvaluationContext, refined: Features, path: Path) -> Path:
     """Draw test images, chosen by the seed, on the principal components of their features before and after."""
-    from results.maps import draw_maps
+    from results.figures.feature_map import write_feature_map
 
     before = context.features
     some = randomness.permutation(len(before.test), context.seed, "shown")[:MAP_IMAGES].to(before.test.device)
     maps = {"before": principal_components(before.test[some]), "after": principal_components(refined.test[some])}
-    draw_maps(path, maps, before.test_labels[some].cpu().numpy(), context.dataset.classes)
+    write_feature_map(path, maps, before.test_labels[some].cpu().numpy(), context.dataset.classes)
     return path
 
 

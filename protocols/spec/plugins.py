@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 from methods.registry import METHODS, register_method
 from results import names
 from results.errors import BrokenPlugin, RequestError
+from results.figures import FIGURES, register_figure
 from results.registry import Registry, digest_of_file, read_entry, read_registrations
 
 if TYPE_CHECKING:
@@ -63,8 +64,6 @@ SCHEDULES: Registry[Callable[..., float]] = Registry(
     "schedule", package="protocols.pretrain.loop", group="bench.schedules"
 )
 
-FIGURES: Registry[Any] = Registry("figure", package="results.figures", group="bench.figures")
-
 REGISTRIES: dict[str, Registry[Any]] = {
     "methods": METHODS,
     "datasets": DATASETS,
@@ -83,7 +82,6 @@ register_refinement = REFINEMENTS.register
 register_augmentation = AUGMENTATIONS.register
 register_optimizer = OPTIMIZERS.register
 register_schedule = SCHEDULES.register
-register_figure = FIGURES.register
 
 TAKES = ("features", "context")
 """What an evaluation may be given: frozen features, or the backbone with images and labels."""

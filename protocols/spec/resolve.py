@@ -25,7 +25,7 @@ from protocols.spec.protocol import Augmentation, Pretrain, Table, merge
 from protocols.spec.run import Component, Evaluation, Run
 from protocols.spec.schema import build, convert
 from results.errors import RequestError, UnknownName, nearest
-from results.names import OLD_LABELS, OLD_REFINEMENTS, stored_field, stored_options, stored_refinement
+from results.names import OLD_LABELS, OLD_REFINEMENTS, stored_field, stored_name, stored_options
 from results.registry import digest_of_file
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ def labelled_component(registry: Registry[Any], word: str, tables: Table, change
     """
     typed, inline = parse_label(word)
     is_refinement = registry is REFINEMENTS
-    base = stored_refinement(typed) if is_refinement else typed
+    base = stored_name(typed) if is_refinement else typed
     own = dict(tables.get(base, {}))
     name = own.pop(registry.kind, base)
     if name not in registry:
@@ -177,7 +177,7 @@ def labelled_component(registry: Registry[Any], word: str, tables: Table, change
     entry = registry.describe(name)
     if is_refinement:
         entry = replace(entry, options=stored_options(entry.name, entry.options))
-        name, change = stored_refinement(name), stored_options(entry.name, change)
+        name, change = stored_name(name), stored_options(entry.name, change)
     return component_of(entry, name, own, change, base)
 
 

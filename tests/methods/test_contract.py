@@ -104,7 +104,7 @@ def test_docstring_cites_or_explains(name):
 
 def test_every_option_is_documented(name):
     """By the method's own options or those of a method that it builds on, and not by restating the name."""
-    kind = registry.get(name)
+    kind = METHODS.get(name)
     documented = [vars(base)["Options"].__doc__ for base in kind.__mro__ if "Options" in vars(base)]
     assert not documented[0].startswith("Options")
     missing = [option for option in vars(kind.Options()) if not any(f"    {option}: " in text for text in documented)]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Table = dict[str, Any]
 
 
-def part(name: str, label: str = "", **changes: Any) -> Table:
+def component(name: str, label: str = "", **changes: Any) -> Table:
     return {"name": name, "version": 1, "options": {}, "label": label or name, "digest": "", **changes}
 
 
@@ -30,7 +30,7 @@ def config_of(
     backbone: str = "conv4",
     protocol: str = "quick",
     label: str = "",
-    track: str = "controlled",
+    fairness: str = "controlled",
     seed: int = 0,
     epochs: float | None = None,
     views: int | None = 160_000,
@@ -38,20 +38,20 @@ def config_of(
     evaluate_on: tuple[str, ...] = (),
     **method_changes: Any,
 ) -> Table:
-    """A resolved run, as ``protocols.spec.run.Run.config`` writes it."""
+    """A resolved run in stored names, as a run writes it."""
     config = {
         "protocol": protocol,
         "version": 1,
-        "track": track,
+        "track": fairness,
         "label": label or protocol,
-        "method": part(method, method_label, **method_changes),
-        "dataset": part(dataset),
-        "backbone": part(backbone),
+        "method": component(method, method_label, **method_changes),
+        "dataset": component(dataset),
+        "backbone": component(backbone),
         "seed": seed,
         "pretrain": {"epochs": epochs, "views": None if epochs else views, "batch": 128, "lr": 1e-3},
         "recipes": {"standard": {"crop": [0.2, 1.0], "flip": 0.5}},
         "evaluations": [
-            part(label.partition("[")[0], label, dataset=part(target))
+            component(label.partition("[")[0], label, dataset=component(target))
             for target in evaluate_on or [dataset]
             for label in evaluations
         ],

@@ -66,7 +66,7 @@ def test_a_file_survives_every_kill(tmp_path):
         if path.exists():
             assert len(json.loads(path.read_text())["padding"]) == 300
     assert path.exists()
-    store.sweep(tmp_path)
+    store.remove_temporary_files(tmp_path)
     assert names_in(tmp_path) == ["record.json"]
 
 
@@ -104,7 +104,7 @@ def test_the_claim_of_a_process_whose_number_was_given_again_is_taken_over(tmp_p
 def test_the_claim_of_another_machine_lasts_as_long_as_its_heart_beats(tmp_path):
     claim, heartbeat = tmp_path / store.CLAIM, tmp_path / store.HEARTBEAT
     claim.write_text(json.dumps({"host": "elsewhere", "pid": 1, "started": "1"}))
-    long_ago = time.time() - store.SILENCE - 1
+    long_ago = time.time() - store.HEARTBEAT_TIMEOUT_S - 1
     os.utime(claim, (long_ago, long_ago))
     heartbeat.touch()
     with pytest.raises(Busy), store.claimed(tmp_path):

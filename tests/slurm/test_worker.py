@@ -20,8 +20,8 @@ def task(run_of, tmp_path):
         (tmp_path / run.folder()).mkdir()
         store.write_json(tmp_path / run.folder() / store.CONFIG, run.config())
     submission = new_submission(
-        ExecutionContext(tmp_path, tmp_path), submission_id="one", command="bench submit", code=code_digest(code_root()),
-        root=str(code_root()), tasks=[[run.folder() for run in runs]],
+        ExecutionContext(tmp_path, tmp_path), submission_id="one", command="bench submit",
+        code=code_digest(code_root()), root=str(code_root()), tasks=[[run.folder() for run in runs]],
         arrays=[SubmittedArray(0, 1, minutes=10, job="1")],
     )  # fmt: skip
     submission.folder.mkdir(parents=True)

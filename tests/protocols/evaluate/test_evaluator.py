@@ -31,7 +31,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module")
 def colours(tmp_path_factory):
-    """A folder of images in three classes, told apart by colour through noise; its statistics are not those of digits."""
+    """A folder of images in three classes, told apart by colour; its statistics are not those of digits."""
     folder, g = tmp_path_factory.mktemp("data") / "colours", np.random.default_rng(0)
     for split, count in (("train", 20), ("test", 10)):
         for label, name in enumerate("rgb"):

@@ -1,0 +1,1 @@
+"""From stored runs to numbers: frames, means with intervals, paired differences, published against measured."""

@@ -1,0 +1,228 @@
+"""Stored runs as tidy data frames: a row per run, a row per run and metric, a row per run and epoch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from results.analysis.index import summaries
+from results.analysis.variants import digest, disambiguate_methods, evaluation_setup, pretraining_setup
+from results.errors import RequestError
+from results.names import baseline_of
+from results.store import RECORD, read_json, read_run
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Iterable
+    from pathlib import Path
+
+    from results.record import JsonDict
+    from results.store import Stored
+
+VERSION = 4
+"""Of what :func:`summarize_run` returns; raised by hand when it changes."""
+
+IDENTITY = [
+    *["dataset", "backbone", "protocol", "version", "fairness", "method", "method_name", "baseline", "seed", "budget"]
+]
+COST = ["views", "seconds", "pretrain_seconds", "views_per_second", "flops", "peak_memory", "device", "precision"]
+LEARNING = ["epochs", "first_loss", "last_loss"]
+PROVENANCE = ["commit", "dirty", "software", "machine", "command", "finished"]
+MEASURED = [
+    *["evaluated_on", "split", "evaluation", "evaluation_name", "metric", "value", "n", "setup"],
+    *["refinement", "transductive"],
+]
+
+RUN_COLUMNS = ["run", "status", "reason", *IDENTITY, *COST, *LEARNING, "warning", *PROVENANCE]
+RESULT_COLUMNS = [
+    *["dataset", "evaluated_on", "backbone", "protocol", "version", "fairness", "method", "seed"],
+    *["evaluation", "metric", "value", "n", "split", "run", *COST, "warning", "commit", "budget"],
+    *["method_name", "evaluation_name", "setup", "refinement", "transductive", "baseline"],
+]
+HISTORY_COLUMNS = ["run", "epoch", "views", "seconds", "loss"]
+COST_COLUMNS = ["run", *IDENTITY, *COST]
+NUMBERS = ["version", "seed", *COST[:6], *LEARNING]
+
+
+@dataclass(frozen=True)
+class Frames:
+    """What a runs folder holds, as tidy data frames; names of refinements are the stored ones.
+
+    Attributes:
+        folder: the runs folder.
+        runs: a row per run, whatever its status, ``RUN_COLUMNS``: what it is, ``status`` (``done``, ``failed``,
+            ``unfinished`` or ``unreadable``) and its ``reason``, costs, first and last loss, provenance. ``baseline``
+            is ``upper`` for supervised training, ``lower`` for random weights, else empty.
+        results: a row per finished run and metric, ``RESULT_COLUMNS``. ``value`` is in percent, ``n`` the number of
+            images, ``refinement`` the label of the refinement before the evaluation (empty for none) and
+            ``transductive`` whether it used other test images. Rows without refinement come first.
+    """
+
+    folder: Path
+    runs: pd.DataFrame
+    results: pd.DataFrame
+
+    @cached_property
+    def unrefined(self) -> pd.DataFrame:
+        """The rows of ``results`` that were measured without a refinement."""
+        return self.results[self.results["refinement"] == ""].reset_index(drop=True)
+
+    @cached_property
+    def refined(self) -> pd.DataFrame:
+        """The rows of ``results`` that were measured after a refinement."""
+        return self.results[self.results["refinement"] != ""].reset_index(drop=True)
+
+    @cached_property
+    def problems(self) -> pd.DataFrame:
+        """The rows of ``runs`` that failed, are unfinished, unreadable or ``collapsed``; ``reason`` says why."""
+        collapsed = (self.runs["status"] == "done") & (self.runs["warning"] != "")
+        problems = self.runs[collapsed | (self.runs["status"] != "done")].copy()
+        problems.loc[collapsed, "status"] = "collapsed"
+        problems.loc[collapsed, "reason"] = problems["warning"]
+        return problems.reset_index(drop=True)
+
+    @cached_property
+    def costs(self) -> pd.DataFrame:
+        """A row per finished run, ``COST_COLUMNS``: images seen, seconds, views per second, operations, bytes."""
+        return self.runs.loc[self.runs["status"] == "done", COST_COLUMNS].reset_index(drop=True)
+
+    @cached_property
+    def history(self) -> pd.DataFrame:
+        """A row per finished run and epoch, with ``method``, ``dataset`` and ``seed``; reads every record."""
+        done = self.runs.loc[self.runs["status"] == "done", ["run", "method", "dataset", "seed"]]
+        return read_histories(self.folder, done["run"]).merge(done, on="run")
+
+
+def load_runs(path: Path, only: Container[str] | None = None) -> Frames:
+    """Read every run below a folder; what is damaged in it becomes a row of ``problems``.
+
+    Args:
+        path: the runs folder.
+        only: names of run folders, if not all shall be read.
+
+    Raises:
+        RequestError: there is no such folder, or it cannot be read.
+    """
+    hint = "make some with bench run, or name their folder with --runs DIR"
+    try:
+        found = summaries(path, lambda folder: summarize_run(read_run(folder)), VERSION)
+    except FileNotFoundError:
+        raise RequestError(f"no runs in {path}", hint=hint) from None
+    except OSError as error:
+        raise RequestError(f"cannot read runs in {path}: {error.strerror}", hint=hint) from error
+    if only is not None:
+        found = {name: summary for name, summary in found.items() if name in only}
+    runs = pd.DataFrame([{"run": name, **summary["run"]} for name, summary in found.items()], columns=RUN_COLUMNS)
+    runs[NUMBERS] = runs[NUMBERS].apply(pd.to_numeric)
+    metrics = [[name, *metric] for name, summary in found.items() for metric in summary["metrics"]]
+    measured = pd.DataFrame(metrics, columns=["run", *MEASURED])
+    measured[["value", "n"]] = measured[["value", "n"]].apply(pd.to_numeric)
+    results = measured.merge(runs, on="run")[RESULT_COLUMNS].astype({"version": int, "seed": int})
+    results = disambiguate_methods(results, lambda run: read_json(path / run / RECORD)["run"])
+    is_refined = results["refinement"] != ""
+    return Frames(path, runs, pd.concat([results[~is_refined], results[is_refined]], ignore_index=True))
+
+
+def summarize_run(stored: Stored) -> JsonDict:
+    """What the frames need of one run, as plain JSON: its row as ``run``, its ``metrics`` as rows of ``MEASURED``."""
+    try:
+        identity = identity_columns(stored.config) if stored.config else {}
+        if stored.record is None:
+            row = {"status": stored.status, "reason": missing_record_reason(stored), **identity}
+            return {"run": row, "metrics": []}
+        row = {"status": "done", "reason": "", **identity, **record_columns(stored.record)}
+        return {"run": row, "metrics": metric_rows(stored.record)}
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        problem = f"not a record of this bench: {type(error).__name__} {error}"
+        return {"run": {"status": "unreadable", "reason": problem}, "metrics": []}
+
+
+def identity_columns(config: JsonDict) -> JsonDict:
+    """The columns of ``IDENTITY``, from a configuration in stored names."""
+    pretrain = config["pretrain"]
+    budget = f"{pretrain['epochs']:g} epochs" if pretrain["epochs"] is not None else f"{pretrain['views']:,} views"
+    return {
+        "dataset": display_label(config["dataset"]),
+        "backbone": display_label(config["backbone"]),
+        "protocol": config["label"],
+        "version": config["version"],
+        "fairness": config["track"],
+        "method": display_label(config["method"]),
+        "method_name": config["method"]["name"],
+        "baseline": baseline_of(config),
+        "seed": int(config["seed"]),
+        "budget": budget,
+    }
+
+
+def display_label(component: JsonDict) -> str:
+    """The label of a method, data set or backbone, or its name if it has none."""
+    return str(component["label"] or component["name"])
+
+
+def record_columns(record: JsonDict) -> JsonDict:
+    """The columns of cost, learning, health and provenance."""
+    cost, history, provenance = record["cost"], record["history"], record["provenance"]
+    versions = {name: provenance[name] for name in ("bench", "python") if provenance.get(name)}
+    versions |= provenance.get("packages", {})
+    hardware = [str(provenance[key]) for key in ("device", "processor", "system") if provenance.get(key)]
+    return {
+        **{key: cost[key] for key in COST if not key.endswith("seconds")},
+        "seconds": sum(cost["seconds"].values()),
+        "pretrain_seconds": cost["seconds"].get("pretrain", 0.0),
+        "epochs": len(history),
+        **({"first_loss": history[0].get("loss"), "last_loss": history[-1].get("loss")} if history else {}),
+        "warning": record["health"]["warning"],
+        **{key: str(provenance.get(key, "")) for key in ("commit", "command", "finished")},
+        "dirty": bool(provenance.get("dirty")),
+        "software": ", ".join(f"{name} {version}" for name, version in versions.items()),
+        # A processor that the device already names is not named twice.
+        "machine": ", ".join(
+            text for index, text in enumerate(hardware) if not any(text in earlier for earlier in hardware[:index])
+        ),
+    }
+
+
+def metric_rows(record: JsonDict) -> list[list[Any]]:
+    """The rows of ``MEASURED``."""
+    pretraining = digest(pretraining_setup(record["run"]))
+    setups: dict[tuple[str, str, str], str] = {}
+    rows = []
+    for metric in record["metrics"]:
+        measured = metric["label"], metric["dataset"], metric.get("refinement", "")
+        if measured not in setups:
+            setups[measured] = digest([pretraining, evaluation_setup(record["run"], *measured)])
+        where = [metric["dataset"], metric["split"], metric["label"], metric["evaluation"], metric["metric"]]
+        transductive = bool(metric.get("transductive"))
+        rows.append([*where, float(metric["value"]), metric["n"], setups[measured], measured[2], transductive])
+    return rows
+
+
+def missing_record_reason(stored: Stored) -> str:
+    """Why a run has no record, in words."""
+    if stored.status == "failed":
+        return str((stored.failure or {}).get("reason") or "no reason was stored")
+    if stored.status == "unreadable":
+        return stored.problem
+    return "the same command resumes it"
+
+
+def read_histories(folder: Path, runs: Iterable[str]) -> pd.DataFrame:
+    """The epochs of some finished runs, by the names of their folders.
+
+    Returns:
+        ``HISTORY_COLUMNS``; ``views`` and ``seconds`` of pretraining so far, ``loss`` is the mean of the epoch.
+    """
+    rows = []
+    for name in runs:
+        record = read_json(folder / name / RECORD) or {}
+        rows += [[name, *map(epoch.get, HISTORY_COLUMNS[1:])] for epoch in record.get("history", ())]
+    return pd.DataFrame(rows, columns=HISTORY_COLUMNS)
+
+
+def first_seeds(runs: pd.DataFrame, most: int) -> pd.DataFrame:
+    """At most ``most`` seeds of every method on every data set, the lowest ones; of a frame with a row per run."""
+    ordered = runs.sort_values(["method", "dataset", "seed"], kind="stable")
+    return ordered.groupby(["method", "dataset"], sort=False).head(most)

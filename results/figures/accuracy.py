@@ -1,0 +1,73 @@
+"""Accuracy of every method: mean, interval and single seeds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import seaborn as sns
+from matplotlib.ticker import MaxNLocator
+
+from results.analysis.tables import COLUMN_KEYS
+from results.figures import register_figure
+from results.figures.style import clip_to_percent, make_panels
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from results.analysis.tables import ResultCell, ResultColumn
+    from results.figures.data import FigureData
+    from results.figures.markers import MarkerStyle
+
+MOST_DOTS = 50
+"""Seeds of a cell that are shown as dots."""
+
+
+@register_figure("accuracy")
+def accuracy(data: FigureData) -> Figure | None:
+    """Accuracy: mean (marker), 95 % interval over seeds (bar) and single seeds (dots below, 50 at most)."""
+    table = data.table
+    if table is None or not table.rows:
+        return None
+    figure, panels = make_panels(len(table.columns), 2, 0.45 + 0.19 * len(table.rows), "accuracy (%)", sharey=True)
+    levels = {row.method: level for level, row in enumerate(table.rows)}
+    palette = {method: data.styles[method].colour for method in levels}
+    for index, (axes, column) in enumerate(zip(panels, table.columns, strict=True)):
+        cells = [(level, data.styles[row.method], row.cells[index]) for level, row in enumerate(table.rows)]
+        draw_intervals(axes, [(level, style, cell) for level, style, cell in cells if cell is not None])
+        seeds = results_of(column, data.results).sort_values("seed", kind="stable")
+        seeds = seeds.groupby("method", sort=False).head(MOST_DOTS)
+        x, method = seeds["value"].to_numpy(), seeds["method"].to_numpy()
+        below = [levels[name] + 0.33 for name in method]
+        dots: dict[str, Any] = {"size": 1.6, "alpha": 0.7, "jitter": False, "native_scale": True}
+        sns.stripplot(x=x, y=below, hue=method, palette=palette, orient="h", legend=False, ax=axes, **dots)
+        axes.set_title(f"{column.data}, {column.measure}")
+        axes.set_xlim(clip_to_percent(axes.get_xlim(), x))
+        axes.set_ylim(len(table.rows) - 0.4, -0.6)
+        axes.set_yticks(range(len(table.rows)), [row.method for row in table.rows])
+        axes.tick_params(axis="y", length=0)
+        axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10], min_n_ticks=3))
+        axes.grid(visible=False, axis="y")
+    return figure
+
+
+def draw_intervals(axes: Axes, cells: Sequence[tuple[int, MarkerStyle, ResultCell]]) -> None:
+    """Means and horizontal intervals at their levels; all lines and all their ends at once, for speed."""
+    for level, style, cell in cells:
+        axes.plot(cell.mean, level, style.marker, color=style.colour)
+    known = [(level, style.colour, cell.mean, cell.half) for level, style, cell in cells if cell.half is not None]
+    if known:
+        levels, colours, means, halves = zip(*known, strict=True)
+        low, high = np.subtract(means, halves), np.add(means, halves)
+        axes.hlines(levels, low, high, colors=colours, linewidths=0.9)
+        ends, twice = np.concatenate([low, high]), [*levels, *levels]
+        axes.scatter(ends, twice, s=16, c=[*colours, *colours], marker="|", linewidths=0.9)
+
+
+def results_of(column: ResultColumn, results: pd.DataFrame) -> pd.DataFrame:
+    """The results of a column."""
+    return results[(results[COLUMN_KEYS] == [getattr(column, key) for key in COLUMN_KEYS]).all(axis=1)]

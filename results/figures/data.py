@@ -1,0 +1,64 @@
+"""What a figure is given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from results.analysis.frame import HISTORY_COLUMNS, RESULT_COLUMNS, first_seeds, read_histories
+from results.analysis.published_tables import SERIES_COLUMNS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from results.analysis.tables import ResultTable
+    from results.figures.markers import MarkerStyle
+
+CURVE_SEEDS = 5
+"""Seeds of a method on a data set whose learning curves are shown."""
+
+
+@dataclass(frozen=True)
+class FigureData:
+    """What the figures of one table show: of a table of ours, or of a published one.
+
+    Attributes:
+        name: of the table; safe as part of a file's name.
+        title: of the table.
+        styles: colour and marker of every method, by its label.
+        runs: the runs folder.
+        table: the numbers of a table of ours; None for a published one.
+        results: the results of that table without refinement, ``results.analysis.frame.RESULT_COLUMNS``.
+        refined: those with one.
+        points: of a figure in a paper its points and ours, ``results.analysis.published_tables.SERIES_COLUMNS``; empty
+            for a table of ours.
+    """
+
+    name: str
+    title: str
+    styles: Mapping[str, MarkerStyle]
+    runs: Path
+    table: ResultTable | None = None
+    results: pd.DataFrame = field(default_factory=partial(pd.DataFrame, columns=RESULT_COLUMNS))
+    refined: pd.DataFrame = field(default_factory=partial(pd.DataFrame, columns=RESULT_COLUMNS))
+    points: pd.DataFrame = field(default_factory=partial(pd.DataFrame, columns=SERIES_COLUMNS))
+
+    @cached_property
+    def history(self) -> pd.DataFrame:
+        """The epochs of the first ``CURVE_SEEDS`` seeds of every trained method, with ``method`` and ``dataset``."""
+        if self.results.empty:
+            return pd.DataFrame(columns=[*HISTORY_COLUMNS, "method", "dataset"])
+        trained = self.results[self.results["views"] > 0].drop_duplicates("run")
+        drawn = first_seeds(trained, CURVE_SEEDS)[["run", "method", "dataset"]]
+        return read_histories(self.runs, drawn["run"]).merge(drawn, on="run")
+
+    @property
+    def methods(self) -> list[str]:
+        """The labels of the methods, in the order of the table."""
+        if self.table is None:
+            return [str(name) for name in self.points["method"].unique()]
+        return [row.method for row in self.table.rows]

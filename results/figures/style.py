@@ -1,0 +1,123 @@
+"""The style that all figures share: the width of a column, intervals, panels, and files that are the same every time.
+
+Every method has one colour and marker in all figures; no meaning depends on colour alone.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import matplotlib as mpl
+import seaborn as sns
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from results.store import write_atomically
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from matplotlib.axes import Axes
+
+    from results.figures.markers import MarkerStyle
+
+WIDTH = 3.4
+"""Of a figure, in inches: one column of a two-column paper."""
+
+LEGEND_COLUMNS = 3
+
+STYLE: dict[Any, Any] = {
+    **sns.plotting_context("paper", font_scale=0.73),
+    **sns.axes_style("ticks"),
+    "font.sans-serif": ["DejaVu Sans"],
+    "axes.edgecolor": "#000000",
+    "axes.grid": True,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "grid.color": "#dddddd",
+    "grid.linewidth": 0.5,
+    **dict.fromkeys(("xtick.major.size", "ytick.major.size"), 2.5),
+    **dict.fromkeys(("xtick.major.width", "ytick.major.width"), 0.6),
+    "lines.linewidth": 1.0,
+    "lines.markersize": 3.2,
+    "lines.markeredgewidth": 0.6,
+    "legend.frameon": False,
+    "savefig.dpi": 250,
+    "svg.hashsalt": "bench",
+    "text.parse_math": False,
+    "pdf.fonttype": 42,
+}
+
+FORMATS: dict[str, dict[str, Any]] = {
+    "svg": {"Date": None},
+    "png": {"Software": None},
+    "pdf": {"CreationDate": None, "Producer": None, "Creator": None},
+}
+"""The formats of a figure, without the metadata that would change from day to day or machine to machine."""
+
+LINES = ("-", "--", "-.", ":")
+"""Line styles, of data sets or protocols."""
+
+
+def save(figure: Figure, folder: Path, name: str) -> list[Path]:
+    """Write a figure in every format, the same bytes for the same numbers.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    paths = []
+    with mpl.rc_context(STYLE):
+        # The layout is computed once, not once per format.
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+        for kind, metadata in FORMATS.items():
+            paths.append(folder / f"{name}.{kind}")
+            write_atomically(paths[-1], partial(figure.savefig, format=kind, metadata=metadata))
+    return paths
+
+
+def make_panels(
+    number: int, columns: int, height: float, xlabel: str, ylabel: str = "", *, legend: int = 0, **options: Any
+) -> tuple[Figure, list[Axes]]:
+    """A figure with so many panels.
+
+    Args:
+        number: of panels.
+        columns: panels in a row, at most.
+        height: of a row, in inches.
+        xlabel: below the lowest panels.
+        ylabel: left of the first panels.
+        legend: entries of the legend below the panels.
+        options: of ``Figure.subplots``.
+    """
+    columns = min(columns, number)
+    rows = math.ceil(number / columns)
+    below = 0.15 * math.ceil(legend / LEGEND_COLUMNS)
+    figure = Figure(figsize=(WIDTH, rows * height + below), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False, **options).ravel()
+    for unused in axes[number:]:
+        unused.set_axis_off()
+    for lowest in axes[max(0, number - columns) : number]:
+        lowest.tick_params(labelbottom=True)
+        lowest.set_xlabel(xlabel)
+    for left in axes[:number:columns]:
+        left.set_ylabel(ylabel)
+    return figure, list(axes[:number])
+
+
+def clip_to_percent(limits: tuple[float, float], values: Iterable[float]) -> tuple[float, float]:
+    """Limits of an axis without the impossible percentages that an interval from few seeds reaches into."""
+    values = [*values]
+    return max(limits[0], min(0.0, *values) - 2), min(limits[1], max(100.0, *values) + 2)
+
+
+def add_method_legend(
+    figure: Figure, methods: Sequence[str], styles: Mapping[str, MarkerStyle], **options: Any
+) -> None:
+    """Add a legend of the methods' colours and markers; ``options`` are those of ``Figure.legend``."""
+    handles = [Line2D([], [], color=styles[m].colour, marker=styles[m].marker, ls="none") for m in methods]
+    figure.legend(handles, methods, **{"loc": "outside lower center", "ncols": LEGEND_COLUMNS, **options})

@@ -1,0 +1,107 @@
+"""From stored runs to a report: files in a folder, or tables in a terminal.
+
+The path of a report: ``data.collect`` reads and compares the runs, ``sections`` turns them into
+:class:`~results.report.section.Section`, and one module per format renders these.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from results.errors import RequestError
+from results.figures.draw import draw_all, figure_data
+from results.report import csv_files, html, latex, markdown
+from results.report.data import assume_present, collect
+from results.report.sections import build_sections
+from results.report.sections.provenance import describe_runs
+from results.store import write_atomically
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Container, Sequence
+    from pathlib import Path
+
+    from results.report.data import ReportData
+    from results.report.section import Section
+
+
+@dataclass(frozen=True)
+class Report:
+    """A report that was written.
+
+    Attributes:
+        data: what it shows.
+        sections: the same for people.
+        files: that were written.
+    """
+
+    data: ReportData
+    sections: tuple[Section, ...]
+    files: tuple[Path, ...]
+
+
+def write(
+    runs: Path,
+    to: Path,
+    *,
+    published: bool = False,
+    absent: Callable[[str], bool] = assume_present,
+    every_figure: bool = False,
+) -> Report:
+    """Write tables, figures and a page; every file appears complete or not at all.
+
+    Args:
+        runs: the runs folder.
+        to: where the report goes; made if need be, files of an older report are replaced.
+        published: compare with published numbers.
+        absent: see ``results.report.data.collect``.
+        every_figure: draw figures for every table; else, where there are many, for the largest.
+
+    Raises:
+        RequestError: there are no runs, or the folder cannot be written.
+    """
+    data = collect(runs, published=published, absent=absent)
+    try:
+        to.mkdir(parents=True, exist_ok=True)
+        wanted = figure_data(data.frames, data.tables, data.comparison, every=every_figure)
+        data = replace(data, figures=draw_all(wanted, to / "figures"))
+        sections = build_sections(data)
+        texts = csv_files.render(sections)
+        texts |= {"table.md": markdown.render(sections), "table.tex": latex.render(sections)}
+        texts["index.html"] = html.render(sections, title="bench report", headline=describe_runs(data.frames))
+        for name, text in texts.items():
+            write_atomically(to / name, partial(write_text, text=text))
+        if "published.csv" not in texts:
+            (to / "published.csv").unlink(missing_ok=True)
+    except OSError as error:
+        raise RequestError(
+            f"cannot write to {to}: {error.strerror}", hint="name another folder with --to DIR"
+        ) from error
+    figures = [path for drawn in data.figures.values() for figure in drawn for path in figure.files]
+    return Report(data, tuple(sections), (*(to / name for name in texts), *figures))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write text as UTF-8."""
+    path.write_text(text, encoding="utf-8")
+
+
+def display(sections: Sequence[Section]) -> None:
+    """Print sections to the terminal."""
+    from rich.console import Console
+
+    from results.report import terminal
+
+    console = Console()
+    for block in terminal.render(sections, console.width):
+        console.print(block)
+
+
+def show(runs: Path, *, only: Container[str] | None = None, published: bool = False) -> None:
+    """Print the tables of runs without writing a report; arguments as of ``results.report.data.collect``.
+
+    Raises:
+        RequestError: there are no runs.
+    """
+    display(build_sections(collect(runs, only=only, published=published)))

@@ -1,0 +1,107 @@
+"""Everything that the sections of a report are built from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from results.analysis import statistics
+from results.analysis.frame import load_runs
+from results.analysis.published_tables import compare_with_published
+from results.analysis.tables import result_tables
+from results.errors import RequestError
+from results.report.section import Figure
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Container, Mapping, Sequence
+    from pathlib import Path
+
+    import pandas as pd
+
+    from results.analysis.frame import Frames
+    from results.analysis.published_tables import Comparison
+    from results.analysis.tables import ResultTable
+    from results.figures.draw import DrawnFigure
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """What a report shows.
+
+    Attributes:
+        frames: the runs.
+        summary: a row per cell and refinement, ``results.analysis.statistics.SUMMARY_COLUMNS``.
+        differences: paired differences to the best method, ``results.analysis.statistics.DIFFERENCE_COLUMNS``.
+        tables: one per protocol and backbone.
+        comparison: with published numbers; None if not asked for.
+        figures: by name of a table; empty until they are drawn.
+    """
+
+    frames: Frames
+    summary: pd.DataFrame
+    differences: pd.DataFrame
+    tables: tuple[ResultTable, ...]
+    comparison: Comparison | None
+    figures: Mapping[str, Sequence[DrawnFigure]] = field(default_factory=dict)
+
+    @property
+    def unrefined_summary(self) -> pd.DataFrame:
+        """The rows of ``summary`` without a refinement."""
+        return self.summary[self.summary["refinement"] == ""]
+
+    def figures_of(self, name: str, title: str, methods: Sequence[str]) -> tuple[Figure, ...]:
+        """The figures that were drawn of a table.
+
+        Args:
+            name: of the table.
+            title: of the table.
+            methods: labels of its rows, from the top.
+        """
+        return tuple(
+            Figure(
+                name=f"{drawn.kind}-{name}",
+                path=drawn.files[0],
+                title=f"{drawn.kind.capitalize()}: {title}",
+                caption=drawn.caption,
+                description=f"{drawn.caption} Methods from the top: {', '.join(methods)}.",
+            )
+            for drawn in self.figures.get(name, ())
+        )
+
+
+def assume_present(dataset: str) -> bool:
+    """Say of every data set that it is not absent."""
+    del dataset
+    return False
+
+
+def collect(
+    runs: Path,
+    *,
+    only: Container[str] | None = None,
+    published: bool = False,
+    absent: Callable[[str], bool] = assume_present,
+) -> ReportData:
+    """Read the runs below a folder and compare them.
+
+    Args:
+        runs: the runs folder.
+        only: names of run folders, if not all shall be read.
+        published: compare with published numbers.
+        absent: whether a data set, by its name, is not on this machine; asked of those that no run has used.
+
+    Raises:
+        RequestError: there are no runs.
+    """
+    frames = load_runs(runs, only)
+    if frames.runs.empty:
+        raise RequestError(f"no runs in {runs}", hint="make some with bench run, or name their folder with --runs DIR")
+    summary, differences = statistics.summarize(frames.results), statistics.differences(frames.unrefined)
+    unrefined = summary[summary["refinement"] == ""]
+    return ReportData(
+        frames=frames,
+        summary=summary,
+        differences=differences,
+        tables=tuple(result_tables(frames, unrefined, differences)),
+        comparison=compare_with_published(frames, unrefined, absent) if published else None,
+    )

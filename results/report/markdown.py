@@ -1,0 +1,77 @@
+"""Sections as Markdown."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from results.report.section import MISSING, Detail
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from results.report.section import Cell, Column, Section, Table
+
+PROBLEMS = "Not in the table, or to be read with care:"
+
+
+def render(sections: Iterable[Section]) -> str:
+    """The whole report as one document, without figures."""
+    shown = (section for section in sections if section.detail <= Detail.MORE)
+    return "\n\n".join(block for section in shown for block in section_blocks(section)) + "\n"
+
+
+def section_blocks(section: Section) -> Iterator[str]:
+    """One section as blocks of Markdown."""
+    yield f"## {section.title}"
+    if section.text:
+        yield section.text
+    if section.notes:
+        yield bullets(section.notes)
+    for table in section.tables_of(Detail.MAIN):
+        if table.title:
+            yield f"### {table.title}"
+        yield from table_blocks(table)
+    if section.problems:
+        if section.tables:
+            yield PROBLEMS
+        yield bullets(section.problems)
+    for table in section.tables_of(Detail.MORE):
+        yield from table_blocks(table)
+
+
+def table_blocks(table: Table) -> Iterator[str]:
+    """One table with its caption above and its notes below."""
+    if table.caption:
+        yield table.caption
+    lines = [
+        line([*table.names, *map(header, table.columns)]),
+        line(["---"] * len(table.names) + ["---:" if column.is_number else "---" for column in table.columns]),
+        *(line([*row.header, *map(cell_text, row.cells)]) for row in table.rows),
+    ]
+    yield "\n".join(lines)
+    if table.notes:
+        yield bullets(table.notes)
+
+
+def header(column: Column) -> str:
+    """The header of a column in one line; a name with further lines in bold."""
+    if column.about:
+        return " ".join((f"**{column.name}**", *column.about))
+    return " ".join(column.lines)
+
+
+def cell_text(cell: Cell | None) -> str:
+    """A cell, the best in bold."""
+    if cell is None:
+        return MISSING
+    return f"**{cell.text}**" if cell.is_best else cell.text
+
+
+def line(cells: Sequence[str]) -> str:
+    """One line of a table."""
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def bullets(lines: Sequence[str]) -> str:
+    """A list."""
+    return "\n".join(f"- {text}" for text in lines)

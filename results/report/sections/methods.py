@@ -1,0 +1,217 @@
+"""The main tables: every method under one protocol with one backbone, with differences, costs and single seeds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from results.analysis.frame import LEARNING, first_seeds
+from results.analysis.tables import COLUMN_KEYS, by_table, column_of, records
+from results.figures.data import CURVE_SEEDS
+from results.names import BASELINES
+from results.report.section import Cell, Column, Detail, Row, Section, Table, text_table
+from results.report.sections import register_section
+from results.report.text import (
+    COLLAPSED,
+    TIED,
+    format_cell,
+    format_duration,
+    format_ranges,
+    format_scaled,
+    format_seeds,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import pandas as pd
+
+    from results.analysis.tables import ResultRow, ResultTable
+    from results.report.data import ReportData
+
+FAIRNESS = {
+    "controlled": "controlled (all but the method is shared)",
+    "recipe": "recipe (each method with its authors' settings)",
+}
+BASELINE_WORDS = {"upper": "supervised training", "lower": "random weights"}
+
+DIFFERENCES = (
+    "Differences to the best method of each column in points, over the seeds that both have: mean ± half-width of the "
+    "95 % Student-t interval (seeds). Runs of one seed share initial weights, image order and views."
+)
+NO_DIFFERENCE = f"{TIED} no difference beyond the noise: the interval includes 0, or there is none."
+NO_FIGURES = "Figures are drawn for the largest tables only; this one has none."
+COSTS = (
+    "Cost of a run, mean over seeds: augmented images seen, time of pretraining and of the whole run, speed of "
+    "pretraining, its floating-point operations, peak memory."
+)
+COST_HEADER = ("method", "data", "views", "pretraining", "whole run", "views/s", "operations", "memory", "device")
+LEARNING_HEADER = ("method", "data", "seed", "epochs", "loss, first epoch", "last", "views", "time", "run")
+
+
+@register_section(position=10)
+def methods(data: ReportData) -> Iterator[Section]:
+    """One section per protocol and backbone."""
+    summary, results = by_table(data.unrefined_summary), by_table(data.frames.unrefined)
+    runs, problems = by_table(data.frames.runs), by_table(data.frames.problems)
+    for table in data.tables:
+        tables = []
+        if table.rows:
+            order = [row.method for row in table.rows]
+            caption, below = caption_of(table, runs[table.key]), tuple(notes_of(table.rows))
+            tables.append(method_table(table.name, table, table.rows, caption=caption, notes=below))
+            if table.differences:
+                name = f"{table.name}-differences"
+                tied = any(cell.tied for row in table.differences for cell in row.cells if cell)
+                below = (NO_DIFFERENCE,) if tied else ()
+                tables.append(method_table(name, table, table.differences, caption=DIFFERENCES, notes=below))
+            tables += [
+                cost_table(table.name, summary[table.key], order),
+                seeds_table(table, results[table.key]),
+                learning_table(table.name, runs[table.key]),
+            ]
+        figures = data.figures_of(table.name, table.title, [row.method for row in table.rows])
+        yield Section(
+            name=f"table-{table.name}",
+            title=table.title,
+            text="" if table.rows else caption_of(table, runs[table.key]),
+            tables=tuple(tables),
+            problems=(*problem_lines(problems.get(table.key)), *missing_lines(runs[table.key], table)),
+            figures=figures,
+            remark="" if figures or not table.rows else NO_FIGURES,
+        )
+
+
+def caption_of(table: ResultTable, runs: pd.DataFrame) -> str:
+    """What the numbers of a table are and what they were made under."""
+    protocol, version, fairness, backbone = table.key
+    seeds = sorted({seed for seeds in table.planned.values() for seed in seeds})
+    budgets = "; ".join(sorted(runs["budget"].unique()))
+    return (
+        "Accuracy in percent: mean ± half-width of the 95 % Student-t interval over seeds (number of seeds). "
+        f"Protocol {protocol} version {version:.0f}; fairness {FAIRNESS.get(fairness, fairness)}; "
+        f"backbone {backbone}; budget {budgets}; seeds {format_ranges(seeds)}."
+    )
+
+
+def notes_of(rows: Sequence[ResultRow]) -> Iterator[str]:
+    """The meaning of the marks that occur, and what to consider."""
+    cells = [cell for row in rows for cell in row.cells if cell is not None]
+    if any(cell.best for cell in cells):
+        yield "Bold: the highest mean of its column; the baselines supervised and random do not compete."
+    if any(cell.tied for cell in cells):
+        yield f"{TIED} cannot be told from the best: the intervals overlap, or one of them is missing."
+    if any(cell.half is None for cell in cells):
+        yield "No interval can be given from one seed."
+    if any(cell.n < cell.planned for cell in cells):
+        yield "(2/3): two of the three seeds that were started on that data set."
+    if any(cell.collapsed for cell in cells):
+        yield f"{COLLAPSED} the representation of at least one run has collapsed; see below."
+    if any(row.method.endswith("}") for row in rows):
+        yield "Braces tell apart methods with the same label that were run with different settings or versions."
+    present = {row.baseline for row in rows}
+    for method, baseline in BASELINES.items():
+        if baseline not in present:
+            added = BASELINE_WORDS[baseline]
+            yield f"The {method} baseline has not been measured: --methods {method} adds {added}."
+
+
+def method_table(
+    name: str, table: ResultTable, rows: Sequence[ResultRow], *, caption: str, notes: tuple[str, ...]
+) -> Table:
+    """The numbers of a table of results, or its differences."""
+    signed = rows is table.differences
+    return Table(
+        name=name,
+        names=("method",),
+        columns=tuple(Column(column.measure, group=column.data) for column in table.columns),
+        rows=tuple(
+            Row((row.method,), tuple(format_cell(cell, signed=signed) for cell in row.cells), row.baseline)
+            for row in rows
+        ),
+        caption=caption,
+        notes=notes,
+    )
+
+
+def cost_table(name: str, summary: pd.DataFrame, methods: Sequence[str]) -> Table:
+    """What every method cost on every data set."""
+    once = summary.drop_duplicates(["method", "dataset"])
+    order = {method: index for index, method in enumerate(methods)}
+    lines = [
+        (
+            row["method"],
+            row["dataset"],
+            format_scaled(row["views"]),
+            format_duration(row["pretrain_seconds"]),
+            format_duration(row["seconds"]),
+            format_scaled(row["views_per_second"]),
+            format_scaled(row["flops"]),
+            f"{row['peak_memory'] / 2**20:.0f} MiB",
+            f"{row['device']}, {row['precision']}",
+        )
+        for row in records(once.assign(order=once["method"].map(order)).sort_values(["dataset", "order"]))
+    ]
+    words = (1, len(COST_HEADER) - 1)
+    return text_table(f"{name}-cost", COST_HEADER, lines, words=words, title="Cost", caption=COSTS, detail=Detail.MORE)
+
+
+def seeds_table(table: ResultTable, results: pd.DataFrame) -> Table:
+    """The value of every seed."""
+    values: dict[object, list[str]] = {}
+    for row in records(results[["method", *COLUMN_KEYS, "seed", "value"]].sort_values("seed")):
+        values.setdefault((row["method"], column_of(row)), []).append(f"{row['seed']}: {row['value']:.2f}")
+    rows = tuple(
+        Row((row.method,), (Cell(f"{column.data} {column.measure}"), Cell(", ".join(values[row.method, column]))))
+        for row in table.rows
+        for column in table.columns
+        if (row.method, column) in values
+    )
+    columns = (Column("measured on", is_number=False), Column("seed: value", is_number=False))
+    caption, name = "Accuracy in percent of every seed.", f"{table.name}-seeds"
+    return Table(name, ("method",), columns, rows, title="Single seeds", caption=caption, detail=Detail.ALL)
+
+
+def learning_table(name: str, runs: pd.DataFrame) -> Table:
+    """Loss of the first and the last epoch of the runs whose learning curves are drawn."""
+    trained = first_seeds(runs[runs["epochs"] > 0], CURVE_SEEDS)
+    lines = [
+        (
+            row["method"],
+            row["dataset"],
+            f"{row['seed']:.0f}",
+            f"{row['epochs']:.0f}",
+            f"{row['first_loss']:.4g}",
+            f"{row['last_loss']:.4g}",
+            format_scaled(row["views"]),
+            format_duration(row["pretrain_seconds"]),
+            row["run"],
+        )
+        for row in records(trained[["method", "dataset", "seed", *LEARNING, "views", "pretrain_seconds", "run"]])
+    ]
+    return text_table(
+        f"{name}-learning",
+        LEARNING_HEADER,
+        lines,
+        words=(1, len(LEARNING_HEADER) - 1),
+        title="Learning",
+        caption=f"Mean loss of the first and the last epoch, {CURVE_SEEDS} seeds at most.",
+        detail=Detail.ALL,
+    )
+
+
+def problem_lines(problems: pd.DataFrame | None) -> Iterator[str]:
+    """One line for the runs that share method, data set, status and reason."""
+    if problems is None:
+        return
+    for (method, dataset, status, reason), group in problems.groupby(["method", "dataset", "status", "reason"]):
+        yield f"{method} on {dataset}, {format_seeds(group['seed'].astype(int))}: {status}: {reason}"
+
+
+def missing_lines(runs: pd.DataFrame, table: ResultTable) -> Iterator[str]:
+    """One line for the seeds of a method that no run was started with, though other methods were."""
+    started = {key: set(seeds.astype(int)) for key, seeds in runs.groupby(["method", "dataset"])["seed"]}
+    for method in sorted(runs["method"].unique()):
+        for dataset, seeds in table.planned.items():
+            missing = [seed for seed in seeds if seed not in started.get((method, dataset), ())]
+            if missing:
+                yield f"{method} on {dataset}, {format_seeds(missing)}: missing: no run was started"

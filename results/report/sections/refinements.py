@@ -1,0 +1,154 @@
+"""Every method without and with refinements, with paired differences.
+
+The main tables hold nothing refined; what is transductive is marked here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from results.analysis.refinements import mean_difference, refinement_names, values_by_refinement
+from results.analysis.statistics import COLUMN, estimate, without_baselines
+from results.analysis.tables import TABLE_KEYS, column_of, records, unique_name
+from results.figures.markers import TRANSDUCTIVE_MARK
+from results.names import display_name
+from results.report.section import MISSING, Cell, Column, Figure, Row, Section, Table
+from results.report.sections import register_section
+from results.report.text import TIED, format_difference, format_number
+from results.store import RECORD, read_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from results.report.data import ReportData
+
+UNREFINED = "unrefined"
+TEXT = (
+    "Accuracy in percent, mean ± half-width of the 95 % interval over seeds (number of seeds); after a refinement the "
+    "mean, and in brackets the paired difference to the same representation without it."
+)
+DIFFERENCES = "The row minus the column in points, mean over methods."
+NOTES = (
+    f"{TIED}: the difference cannot be told from 0, or has no interval.",
+    f"{TRANSDUCTIVE_MARK}: transductive: features of a test image depend on other test images; not comparable.",
+    f"{MISSING}: not measured, or the method does not support it.",
+    "Means over methods leave out the baselines, and methods that have only one of the two; intervals are over seeds.",
+)
+
+
+@register_section(position=20)
+def refinements(data: ReportData) -> Iterator[Section]:
+    """One section, a table for each evaluation that was made after any refinement, and one of their differences."""
+    tables: list[Table] = []
+    illustrated: set[tuple[Any, ...]] = set()
+    for _, results in data.frames.results.groupby(COLUMN, sort=False):
+        if (results["refinement"] == "").all():
+            continue
+        (first,) = records(results.head(1))
+        column = column_of(first)
+        title = f"{first['protocol']} · {first['backbone']} · {column.data} · {column.measure}"
+        name = unique_name(f"refinement-{title.replace(' · ', '-')}", [table.name for table in tables])
+        labels = {
+            stored: f"{display_name(stored)} {TRANSDUCTIVE_MARK * transductive}".strip()
+            for stored, transductive in refinement_names(results).items()
+        }
+        shown = tuple(first[key] for key in (*TABLE_KEYS, "dataset", "evaluated_on"))
+        figures = () if shown in illustrated else tuple(pictures_of(results, data.frames.folder, name))
+        illustrated.add(shown)
+        tables.append(refinement_table(name, title, results, labels, figures))
+        tables += difference_table(name, title, results, {"": UNREFINED, **labels})
+    if tables:
+        yield Section(name="refinement", title="After refinement", text=TEXT, notes=NOTES, tables=tuple(tables))
+
+
+def refinement_table(
+    name: str, title: str, results: pd.DataFrame, labels: Mapping[str, str], figures: tuple[Figure, ...]
+) -> Table:
+    """One evaluation of every method without and with every refinement, the best without on top.
+
+    Args:
+        name: of the table.
+        title: of the table.
+        results: of the evaluation.
+        labels: of the refinements, by their stored names.
+        figures: of the table.
+    """
+    unrefined = results[results["refinement"] == ""].groupby("method")["value"].mean().sort_values(ascending=False)
+    others = [method for method in results["method"].unique() if method not in unrefined.index]
+    rows = []
+    for method in [*unrefined.index, *others]:
+        of_method = results[results["method"] == method].groupby("refinement")
+        values = {str(stored): of_one.set_index("seed")["value"] for stored, of_one in of_method}
+        reference = values.get("", pd.Series(dtype=float))
+        cells = [unrefined_cell(reference), *(refined_cell(values.get(stored), reference) for stored in labels)]
+        rows.append(Row((str(method),), tuple(cells)))
+    columns = tuple(map(Column, (UNREFINED, *labels.values())))
+    return Table(name, ("method",), columns, tuple(rows), title=title, figures=figures)
+
+
+def unrefined_cell(values: pd.Series[float]) -> Cell | None:
+    """``61.03 ± 0.57 (3)``."""
+    if values.empty:
+        return None
+    found = estimate(values)
+    return Cell(format_number(found.mean, found.high - found.mean if found.n > 1 else None), f"({found.n})")
+
+
+def refined_cell(values: pd.Series[float] | None, reference: pd.Series[float]) -> Cell | None:
+    """``62.13 (+1.10 ± 0.40)``; the difference over the seeds that both have."""
+    if values is None:
+        return None
+    differences = (values - reference).dropna()
+    mean = format_number(values.mean())
+    return Cell(f"{mean} ({format_difference(estimate(differences))})" if len(differences) else mean)
+
+
+def difference_table(name: str, title: str, results: pd.DataFrame, labels: Mapping[str, str]) -> Iterator[Table]:
+    """Differences between any two refinements, mean over methods; nothing where nothing was measured without one.
+
+    Args:
+        name: of the table of the accuracies.
+        title: of the table of the accuracies.
+        results: of the evaluation.
+        labels: of the refinements in their order, by their stored names; the first is none.
+    """
+    values = values_by_refinement(without_baselines(results))
+    known = [stored for stored in labels if stored in values]
+    if "" not in known:
+        return
+    rows = []
+    for index, stored in enumerate(known[1:], start=1):
+        found = [mean_difference(values[stored] - values[other]) for other in known[:index]]
+        texts = [format_difference(difference) if difference else MISSING for difference in found]
+        rows.append(Row((labels[stored],), tuple(map(Cell, [*texts, *[""] * (len(known) - 1 - index)]))))
+    columns = tuple(Column(labels[stored]) for stored in known[:-1])
+    title = f"{title}: differences between refinements"
+    yield Table(f"{name}-differences", ("minus",), columns, tuple(rows), title=title, caption=DIFFERENCES)
+
+
+def pictures_of(results: pd.DataFrame, runs: Path, name: str) -> Iterator[Figure]:
+    """Of the best method's first run, the pictures of the refinement that has most of them; none transductive."""
+    inductive = without_baselines(results[(results["refinement"] != "") & ~results["transductive"]])
+    if inductive.empty:
+        return
+    best = inductive.groupby("method")["value"].mean().idxmax()
+    run = inductive[inductive["method"] == best].sort_values("seed")["run"].iloc[0]
+    by_label: dict[str, list[Path]] = {}
+    for picture in (read_json(runs / run / RECORD) or {}).get("pictures", ()):
+        if picture["label"] in set(inductive["refinement"]) and picture["dataset"] == inductive["evaluated_on"].iloc[0]:
+            by_label.setdefault(picture["label"], []).append(runs / run / picture["file"])
+    for label, paths in by_label.items():
+        if len(paths) == max(map(len, by_label.values())):
+            for index, path in enumerate(path for path in paths if path.is_file()):
+                is_map = path.name.endswith("-map.png")
+                what = (
+                    "test images on the first two principal components of their features"
+                    if is_map
+                    else "test images, left, and the training images they are connected to, nearest first"
+                )
+                caption = f"{run}, {display_name(label)}: {what}"
+                yield Figure(f"picture-{name}-{index}", path, title=caption, caption=caption)
+            return

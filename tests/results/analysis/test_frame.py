@@ -1,0 +1,173 @@
+"""Stored runs as data frames."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from results.analysis.frame import COST_COLUMNS, RESULT_COLUMNS, RUN_COLUMNS, load_runs, read_histories
+from results.errors import RequestError
+from results.store import CONFIG, RECORD, write_json
+
+
+def test_a_row_per_run_and_metric(store, runs):
+    folder = store({"linear": 60.0, "knn": 55.0}, dataset="cifar10", method_label="simclr[loss=log_mean]", seed=2)
+    results = load_runs(runs).results
+    assert list(results.columns) == RESULT_COLUMNS
+    assert results["evaluation"].to_list() == ["linear", "knn"]
+    row = results.iloc[0]
+    assert row[["dataset", "evaluated_on", "backbone", "protocol", "fairness"]].to_list() == [
+        *["cifar10", "cifar10", "conv4", "quick", "controlled"]
+    ]
+    assert (row["method"], row["method_name"], row["seed"]) == ("simclr[loss=log_mean]", "simclr", 2)
+    assert (row["value"], row["n"], row["run"]) == (60.0, 2000, folder.name)
+    assert (row["views"], row["pretrain_seconds"], row["seconds"]) == (160_000, 20.0, 23.0)
+    assert (row["views_per_second"], row["device"], row["budget"]) == (8000.0, "Some CPU", "160,000 views")
+
+
+def test_one_run_measured_on_several_data_sets(store, runs):
+    folder = store({"linear": 60.0, "linear@cifar100": 30.0}, dataset="cifar10", evaluate_on=("cifar10", "cifar100"))
+    results = load_runs(runs).results
+    assert results["evaluated_on"].to_list() == ["cifar10", "cifar100"]
+    assert results["setup"].nunique() == 2
+    assert set(results["run"]) == {folder.name}
+
+
+def test_what_was_not_trained_has_no_speed(store, runs):
+    store({"linear": 40.0}, method="random")
+    row = load_runs(runs).results.iloc[0]
+    assert row["views"] == 0
+    assert row[["views_per_second", "flops"]].isna().all()
+
+
+def test_budget_in_epochs(store, runs):
+    store({"linear": 40.0}, epochs=200)
+    assert load_runs(runs).results["budget"].to_list() == ["200 epochs"]
+
+
+def test_problems_have_their_reasons(store, runs):
+    store({"linear": 60.0}, seed=0)
+    store({"linear": 10.0}, seed=1, warning="std 0.01")
+    store(seed=2)
+    store(seed=3, failure={"reason": "the loss became nan in epoch 2", "traceback": "", "time": ""})
+    (store(seed=4) / CONFIG).write_text("{")
+    problems = load_runs(runs).problems.set_index("seed")
+    assert problems.loc[1.0, ["status", "reason"]].to_list() == ["collapsed", "std 0.01"]
+    assert problems.loc[2.0, "status"] == "unfinished"
+    assert problems.loc[3.0, ["status", "reason"]].to_list() == ["failed", "the loss became nan in epoch 2"]
+    unreadable = problems[problems.index.isna()]
+    assert unreadable["status"].to_list() == ["unreadable"]
+    assert "JSONDecodeError" in unreadable["reason"].iloc[0]
+    assert len(problems) == 4
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda record: record.pop("cost"),
+        lambda record: record["metrics"][0].pop("label"),
+        lambda record: record.update(metrics=[{"value": "much"}]),
+        lambda record: record.update(run=[]),
+        lambda record: record.update(schema=99),
+    ],
+)
+def test_a_spoilt_record_is_reported_and_the_others_are_read(store, runs, spoil):
+    store({"linear": 60.0}, seed=0)
+    folder = store({"linear": 61.0}, seed=1)
+    record = json.loads((folder / RECORD).read_text())
+    spoil(record)
+    write_json(folder / RECORD, record)
+    frames = load_runs(runs)
+    assert frames.results["value"].to_list() == [60.0]
+    assert frames.problems["status"].to_list() == ["unreadable"]
+
+
+def test_other_folders_are_passed_over(store, runs):
+    store({"linear": 60.0})
+    (runs / "notes").mkdir()
+    (runs / "readme.txt").write_text("mine")
+    assert len(load_runs(runs).runs) == 1
+
+
+def test_only_some_runs(store, runs):
+    folder = store({"linear": 60.0}, seed=0)
+    store({"linear": 61.0}, seed=1)
+    assert load_runs(runs, only=[folder.name]).results["value"].to_list() == [60.0]
+
+
+def test_the_frames_of_a_notebook(store, runs):
+    store({"linear": 60.0, "linear>averaged": 61.0, "linear>transductive": 62.0}, seed=0, epochs_seen=2)
+    store({"linear": 30.0}, method="random", seed=0)
+    store(seed=1, failure={"reason": "out of memory"})
+    frames = load_runs(runs)
+    assert list(frames.runs.columns) == RUN_COLUMNS
+    assert frames.runs["status"].value_counts().to_dict() == {"done": 2, "failed": 1}
+    shown = frames.results[["method", "baseline", "refinement", "transductive", "value"]].to_numpy().tolist()
+    assert sorted(shown) == [
+        ["random", "lower", "", False, 30.0],
+        ["simclr", "", "", False, 60.0],
+        ["simclr", "", "averaged", False, 61.0],
+        ["simclr", "", "transductive", True, 62.0],
+    ]
+    assert frames.unrefined["value"].to_list() == frames.results["value"].to_list()[:2]
+    assert set(frames.refined["refinement"]) == {"averaged", "transductive"}
+    assert list(frames.costs.columns) == COST_COLUMNS
+    assert sorted(frames.costs["views"]) == [0, 160_000]
+    assert frames.history[["method", "seed", "epoch", "loss"]].to_numpy().tolist() == [
+        ["simclr", 0, 1, 4.0],
+        ["simclr", 0, 2, 2.0],
+    ]
+    assert frames.problems["reason"].to_list() == ["out of memory"]
+
+
+def test_a_baseline_is_what_the_record_declares_or_a_known_name(store, runs):
+    store({"linear": 60.0}, method="supervised")
+    for label, declared in {"oracle": "upper", "supervised_too": ""}.items():
+        folder = store({"linear": 60.0}, method=label)
+        for name in (CONFIG, RECORD):
+            stored = json.loads((folder / name).read_text())
+            (stored if name == CONFIG else stored["run"])["method"]["baseline"] = declared
+            write_json(folder / name, stored)
+    found = load_runs(runs).runs.set_index("method")["baseline"].to_dict()
+    assert found == {"supervised": "upper", "oracle": "upper", "supervised_too": ""}
+
+
+def test_a_folder_that_is_not_there_is_a_wrong_request(tmp_path):
+    with pytest.raises(RequestError, match=r"no runs in .*bench run"):
+        load_runs(tmp_path / "nowhere")
+
+
+def test_histories(store, runs):
+    first, second = (store({"linear": 60.0}, seed=seed, epochs_seen=2, seconds=10.0) for seed in (0, 1))
+    history = read_histories(runs, [first.name])
+    assert history["run"].to_list() == [first.name] * 2
+    assert history[["epoch", "views", "seconds", "loss"]].to_numpy().tolist() == [
+        [1, 80_000, 5.0, 4.0],
+        [2, 160_000, 10.0, 2.0],
+    ]
+    assert len(read_histories(runs, [first.name, second.name, "missing"])) == 4
+
+
+def test_an_empty_folder_and_only_failures_give_empty_frames(store, runs):
+    assert load_runs(runs).runs.empty
+    store(failure={"reason": "out of memory"})
+    frames = load_runs(runs)
+    assert frames.results.empty
+    assert list(frames.results.columns) == RESULT_COLUMNS
+    assert len(frames.problems) == 1
+
+
+@pytest.mark.parametrize(
+    ("modules", "heavy"),
+    [
+        ("results.names, results.record, results.store, results.errors", {"pandas", "numpy", "matplotlib", "jinja2"}),
+        ("results.report, results.report.terminal, results.figures.draw", {"matplotlib", "seaborn", "scipy.stats"}),
+        ("results.figures.accuracy, results.figures.feature_map", set()),
+    ],
+)
+def test_what_is_imported(modules, heavy):
+    code = f"import {modules}, sys; print(sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(json.loads(done.stdout.replace("'", '"')))
+    assert not loaded & {"torch", "methods", "protocols", "bench", "slurm", *heavy}

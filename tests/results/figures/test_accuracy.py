@@ -1,0 +1,25 @@
+"""Accuracy: means, intervals, seeds."""
+
+import pytest
+
+from results.figures.accuracy import MOST_DOTS, accuracy
+from results.figures.draw import draw_figure
+
+
+def test_accuracy_shows_means_seeds_and_intervals(made, words_of):
+    figure = draw_figure("accuracy", made)
+    first = figure.axes[0]
+    assert [axes.get_title() for axes in figure.axes] == ["shapes, linear", "shapes, knn"]
+    means = {line.get_ydata()[0]: line.get_xdata()[0] for line in first.lines}
+    assert means == {0: 91.0, 1: 61.0, 2: 56.0, 3: 31.0}
+    intervals, ends, *seeds = first.collections
+    assert intervals.get_segments()[1][:, 0] == pytest.approx([61.0 - 2.484138, 61.0 + 2.484138], abs=1e-6)
+    assert len(ends.get_offsets()) == 8
+    dots = [tuple(offset) for collection in seeds for offset in collection.get_offsets()]
+    assert sorted(x for x, _ in dots) == [30, 31, 32, 55, 56, 57, 60, 61, 62, 90, 91, 92]
+    assert {round(y - 0.33) for x, y in dots if x > 80} == {0}
+    assert "byol[momentum=0.9]" in words_of(figure)
+
+
+def test_the_caption_names_the_limit_that_holds():
+    assert f"{MOST_DOTS} at most" in accuracy.__doc__

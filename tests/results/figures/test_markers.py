@@ -1,0 +1,21 @@
+"""Colours and markers of methods."""
+
+from results.figures.markers import BASELINE_STYLES, COLOURS, method_styles
+
+
+def test_styles_are_distinct_and_do_not_change():
+    names = [f"method{number}" for number in range(30)]
+    methods = {**dict.fromkeys(names, ""), "supervised": "upper", "random": "lower"}
+    found = method_styles(methods)
+    assert len({(style.colour, style.marker) for style in found.values()}) == len(methods)
+    few = dict.fromkeys(["simclr", "relational", "byol"], "")
+    assert method_styles(few) == {name: method_styles({**few, "supervised": "upper"})[name] for name in few}
+    assert len({style.colour for style in method_styles(few).values()}) == 3
+    assert len(COLOURS) == len(set(COLOURS))
+
+
+def test_of_several_baselines_of_a_kind_one_is_black():
+    found = method_styles({"supervised[epochs=9]": "upper", "supervised": "upper", "noise": "lower"})
+    assert found["supervised"] == BASELINE_STYLES["upper"]
+    assert found["noise"] == BASELINE_STYLES["lower"]
+    assert found["supervised[epochs=9]"].colour in COLOURS

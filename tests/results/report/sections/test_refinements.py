@@ -1,0 +1,178 @@
+"""The tables of refinements: what is in them, and what is not in the others."""
+
+import io
+import math
+
+import pandas as pd
+import pytest
+from PIL import Image
+from rich.console import Console
+from scipy import stats
+
+from results import report
+from results.report import terminal
+from results.report.data import collect
+from results.report.sections import build_sections
+from results.report.sections.refinements import DIFFERENCES, NOTES
+from results.store import RECORD, read_json, write_json
+
+BARE = {"simclr": (60.0, 62.0, 61.0), "byol": (64.0, 66.0, 65.0)}
+GRAPH = {"simclr": (61.0, 63.5, 62.0), "byol": (64.5, 65.5, 65.5)}
+
+
+@pytest.fixture
+def refined(store, runs):
+    """Two methods on three seeds: unrefined, averaged, and transductive."""
+    for method in BARE:
+        for seed in range(3):
+            values = {"linear": BARE[method][seed], "linear>transductive": 99.0, "linear>averaged": GRAPH[method][seed]}
+            store(values, method=method, seed=seed)
+    return runs
+
+
+def refinement_tables(runs):
+    """The tables of the one evaluation: accuracies, and differences if there are any."""
+    (section,) = (section for section in build_sections(collect(runs)) if section.name == "refinement")
+    return section.tables
+
+
+def header_of(table):
+    return (*table.names, *(column.name for column in table.columns))
+
+
+def lines_of(table):
+    return [(*row.header, *("–" if cell is None else cell.text for cell in row.cells)) for row in table.rows]
+
+
+def test_every_method_without_and_with_refinements(refined):
+    table = refinement_tables(refined)[0]
+    assert header_of(table) == ("method", "unrefined", "neighbour_mean", "transductive †")
+    byol, simclr = (dict(zip(header_of(table), line, strict=True)) for line in lines_of(table))
+    differences = [b - a for a, b in zip(BARE["simclr"], GRAPH["simclr"], strict=True)]
+    half = stats.t.ppf(0.975, 2) * stats.tstd(differences) / math.sqrt(3)
+    mean = sum(GRAPH["simclr"]) / 3
+    assert (byol["method"], simclr["method"]) == ("byol", "simclr")
+    assert simclr["neighbour_mean"] == f"{mean:.2f} (+{sum(differences) / 3:.2f} ± {half:.2f})"
+    assert byol["neighbour_mean"] == "65.17 (+0.17 ± 1.43 ≈)"
+    assert byol["unrefined"] == "65.00 ± 2.48 (3)"
+
+
+def test_refinements_are_compared_with_each_other_over_methods(refined, store):
+    """Methods are averaged seed by seed, so that the interval is over seeds; baselines take no part."""
+    for seed in range(3):
+        store({"linear": 10.0, "linear>averaged": 90.0, "linear>transductive": 0.0}, method="random", seed=seed)
+    table = refinement_tables(refined)[1]
+    averaged, leaking = lines_of(table)
+    assert header_of(table) == ("minus", "unrefined", "neighbour_mean")
+    by_seed = [sum(GRAPH[m][s] - BARE[m][s] for m in BARE) / 2 for s in range(3)]
+    half = stats.t.ppf(0.975, 2) * stats.tstd(by_seed) / math.sqrt(3)
+    assert averaged == ("neighbour_mean", f"+{sum(by_seed) / 3:.2f} ± {half:.2f}", "")
+    by_seed = [sum(99.0 - GRAPH[m][s] for m in BARE) / 2 for s in range(3)]
+    half = stats.t.ppf(0.975, 2) * stats.tstd(by_seed) / math.sqrt(3)
+    assert leaking[2] == f"+{sum(by_seed) / 3:.2f} ± {half:.2f}"
+
+
+def test_a_seed_that_some_methods_lack_is_left_out_of_means_over_methods(refined, store):
+    before = lines_of(refinement_tables(refined)[1])
+    store({"linear": 10.0, "linear>averaged": 90.0, "linear>transductive": 0.0}, method="byol", seed=3)
+    assert lines_of(refinement_tables(refined)[1]) == before
+
+
+def test_methods_without_a_refinement_take_no_part_in_means(store, runs):
+    store({"linear": 60.0, "linear>concatenated": 61.0}, method="dino")
+    store({"linear": 50.0}, method="simclr")
+    table = refinement_tables(runs)[1]
+    assert (header_of(table), lines_of(table)) == (("minus", "unrefined"), [("concatenated", "+1.00 ≈")])
+
+
+def test_the_main_tables_hold_nothing_refined(refined):
+    data = collect(refined)
+    cells = [row.cells for table in data.tables for row in table.rows]
+    assert max(cell.mean for row in cells for cell in row if cell) == pytest.approx(65.0)
+    assert max(data.differences["mean"]) < 0
+    assert set(data.frames.refined["refinement"]) == {"averaged", "transductive"}
+
+
+def test_only_shared_seeds_are_compared(store, runs):
+    store({"linear": 60.0, "linear>graph": 61.0}, seed=0)
+    store({"linear": 70.0}, seed=1)
+    store({"linear>graph": 90.0}, seed=2)
+    (line,) = lines_of(refinement_tables(runs)[0])
+    assert line == ("simclr", "65.00 ± 63.53 (2)", "75.50 (+1.00 ≈)")
+
+
+def test_what_a_method_does_not_support_is_left_open(store, runs):
+    store({"linear": 60.0, "linear>concatenated": 61.0}, method="dino")
+    store({"linear": 50.0}, method="simclr")
+    assert lines_of(refinement_tables(runs)[0])[1] == ("simclr", "50.00 (1)", "–")
+
+
+def test_without_refinements_there_is_no_section(store, runs, tmp_path):
+    store({"linear": 60.0})
+    made = report.write(runs, tmp_path / "report")
+    assert "refinement" not in {section.name for section in made.sections}
+    assert "After refinement" not in (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
+
+
+def test_every_format_has_it_and_marks_the_leak(refined, tmp_path):
+    made = report.write(refined, tmp_path / "report")
+    line = "| byol | 65.00 ± 2.48 (3) | 65.17 (+0.17 ± 1.43 ≈) | 99.00 (+34.00 ± 2.48) |"
+    assert line in (tmp_path / "report" / "table.md").read_text(encoding="utf-8")
+    page = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
+    console = Console(file=io.StringIO(), width=100)
+    for block in terminal.render(made.sections, 100):
+        console.print(block)
+    for text in (page, console.file.getvalue()):
+        assert "65.17 (+0.17 ± 1.43 ≈)" in text
+        assert "transductive †" in text
+        assert any(note[:40] in text for note in NOTES if note.startswith("†"))
+        assert DIFFERENCES in text
+    tex = (tmp_path / "report" / "table.tex").read_text(encoding="utf-8")
+    assert "byol & 65.00 $\\pm$ 2.48 (3) & 65.17 (+0.17 $\\pm$ 1.43 $\\approx$) &" in tex
+    assert "minus & unrefined & neighbour\\_mean" in tex
+
+
+def test_files_hold_refined_results_under_their_stored_names(refined, tmp_path):
+    report.write(refined, tmp_path / "report")
+    rows, summary = (
+        pd.read_csv(tmp_path / "report" / name, keep_default_na=False) for name in ("results.csv", "summary.csv")
+    )
+    assert set(rows["refinement"]) == set(summary["refinement"]) == {"", "averaged", "transductive"}
+    cell = summary[(summary["method"] == "simclr") & (summary["refinement"] == "averaged")].iloc[0]
+    assert (cell["mean"], cell["n"]) == (pytest.approx(sum(GRAPH["simclr"]) / 3), 3)
+    assert len(summary) == 6
+
+
+def test_the_page_shows_the_pictures_of_one_run(refined, tmp_path):
+    folder = next(refined.glob("*byol-s0*"))
+    files = ["evaluations/graph-map.png", "evaluations/graph-neighbours.png", "evaluations/leak-map.png"]
+    (folder / "evaluations").mkdir()
+    for file in files:
+        Image.new("RGB", (4, 4)).save(folder / file)
+    record = read_json(folder / RECORD)
+    labels = ["averaged", "averaged", "transductive"]
+    record["pictures"] = [
+        {"label": label, "dataset": "shapes", "file": file} for label, file in zip(labels, files, strict=True)
+    ]
+    write_json(folder / RECORD, record)
+    figures = refinement_tables(refined)[0].figures
+    assert [figure.path.name for figure in figures] == ["graph-map.png", "graph-neighbours.png"]
+    report.write(refined, tmp_path / "report")
+    page = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
+    assert page.count("data:image/png;base64,") == 2
+
+
+def test_old_records_without_refinements_are_read_and_averaged_with_new_ones(store, runs):
+    old = store({"linear": 60.0}, seed=0)
+    store({"linear": 62.0}, seed=1)
+    record = read_json(old / RECORD)
+    for metric in record["metrics"]:
+        del metric["refinement"], metric["transductive"]
+    write_json(old / RECORD, record)
+    new = read_json(runs / next(p.name for p in runs.glob("*s1*")) / RECORD)
+    for part in new["run"]["evaluations"]:
+        part["refinement"] = None
+    write_json(runs / next(p.name for p in runs.glob("*s1*")) / RECORD, new)
+    (table,) = collect(runs).tables
+    (cell,) = table.rows[0].cells
+    assert (cell.mean, cell.n) == (61.0, 2)
