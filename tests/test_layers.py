@@ -28,11 +28,10 @@ LAYERS = [
     "protocols.spec",
     "methods",
     "results.report",
-    "results.figures.draw",  # draws tables; the registry of figures itself knows nothing of them
+    "results.figures",
     "results.analysis",
     "results.store",
     "results.record",
-    "results.figures",
     "results.names",
     "results.registry",
     "results.errors",
