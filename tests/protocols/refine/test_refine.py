@@ -119,7 +119,7 @@ def test_every_layer_refines(gnn, name, networks):
     assert made.test.shape == (40, 16 * networks)
     assert made.train.isfinite().all()
     assert made.test.isfinite().all()
-    assert made.second is None
+    assert made.student is None
     assert made.graph.train.dtype == torch.int32
     assert made.train.std(0).min() > 0
 
@@ -208,7 +208,7 @@ def test_a_step_is_torch_geometrics_edge_by_edge_and_repeats_to_the_bit(gnn):
 
 
 def test_neighbours_are_searched_for_once():
-    stream = toy().streams[0]
+    stream = toy().networks[0]
     assert stream.neighbours(5) is stream.neighbours(5)
     assert torch.equal(stream.neighbours(5)[0], nearest_others(stream.train, 5).index)
     assert torch.equal(stream.neighbours(4)[1], nearest(stream.test, stream.train, 4).index)
@@ -233,8 +233,8 @@ def test_no_test_image_influences_another_or_a_training_image(name, options, net
         def of(x):
             return x[rows] if noise is None else torch.cat([x[rows], noise])
 
-        second = some.second and replace(some.second, test=of(some.second.test))
-        return refine(name, replace(with_test(some, of(some.test)), second=second), **options)
+        second = some.student and replace(some.student, test=of(some.student.test))
+        return refine(name, replace(with_test(some, of(some.test)), student=second), **options)
 
     order = torch.randperm(40, generator=torch.Generator().manual_seed(0))
     permuted, few = chosen(order), chosen(torch.tensor([7]))
@@ -309,7 +309,7 @@ def test_averaging_is_the_mean_of_an_image_and_its_neighbours():
 def test_concatenated_is_both_networks_side_by_side():
     some = two_networks(toy())
     made = refine("concatenated", some)
-    torch.testing.assert_close(made.test, torch.cat([F.normalize(some.test), F.normalize(some.second.test)], 1))
+    torch.testing.assert_close(made.test, torch.cat([F.normalize(some.test), F.normalize(some.student.test)], 1))
     assert refine("concatenated", toy()) is None
 
 
@@ -336,7 +336,7 @@ def test_the_same_seed_the_same_numbers_another_seed_others(name):
 
 def test_recorded_neighbours_are_used_where_they_are_wanted():
     some = two_networks(toy())
-    assert torch.equal(refine("graph", some, neighbours="recorded", **QUICK).graph.train, some.recorded)
+    assert torch.equal(refine("graph", some, neighbours="recorded", **QUICK).graph.train, some.recorded_neighbours)
     assert torch.equal(refine("graph", some, k=4, **QUICK).graph.train, nearest_others(some.train, 4).index)
 
 
