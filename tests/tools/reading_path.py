@@ -6,7 +6,7 @@ paper. Not opened are
 - the foundation (``FOUNDATION``), whose names must say enough: ``write_json``, ``randomness.permutation``;
 - what three or more other modules call, which is vocabulary too;
 - constructors, and plugins, which are reached through registries;
-- the entry functions of the other paths (``ENTRIES``): the command ends where the run begins, the run where its record is.
+- the entry functions of the other paths (``ENTRIES``): the command's path ends where that of the run begins.
 
 An *entry* is a step into another module than the one last entered; a *re-entry* is one into a module entered before::
 
