@@ -148,7 +148,12 @@ def load_backbone(run: str | Path, *, runs: str | Path = "runs", device: str = "
 
 
 def report(
-    runs: str | Path = "runs", to: str | Path = "report", *, published: bool = False, show: bool = False
+    runs: str | Path = "runs",
+    to: str | Path = "report",
+    *,
+    published: bool = False,
+    show: bool = False,
+    plugins: Iterable[str | Path] = (),
 ) -> Report:
     """Write tables, figures and a page of the runs below a folder, as ``bench report`` does.
 
@@ -157,6 +162,7 @@ def report(
         to: folder of the report.
         published: put published numbers beside the measured ones.
         show: print the tables too.
+        plugins: Python files that register figures.
 
     Returns:
         Everything the report says, and the files that were written.
@@ -164,8 +170,12 @@ def report(
     Raises:
         RequestError: there are no runs, or the folder cannot be written.
     """
+    from protocols.spec.plugins import add_files, load_files
     from results.report import display, write
 
+    files = [str(file) for file in plugins]
+    add_files(files)
+    load_files(files)
     made = write(Path(runs), Path(to), published=published)
     if show:
         display(made.sections)
