@@ -288,6 +288,18 @@ def digest_of_option_file(where: str, value: Any) -> str:
     return f"sha256:{digest_of_file(path)}"
 
 
+def plugins_of(run: Run) -> Iterator[tuple[Registry[Any], Component]]:
+    """The plugins that a run names, each with its registry; without ``extras``."""
+    yield METHODS, run.method
+    yield DATASETS, run.dataset
+    yield BACKBONES, run.backbone
+    for evaluation in run.evaluations:
+        yield EVALUATIONS, evaluation
+        yield DATASETS, evaluation.dataset
+        if evaluation.refinement:
+            yield REFINEMENTS, evaluation.refinement
+
+
 def load_plugins(run: Run) -> None:
     """Make the files known that register parts of a run, in a process that did not read the command line.
 
@@ -295,14 +307,7 @@ def load_plugins(run: Run) -> None:
         RequestError: one is not there, or has changed since the run was planned.
     """
     add_files(run.plugins)
-    registries: list[tuple[Registry[Any], Component]] = [
-        (METHODS, run.method),
-        *((DATASETS, dataset) for dataset in (run.dataset, *(evaluation.dataset for evaluation in run.evaluations))),
-        (BACKBONES, run.backbone),
-        *((EVALUATIONS, evaluation) for evaluation in run.evaluations),
-        *((REFINEMENTS, one.refinement) for one in run.evaluations if one.refinement),
-    ]
-    for registry, component in registries:
+    for registry, component in plugins_of(run):
         # Earlier versions stored the source of a method file as its digest.
         planned = component.source or (component.digest if registry is METHODS else "")
         if planned and registry.describe(component.name.removeprefix(HELD_OUT)).source != planned:
