@@ -48,7 +48,7 @@ SECTION_DESCRIPTIONS = {
     "recipes": "Augmentations, by the names that methods ask for. `[recipes.NAME2]` is that of the second view of that "
     "name, if it differs.",
     "evaluations": "What is measured, by label. The label is the name of an evaluation, or `evaluation` says which.",
-    "refinements": "Refinements, by label, after each of which the evaluations of frozen features are repeated. The label "
+    "refinements": "Refinements, by label, after each of which frozen features are evaluated again. The label "
     "is the name of a refinement, or `refinement` says which.",
     "methods": "Options of methods, by name; under `pretrain` what a method changes of `[pretrain]`.",
     "when": "The same tables for some runs only: those of one `dataset`, `backbone` or `method`.",
@@ -174,13 +174,13 @@ def measured_schema(registry: Registry[Any], tables: Mapping[str, Json]) -> Json
     return {
         "type": "object",
         "description": SECTION_DESCRIPTIONS[f"{kind}s"],
-        "properties": {name: table_schema(named[name], tables[name]["description"]) for name in named},
+        "properties": {name: {**table, "properties": named[name]} for name, table in tables.items()},
         "additionalProperties": {"type": "object", "properties": {kind: {"type": "string"}}, "allOf": chosen},
     }
 
 
 def refinement_tables() -> dict[str, Json]:
-    """The keys of every built-in refinement. Files hold stored names, of refinements and of their options.
+    """The keys of every built-in refinement, under its present and its stored name; files may hold either.
 
     Options of ``graph`` mean the same in its variants, which do not describe them again.
     """
@@ -190,7 +190,12 @@ def refinement_tables() -> dict[str, Json]:
         keys = function_keys(function)
         for key in keys.keys() & described.keys():
             keys[key].setdefault("description", described[key])
-        tables[stored_name(name)] = table_schema(stored_options(name, keys), summary(function))
+        for key, stored in zip(list(keys), stored_options(name, keys), strict=True):
+            if stored != key:
+                keys[stored] = {**keys[key], "deprecated": True}
+        tables[name] = table_schema(keys, summary(function))
+        if (stored := stored_name(name)) != name:
+            tables[stored] = {**tables[name], "deprecated": True}
     return tables
 
 
@@ -284,7 +289,7 @@ def key_table(properties: Mapping[str, Json]) -> Iterator[str]:
     """The lines of a Markdown table of keys."""
     yield from ("| key | value | default | meaning |", "| --- | --- | --- | --- |")
     for name, key in properties.items():
-        if "$ref" in key or "const" in key:
+        if not {"$ref", "const", "deprecated"}.isdisjoint(key):
             continue
         default = f"`{json.dumps(key['default'])}`" if "default" in key else ""
         cells = (f"`{name}`", type_words(key), default, key.get("description", ""))
@@ -294,9 +299,11 @@ def key_table(properties: Mapping[str, Json]) -> Iterator[str]:
 def plugin_tables(tables: Mapping[str, Json]) -> Iterator[str]:
     """A heading, a sentence and the keys of every plugin of a kind."""
     for name, table in tables.items():
-        yield from ("", f"### `{name}`", "", table.get("description", ""))
-        if any("const" not in key and "$ref" not in key for key in table["properties"].values()):
-            yield from ("", *key_table(table["properties"]))
+        if "deprecated" in table:
+            continue
+        yield from ("", f"### `{name}`", "", table["description"])
+        if len(lines := list(key_table(table["properties"]))) > 2:
+            yield from ("", *lines)
 
 
 def reference(schema: Json) -> str:
@@ -315,6 +322,12 @@ def reference_lines(properties: Json, definitions: Json) -> Iterator[str]:
             "this page come with the project; yours is named by its path, `--protocol mine.toml`. `--set` changes any "
             "value below for one command: `--set pretrain.lr=0.01`, `--set simclr.temperature=0.2`, "
             "`--set recipes.standard.hue=0.2`."
+        ),
+        "",
+        *wrapped(
+            "Some keys have another name in the code and the tables of a report than in files, where names never "
+            "change: `averaged` and `isolated` are the refinements `neighbour_mean` and `no_edges`, `beside` is "
+            "`append_input`. Of refinements a file may hold either name."
         ),
         "",
         *wrapped(

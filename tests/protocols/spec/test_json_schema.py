@@ -139,15 +139,26 @@ def test_the_schema_refuses_misspelt_options_of_plugins(path, value, validator):
 
 def test_every_key_of_a_file_is_described(schema):
     definitions = schema["$defs"]
-    tables = [definitions[name]["properties"] for name in ("grid", "pretrain", "augmentation")]
-    tables += [
-        table["properties"]
-        for name in ("evaluations", "refinements", "methods")
-        for table in definitions[name]["properties"].values()
-    ]
-    assert not [
-        key for table in tables for key, value in table.items() if not {"description", "$ref", "const"} & value.keys()
-    ]
+    tables = [definitions[name] for name in ("grid", "pretrain", "augmentation")]
+    for section in ("evaluations", "refinements", "methods"):
+        tables += definitions[section]["properties"].values()
+    keys = [(name, key) for table in tables for name, key in table["properties"].items()]
+    assert not [name for name, key in keys if {"description", "$ref", "const"}.isdisjoint(key)]
+
+
+@pytest.mark.parametrize(
+    ("name", "option"), [("averaged", "beside"), ("neighbour_mean", "append_input"), ("neighbour_mean", "beside")]
+)
+def test_a_file_may_use_the_present_or_the_stored_name_of_a_refinement(name, option, validator):
+    tables = {"name": "mine", "version": 1, "track": "controlled", "summary": "", "pretrain": {"epochs": 1}}
+    tables |= {"refinements": {name: {option: True}, f"{name}-far": {"refinement": name, option: True}}}
+    tables["when"] = [{"dataset": "stl10", "refinements": {name: {"k": 3}}}]
+    validator.validate(tables)
+    stored = from_tables(tables, "mine.toml").for_run(dataset="stl10", backbone="conv4", method="simclr")[0]
+    assert stored["refinements"] == {
+        "averaged": {"beside": True, "k": 3},
+        "averaged-far": {"refinement": name, "beside": True},
+    }
 
 
 def test_an_extension_needs_a_name_and_a_summary_only(validator):
