@@ -35,7 +35,7 @@ def run(
     jobs: int | None = 1,
     force: bool = False,
 ) -> Frames:
-    """Execute the runs of a grid that are not done yet, as ``bench run`` does; what is not given the protocol decides.
+    """Execute the runs of a grid that are not done yet, as ``bench run`` does; the protocol decides what is left open.
 
     Args:
         methods: names, labels or Python files; a list, or separated by commas.
@@ -54,7 +54,7 @@ def run(
         runs: folder of the runs.
         data: folder of the data sets.
         device: ``auto`` or a torch device.
-        jobs: runs at a time; more than one in processes of their own; None for as many as this machine allows.
+        jobs: runs at a time; more than one run in worker processes; None for as many as this machine allows.
         force: start again what is done.
 
     Returns:
@@ -91,7 +91,7 @@ def run(
 
 
 def as_list(words: str | Iterable[str]) -> list[str]:
-    """Words given as a list, or separated by commas."""
+    """Names given as a list, or separated by commas."""
     from protocols.spec.labels import split_list
 
     return split_list(words) if isinstance(words, str) else [str(word) for word in words]
@@ -116,7 +116,7 @@ def load_backbone(run: str | Path, *, runs: str | Path = "runs", device: str = "
     Args:
         run: its folder, or the beginning or end of the folder's name.
         runs: the folder of the runs, where ``run`` is not a path.
-        device: where it is put.
+        device: that the module is moved to.
 
     Returns:
         A module from images (n, 3, side, side), normalised as in training, to representations (n, ``dim``).
@@ -126,14 +126,14 @@ def load_backbone(run: str | Path, *, runs: str | Path = "runs", device: str = "
     """
     import torch
 
-    from bench.commands.show import find
+    from bench.commands.show import find_run
     from protocols.backbones.build import new_backbone
     from protocols.pretrain import checkpoint
     from protocols.spec.resolve import load_plugins
     from protocols.spec.run import Run
     from results.store import BACKBONE, CONFIG, read_json
 
-    folder = find(str(run), Path(runs))
+    folder = find_run(str(run), Path(runs))
     config: dict[str, Any] | None = read_json(folder / CONFIG)
     saved = checkpoint.load(folder / BACKBONE, torch.device(device))
     if config is None or saved is None:
@@ -159,7 +159,7 @@ def report(
         show: print the tables too.
 
     Returns:
-        Everything the report says, and the files that were written.
+        The content of the report, and the files that were written.
 
     Raises:
         RequestError: there are no runs, or the folder cannot be written.

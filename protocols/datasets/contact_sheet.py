@@ -31,28 +31,28 @@ def contact_sheet(dataset: Dataset, queries: Tensor, neighbours: Tensor) -> Imag
     """
     rows, columns = neighbours.shape
     width, height = TILE + MARGIN, TILE + TEXT + MARGIN
-    sheet = Image.new("RGB", (width * (columns + 1) + 2 * MARGIN, height * rows + MARGIN), "white")
+    canvas = Image.new("RGB", (width * (columns + 1) + 2 * MARGIN, height * rows + MARGIN), "white")
     for row, (query, found) in enumerate(zip(queries.tolist(), neighbours.tolist(), strict=True)):
         top = MARGIN + row * height
-        paste(sheet, dataset, dataset.test, query, (MARGIN, top))
+        paste(canvas, dataset, dataset.test, query, (MARGIN, top))
         for column, index in enumerate(found, start=1):
             position = (2 * MARGIN + column * width, top)
-            paste(sheet, dataset, dataset.train, index, position)
-            frame(sheet, position, same=bool(dataset.train.labels[index] == dataset.test.labels[query]))
-    return sheet
+            paste(canvas, dataset, dataset.train, index, position)
+            frame(canvas, position, same=bool(dataset.train.labels[index] == dataset.test.labels[query]))
+    return canvas
 
 
-def paste(sheet: Image.Image, dataset: Dataset, split: Split, index: int, position: tuple[int, int]) -> None:
+def paste(canvas: Image.Image, dataset: Dataset, split: Split, index: int, position: tuple[int, int]) -> None:
     """Put one image and the name of its class at a position of the sheet."""
     pixels = split.images[index].transpose(0, 2, 1)
-    sheet.paste(Image.fromarray(pixels).resize((TILE, TILE), Image.Resampling.NEAREST), position)
+    canvas.paste(Image.fromarray(pixels).resize((TILE, TILE), Image.Resampling.NEAREST), position)
     name = dataset.classes[split.labels[index]].encode("ascii", "replace").decode()
-    ImageDraw.Draw(sheet).text((position[0], position[1] + TILE + 2), name[: TILE // 6], fill="black")
+    ImageDraw.Draw(canvas).text((position[0], position[1] + TILE + 2), name[: TILE // 6], fill="black")
 
 
-def frame(sheet: Image.Image, position: tuple[int, int], *, same: bool) -> None:
+def frame(canvas: Image.Image, position: tuple[int, int], *, same: bool) -> None:
     """Frame a neighbour; fill a corner of one of another class."""
-    pen, (left, top), right = ImageDraw.Draw(sheet), position, position[0] + TILE - 1
+    pen, (left, top), right = ImageDraw.Draw(canvas), position, position[0] + TILE - 1
     pen.rectangle((left, top, right, top + TILE - 1), outline=SAME_CLASS if same else OTHER_CLASS, width=2)
     if not same:
         pen.polygon([(right - CORNER, top), (right, top), (right, top + CORNER)], fill=OTHER_CLASS)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-PATIENCE = 30.0
+DOWNLOAD_TIMEOUT_S = 30.0
 """Seconds without an answer after which a server counts as out of reach."""
 
 
@@ -72,7 +72,7 @@ def in_one_line(what: str) -> Iterator[None]:
         what: begins the line.
     """
     before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(PATIENCE)
+    socket.setdefaulttimeout(DOWNLOAD_TIMEOUT_S)
     try:
         yield
     except Exception as error:  # torchvision and what lies under it raise a dozen kinds, down to a failed import

@@ -109,8 +109,8 @@ class ImageFolders(Source):
         paths = [self.folder / split / file.path for file in files]
         what = f"decoding {self.folder.name}/{split}"
         decode = prepared.Decoding(paths, self.side, self.resize, lambda done: self.report(what, done, count))
-        place = prepared.place(self.root, f"{self.folder.name}-{split}", self.side, self.resize, *files)
-        return Split(prepared.kept(place, (count, self.side, 3, self.side), decode), labels)
+        path = prepared.array_path(self.root, f"{self.folder.name}-{split}", self.side, self.resize, *files)
+        return Split(prepared.load_or_write(path, (count, self.side, 3, self.side), decode), labels)
 
     def listing(self, split: str) -> Listing:
         """The images of a split, sorted by class and path; those of ``unlabeled`` by path.
@@ -151,7 +151,7 @@ class Folder(ImageFolders):
     argument = "PATH[@SIDE]"
 
     @cached_property
-    def place_and_side(self) -> tuple[Path, int | None]:
+    def path_and_side(self) -> tuple[Path, int | None]:
         """PATH, and SIDE if it is given."""
         argument = self.name.partition(":")[2]
         path, at, side = argument.rpartition("@")
@@ -162,7 +162,7 @@ class Folder(ImageFolders):
     @cached_property
     def folder(self) -> Path:
         """PATH, from here or from the root."""
-        path = self.place_and_side[0]
+        path = self.path_and_side[0]
         return path if path.is_dir() else self.root / path
 
     @cached_property
@@ -172,12 +172,12 @@ class Folder(ImageFolders):
         Raises:
             DataMissing: that image is damaged.
         """
-        return self.place_and_side[1] or prepared.size_of(self.example)[0]
+        return self.path_and_side[1] or prepared.size_of(self.example)[0]
 
     @property
     def resize(self) -> bool:
         """Whether SIDE is given."""
-        return self.place_and_side[1] is not None
+        return self.path_and_side[1] is not None
 
     @property
     def test(self) -> str:
@@ -213,5 +213,5 @@ class Folder(ImageFolders):
     def digest(self) -> str:
         """The names and sizes of all files, and the side that they are resized to, if they are."""
         splits = [split for split in ("train", self.test, UNLABELED) if (self.folder / split).is_dir()]
-        listed = ((split, file.path, file.size) for split in splits for file in self.listing(split).files)
-        return prepared.digest_of(*listed, *([self.side] if self.resize else []))
+        entries = ((split, file.path, file.size) for split in splits for file in self.listing(split).files)
+        return prepared.digest_of(*entries, *([self.side] if self.resize else []))

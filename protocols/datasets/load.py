@@ -32,7 +32,7 @@ def require(names: Iterable[str], root: Path) -> None:
         dataset_source(name, root).require()
 
 
-def prepare(name: str, root: Path, *, progress: Progress | None = None) -> Dataset:
+def prepare_dataset(name: str, root: Path, *, progress: Progress | None = None) -> Dataset:
     """Download a data set if it is missing, verify it, and decode what later runs shall find decoded.
 
     Raises:

@@ -83,13 +83,13 @@ def digest_of(*values: object) -> str:
     return digest.hexdigest()[:12]
 
 
-def place(root: Path, name: str, side: int, *originals: object) -> Path:
+def array_path(root: Path, name: str, side: int, *originals: object) -> Path:
     """Where images of a side are kept; another place if any of their originals differs in name, size or time."""
     words = re.sub(r"[^\w.-]+", "_", name)
     return root / FOLDER / f"{words}-{side}px-{digest_of(VERSION, side, *originals)}.npy"
 
 
-def kept(path: Path, shape: Shape, read: Callable[[], Iterable[np.ndarray]]) -> np.ndarray:
+def load_or_write(path: Path, shape: Shape, read: Callable[[], Iterable[np.ndarray]]) -> np.ndarray:
     """Map the array at ``path`` into memory, written first if it is not there.
 
     Args:

@@ -203,13 +203,13 @@ def scatter(shape: Shape, picture: Array, luma: Array, dice: Dice) -> None:
     count = np.floor(dice.between(1, 5))
     one, two, more = dice.between(0.45, 0.75), dice.between(0.36, 0.5), dice.between(0.3, 0.4)
     radius = np.select([count == 1, count == 2], [one, two], more)
-    reach = dice.between(0.5, 0.62) * (count > 1)
-    across, down = (reach * part for part in dice.direction())
+    distance = dice.between(0.5, 0.62) * (count > 1)
+    across, down = (distance * part for part in dice.direction())
     x, y = X - dice.between(-0.2, 0.2), Y - dice.between(-0.2, 0.2)
     luma = contrasting(luma, dice)
-    for place, (right, below) in enumerate(((across, down), (-across, -down), (-down, across), (down, -across))):
+    for corner, (right, below) in enumerate(((across, down), (-across, -down), (-down, across), (down, -across))):
         cover = coverage(figure(shape, x - right, y - below, radius, dice))
-        paint(picture, cover * (place < count), tinted(luma, dice))
+        paint(picture, cover * (corner < count), tinted(luma, dice))
 
 
 def figure(shape: Shape, x: Array, y: Array, radius: Array, dice: Dice) -> Array:

@@ -63,8 +63,8 @@ class Stl10(Fetched):
         stat = (self.root / file).stat()
         original = prepared.File(file, stat.st_size, stat.st_mtime_ns)
         count = stat.st_size // (3 * 96 * 96)
-        place = prepared.place(self.root, f"stl10-{part}", 96, original)
-        return prepared.kept(place, (count, 96, 3, 96), partial(self.chunks, file, f"reading STL-10 {part}"))
+        path = prepared.array_path(self.root, f"stl10-{part}", 96, original)
+        return prepared.load_or_write(path, (count, 96, 3, 96), partial(self.chunks, file, f"reading STL-10 {part}"))
 
     def chunks(self, file: str, what: str) -> Iterator[np.ndarray]:
         """The images of a file, some at a time."""

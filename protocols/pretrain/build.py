@@ -104,7 +104,10 @@ def augmentations_of_views(method_class: type[Method], options: Any, run: Run) -
                 hint=f"its augmentations: {', '.join(run.augmentations)}",
             )
     numbered = [f"{name}{wanted[:index].count(name) + 1}" for index, name in enumerate(wanted)]
-    return tuple(own if own in run.augmentations else name for own, name in zip(numbered, wanted, strict=True))
+    return tuple(
+        numbered_name if numbered_name in run.augmentations else name
+        for numbered_name, name in zip(numbered, wanted, strict=True)
+    )
 
 
 def pretraining_split(method_class: type[Method], dataset: Dataset) -> Split:

@@ -22,19 +22,19 @@ def refuse():
 
 def test_kept_once_then_mapped(tmp_path):
     path = tmp_path / "new" / "folder" / "images.npy"
-    assert np.array_equal(prepared.kept(path, SHAPE, chunks), PIXELS)
-    again = prepared.kept(path, SHAPE, refuse)
+    assert np.array_equal(prepared.load_or_write(path, SHAPE, chunks), PIXELS)
+    again = prepared.load_or_write(path, SHAPE, refuse)
     assert isinstance(again, np.memmap)
     assert np.array_equal(again, PIXELS)
     again[:] = 0
-    assert np.array_equal(prepared.kept(path, SHAPE, refuse), PIXELS)
+    assert np.array_equal(prepared.load_or_write(path, SHAPE, refuse), PIXELS)
     assert [file.name for file in path.parent.iterdir()] == ["images.npy"]
 
 
 def test_a_folder_that_cannot_be_written_is_done_without(tmp_path, caplog):
     (tmp_path / "occupied").write_text("a file where a folder is wanted")
     with caplog.at_level(logging.WARNING):
-        images = prepared.kept(tmp_path / "occupied" / "images.npy", SHAPE, chunks)
+        images = prepared.load_or_write(tmp_path / "occupied" / "images.npy", SHAPE, chunks)
     assert np.array_equal(images, PIXELS)
     assert len(caplog.records) == 1
     assert str(tmp_path / "occupied") in caplog.text
@@ -47,34 +47,34 @@ def test_an_error_while_reading_leaves_nothing_behind(tmp_path):
         raise DataMissing("b.jpg is damaged")
 
     with pytest.raises(DataMissing, match=r"b\.jpg"):
-        prepared.kept(tmp_path / "images.npy", SHAPE, broken)
+        prepared.load_or_write(tmp_path / "images.npy", SHAPE, broken)
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("content", [b"", b"no array", "short"])
 def test_a_damaged_array_is_named(tmp_path, content):
     path = tmp_path / "images.npy"
-    prepared.kept(path, SHAPE, chunks)
+    prepared.load_or_write(path, SHAPE, chunks)
     path.write_bytes(path.read_bytes()[:-1] if content == "short" else content)
     with pytest.raises(DataMissing, match=r"images\.npy is damaged.*delete it"):
-        prepared.kept(path, SHAPE, refuse)
+        prepared.load_or_write(path, SHAPE, refuse)
 
 
 def test_place_follows_every_change(tmp_path):
     file = prepared.File("cat/1.jpg", 100, 5)
     places = [
-        prepared.place(tmp_path, "mine-train", 64, True, file),
-        prepared.place(tmp_path, "mine-train", 64, False, file),
-        prepared.place(tmp_path, "mine-train", 32, True, file),
-        prepared.place(tmp_path, "mine-train", 64, True, file, file),
+        prepared.array_path(tmp_path, "mine-train", 64, True, file),
+        prepared.array_path(tmp_path, "mine-train", 64, False, file),
+        prepared.array_path(tmp_path, "mine-train", 32, True, file),
+        prepared.array_path(tmp_path, "mine-train", 64, True, file, file),
         *(
-            prepared.place(tmp_path, "mine-train", 64, True, other)
+            prepared.array_path(tmp_path, "mine-train", 64, True, other)
             for other in (file._replace(path="dog/1.jpg"), file._replace(size=101), file._replace(changed=6))
         ),
     ]
     assert len(set(places)) == len(places)
-    assert prepared.place(tmp_path, "mine-train", 64, True, file) == places[0]
-    assert prepared.place(tmp_path, "a b/c", 64, file).name.startswith("a_b_c-64px-")
+    assert prepared.array_path(tmp_path, "mine-train", 64, True, file) == places[0]
+    assert prepared.array_path(tmp_path, "a b/c", 64, file).name.startswith("a_b_c-64px-")
 
 
 def test_scan(tmp_path):
