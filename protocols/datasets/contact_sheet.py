@@ -1,4 +1,4 @@
-"""A contact sheet: test images, each beside the training images that are most similar to it."""
+"""A contact sheet: test images with their most similar training images."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ TILE, MARGIN, TEXT = 64, 8, 14
 """Side of an image, space around it, and height of the text below it, in pixels."""
 
 SAME_CLASS, OTHER_CLASS = "#009e73", "#d55e00"
-"""Frame of a neighbour of the query's class, and of another class, which also has a filled corner."""
+"""Frame colours of a neighbour of the query's class, and of another class, which also has a filled corner."""
 
 CORNER = 14
-"""Of the filled corner, in pixels."""
+"""Side of the filled corner, in pixels."""
 
 
 def contact_sheet(dataset: Dataset, queries: Tensor, neighbours: Tensor) -> Image.Image:
-    """A row for every query: its image, then its neighbours, framed; below each the name of its class.
+    """Draw a row per query: its image and its framed neighbours, with the class names below.
 
     Args:
-        dataset: whose images they are.
+        dataset: of the images.
         queries: (q,) indices of test images.
         neighbours: (q, k) indices of training images, the most similar first.
     """
@@ -43,7 +43,7 @@ def contact_sheet(dataset: Dataset, queries: Tensor, neighbours: Tensor) -> Imag
 
 
 def paste(canvas: Image.Image, dataset: Dataset, split: Split, index: int, position: tuple[int, int]) -> None:
-    """Put one image and the name of its class at a position of the sheet."""
+    """Draw an image and the name of its class at a position of the sheet."""
     pixels = split.images[index].transpose(0, 2, 1)
     canvas.paste(Image.fromarray(pixels).resize((TILE, TILE), Image.Resampling.NEAREST), position)
     name = dataset.classes[split.labels[index]].encode("ascii", "replace").decode()

@@ -58,10 +58,10 @@ AUGMENTATIONS: Registry[Callable[..., torch.Tensor]] = Registry(
     "augmentation", package="protocols.augment", group="bench.augmentations", declares={"uniforms": 0}
 )
 OPTIMIZERS: Registry[Callable[..., torch.optim.Optimizer]] = Registry(
-    "optimizer", package="protocols.pretrain.loop", group="bench.optimizers"
+    "optimizer", package="protocols.pretrain", group="bench.optimizers"
 )
 SCHEDULES: Registry[Callable[..., float]] = Registry(
-    "schedule", package="protocols.pretrain.loop", group="bench.schedules"
+    "schedule", package="protocols.pretrain", group="bench.schedules"
 )
 
 REGISTRIES: dict[str, Registry[Any]] = {

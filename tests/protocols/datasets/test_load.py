@@ -70,7 +70,7 @@ def test_unknown_name(tmp_path):
 @pytest.fixture
 def toys(monkeypatch):
     """Three data sets that count how often they are loaded and fetched."""
-    monkeypatch.setattr(load, "_held", {})
+    monkeypatch.setattr(load, "_cache", {})
     happened = []
 
     class Toy(Source):

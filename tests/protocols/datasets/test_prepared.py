@@ -99,7 +99,7 @@ def test_decoding_equals_pillow(tmp_path, mode):
     noise = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
     path = tmp_path / "image.tiff"
     Image.fromarray(noise).convert(mode).save(path)
-    assert np.array_equal(prepared.decode_one(path, 16, resize=False), np.asarray(Image.open(path).convert("RGB")))
+    assert np.array_equal(prepared.decode_image(path, 16, resize=False), np.asarray(Image.open(path).convert("RGB")))
 
 
 @pytest.mark.parametrize("size", [(600, 400), (400, 600), (20, 30)])
@@ -109,7 +109,7 @@ def test_resizing_takes_the_largest_centred_square(tmp_path, size):
     x, y = np.meshgrid(np.arange(width), np.arange(height))
     inside = np.maximum(abs(x - (width - 1) / 2), abs(y - (height - 1) / 2)) < min(size) / 2
     Image.fromarray(np.where(inside, 200, 0).astype(np.uint8)).save(path, quality=95)
-    decoded = prepared.decode_one(path, 32, resize=True)
+    decoded = prepared.decode_image(path, 32, resize=True)
     assert decoded.shape == (32, 32, 3)
     assert decoded[4:-4, 4:-4].min() > 180
     assert decoded.mean() > 190
@@ -118,13 +118,13 @@ def test_resizing_takes_the_largest_centred_square(tmp_path, size):
 def test_another_size_is_refused_unless_asked_for(tmp_path):
     Image.new("RGB", (30, 20)).save(tmp_path / "wide.png")
     with pytest.raises(DataMissing, match=r"wide\.png is 30×20, not 16×16.*@SIDE"):
-        prepared.decode_one(tmp_path / "wide.png", 16, resize=False)
+        prepared.decode_image(tmp_path / "wide.png", 16, resize=False)
 
 
 def test_sixteen_bits_are_refused(tmp_path):
     Image.fromarray(np.full((8, 8), 40_000, np.uint16)).save(tmp_path / "deep.png")
     with pytest.raises(DataMissing, match=r"deep\.png has more than 8 bits"):
-        prepared.decode_one(tmp_path / "deep.png", 8, resize=True)
+        prepared.decode_image(tmp_path / "deep.png", 8, resize=True)
 
 
 @pytest.mark.parametrize("kind", ["jpeg", "png", "webp"])
@@ -135,7 +135,7 @@ def test_a_truncated_image_is_named(tmp_path, kind, left):
     Image.fromarray(noise).save(path)
     path.write_bytes(path.read_bytes()[:left])
     with pytest.raises(DataMissing, match=rf"half\.{kind} is damaged") as caught:
-        prepared.decode_one(path, 64, resize=False)
+        prepared.decode_image(path, 64, resize=False)
     assert "\n" not in str(caught.value)
 
 
@@ -145,6 +145,6 @@ def test_order_survives_the_threads(tmp_path, monkeypatch):
     for i, path in enumerate(paths):
         Image.new("RGB", (2, 2), (i, i, i)).save(path)
     done = []
-    images = np.concatenate(list(prepared.Decoding(paths, 2, False, done.append)()))
+    images = np.concatenate(list(prepared.ImageDecoder(paths, 2, False, done.append)()))
     assert images[:, 0, 0, 0].tolist() == list(range(20))
     assert done == [7, 14, 20]
