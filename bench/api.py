@@ -46,7 +46,7 @@ def run(
     limit: int | None = None,
     force: bool = False,
 ) -> Frames:
-    """Execute the runs of a grid that are not done yet, as ``bench run`` does; what is not given the protocol decides.
+    """Execute the runs of a grid that are not done yet, as ``bench run`` does; the protocol decides what is left open.
 
     Args:
         methods: names, labels or Python files; a list, or separated by commas.
@@ -182,14 +182,14 @@ def load_backbone(run: str | Path, *, runs: str | Path | None = None, device: st
     """
     import torch
 
-    from bench.commands.show import find
+    from bench.commands.show import find_run
     from protocols.backbones.build import new_backbone
     from protocols.pretrain import checkpoint
     from protocols.spec.resolve import load_plugins
     from protocols.spec.run import Run
     from results.store import BACKBONE, CONFIG, read_json
 
-    folder = find(str(run), folder_or_default(runs, "BENCH_RUNS", RUNS))
+    folder = find_run(str(run), folder_or_default(runs, "BENCH_RUNS", RUNS))
     config: dict[str, Any] | None = read_json(folder / CONFIG)
     saved = checkpoint.load(folder / BACKBONE, torch.device(device))
     if config is None or saved is None:
@@ -224,7 +224,7 @@ def report(
         plugins: Python files that register figures.
 
     Returns:
-        Everything the report says, and the files that were written.
+        The content of the report, and the files that were written.
 
     Raises:
         RequestError: there are no runs, or the folder cannot be written.
