@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+
 class Backbone(nn.Module):
     """The encoder that is pretrained, kept and evaluated.
 

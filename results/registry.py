@@ -383,9 +383,10 @@ def option_nodes(node: ast.ClassDef | ast.FunctionDef) -> Iterator[tuple[str, as
     for inner in node.body:
         if isinstance(inner, ast.ClassDef) and inner.name == "Options":
             for line in inner.body:
-                if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name):
-                    if "ClassVar" not in ast.unparse(line.annotation):
-                        yield line.target.id, line.annotation, line.value
+                if not (isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name)):
+                    continue
+                if "ClassVar" not in ast.unparse(line.annotation):
+                    yield line.target.id, line.annotation, line.value
 
 
 def member_names(node: ast.ClassDef | ast.FunctionDef) -> Iterator[str]:

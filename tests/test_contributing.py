@@ -15,7 +15,9 @@ TEXT = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8
 RECIPES = {
     file: (code, command)
     for file, code, command in re.findall(
-        r"^### [^\n]*`(\w+\.py)`\n\n```python\n(.*?)```\n\n```sh\n(bench run [^\n]*)\n```", TEXT, re.DOTALL | re.MULTILINE
+        r"^### [^\n]*`(\w+\.py)`\n\n```python\n(.*?)```\n\n```sh\n(bench run [^\n]*)\n```",
+        TEXT,
+        re.DOTALL | re.MULTILINE,
     )
 }
 SMALL = ["--views", "512", "--seeds", "0", "--set", "pretrain.precision=float32", "--jobs", "1"]

@@ -108,7 +108,7 @@ def augmentations_of_views(method_class: type[Method], options: Any, run: Run) -
     for name in chosen:
         if name in run.unused:  # else it would decide the weights and not the name of the run
             raise RequestError(
-                f"{run.method.name} uses augmentation {name!r}, which {run.preset} added later, and does not declare it",
+                f"{run.method.name} uses augmentation {name!r}, added to {run.preset} later, and does not declare it",
                 hint=f'write augmentations = ("{name}",) in its class',
             )
     return chosen

@@ -310,7 +310,9 @@ def load_plugins(run: Run) -> None:
         for option, digest in component.files.items():
             where = f"{component.name}.{option}"
             if digest_of_option_file(where, component.options[option]) != digest:
-                raise RequestError(f"the file of {where} was changed after the run was planned", hint="repeat the command")
+                raise RequestError(
+                    f"the file of {where} was changed after the run was planned", hint="repeat the command"
+                )
     for extra in run.extras:
         if not any(extra.name in known and known.describe(extra.name).source == extra.source for known in EXTRAS):
             raise RequestError(f"{extra.name} was changed after the run was planned", hint="repeat the command")
