@@ -9,17 +9,20 @@ as literals. Listing plugins and planning a grid therefore take milliseconds, al
 from __future__ import annotations
 
 import ast
+import contextlib
 import dataclasses
 import hashlib
 import importlib
 import importlib.util
 import inspect
+import linecache
 import re
 import sys
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
+from types import CodeType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from results.errors import BrokenPlugin, RequestError, UnknownName
@@ -190,6 +193,13 @@ class Registry(Generic[T]):
     def names(self) -> list[str]:
         """Every registered name, sorted."""
         return sorted({*self._built_in, *self._entry_points, *self._files, *self._loaded})
+
+    def is_local(self, name: str) -> bool:
+        """Whether a plugin was registered in this process only, as in a cell of a notebook: others cannot load it."""
+        key = self.key(name)
+        return key in self._loaded and not any(
+            key in known for known in (self._built_in, self._files, self._entry_points)
+        )
 
     def __contains__(self, name: str) -> bool:
         """Whether a typed name is registered."""
@@ -383,9 +393,9 @@ def option_nodes(node: ast.ClassDef | ast.FunctionDef) -> Iterator[tuple[str, as
     for inner in node.body:
         if isinstance(inner, ast.ClassDef) and inner.name == "Options":
             for line in inner.body:
-                if not (isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name)):
+                if not isinstance(line, ast.AnnAssign) or "ClassVar" in ast.unparse(line.annotation):
                     continue
-                if "ClassVar" not in ast.unparse(line.annotation):
+                if isinstance(line.target, ast.Name):
                     yield line.target.id, line.annotation, line.value
 
 
@@ -438,14 +448,33 @@ def file_options(plugin: Any) -> Iterator[str]:
 
 
 def source_digest(plugin: Any) -> str:
-    """Digest of the module that a plugin is defined in, or of the plugin where it has no file, as in a notebook."""
-    try:
+    """Digest of the code that a plugin is defined in; called while it is registered.
+
+    That is the file of its module; in a notebook the whole cell, as it may hold functions that the plugin calls; where
+    no source is left, as of ``python -c``, the compiled code.
+    """
+    with contextlib.suppress(OSError, TypeError):
         file = inspect.getsourcefile(plugin)
         if file and Path(file).is_file():
             return digest_of_file(Path(file))
-        return hashlib.sha256(inspect.getsource(plugin).encode()).hexdigest()[:12]
-    except (OSError, TypeError):
+    frame = inspect.currentframe()
+    while frame and frame.f_globals.get("__name__") != getattr(plugin, "__module__", None):
+        frame = frame.f_back
+    if frame is None:
         return ""
+    text = "".join(linecache.getlines(frame.f_code.co_filename)) or describe_code(frame.f_code)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def describe_code(code: CodeType) -> str:
+    """Instructions, names and constants of compiled code and the functions in it; the same in every process."""
+    constants = (
+        describe_code(value)
+        if isinstance(value, CodeType)
+        else repr(sorted(value, key=repr) if isinstance(value, frozenset) else value)
+        for value in code.co_consts
+    )
+    return " ".join([code.co_code.hex(), *code.co_names, *constants])
 
 
 def digest_of_file(path: Path) -> str:

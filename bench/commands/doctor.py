@@ -1,4 +1,4 @@
-"""``bench doctor``: what is installed, what is here, what is broken."""
+"""``bench doctor``: check the installation, devices, data sets, plugins and stored runs."""
 
 from __future__ import annotations
 
@@ -27,34 +27,34 @@ def doctor(*, data: Data = DATA, runs: Runs = RUNS) -> None:
 
 
 def machine_lines() -> Iterator[str]:
-    """Versions, devices, and the precision that pays on each."""
+    """Versions, devices, and the training precision on each."""
     import torch
 
     from bench import __version__
-    from protocols.system.compiled import works
-    from protocols.system.device import bfloat16_pays, describe, device_name
+    from protocols.system.compiled import compilation_works
+    from protocols.system.device import bfloat16_is_fast, describe_machine, device_name
     from protocols.system.provenance import commit
 
     here = commit()
     yield f"bench {__version__} {here['commit'][:10]}{' with changes' if here['dirty'] else ''}"
-    facts = describe(torch.device("cpu"))
+    facts = describe_machine(torch.device("cpu"))
     yield f"python {facts['python']}, {', '.join(f'{k} {v}' for k, v in facts['packages'].items())}"
     devices = [torch.device("cpu")] + [torch.device("cuda", i) for i in range(torch.cuda.device_count())]
     for device in devices:
-        precision = "bfloat16" if bfloat16_pays(device.type) else "float32"
+        precision = "bfloat16" if bfloat16_is_fast(device.type) else "float32"
         yield f"{device}: {device_name(device)}, trains in {precision}"
-    yield f"compiled kernels: {'work' if works() else 'do not work; training on the CPU is much slower'}"
+    yield f"compiled kernels: {'work' if compilation_works() else 'do not work; training on the CPU is much slower'}"
 
 
 def data_lines(data: Path) -> Iterator[str]:
-    """Which data sets are here."""
+    """Which data sets are on this machine."""
     from protocols.spec.plugins import DATASETS, dataset_source
 
     working = [entry.name for entry in DATASETS.entries() if not entry.error]
     for name in working:
         if not DATASETS.get(name).argument:
             missing = dataset_source(name, data).missing()
-            yield f"{name}: {f'not here: {missing}' if missing else 'here'}"
+            yield f"{name}: {f'missing: {missing}' if missing else 'found'}"
 
 
 def plugin_lines() -> Iterator[str]:
@@ -69,7 +69,7 @@ def plugin_lines() -> Iterator[str]:
 
 
 def run_lines(runs: Path) -> Iterator[str]:
-    """How many runs there are of each status, and which cannot be read."""
+    """Number of runs of each status, and the runs that cannot be read."""
     from collections import Counter
 
     from results.store import read_runs

@@ -1,4 +1,4 @@
-"""``bench report``: tables and figures of what is stored."""
+"""``bench report``: tables and figures of the stored runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def report(
     *,
     runs: Runs = RUNS,
     data: Data = DATA,
-    to: Annotated[Path, typer.Option(help="Folder that the files go to.")] = Path("report"),
+    to: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("report"),
     published: Annotated[
         bool, typer.Option("--published", help="Put published numbers beside the measured ones.")
     ] = False,
@@ -32,7 +32,7 @@ def report(
 
 
 def is_absent(dataset: str, data: Path) -> bool:
-    """Whether a data set is not on this machine, be it that nobody knows it."""
+    """Whether a data set is unknown or not on this machine."""
     from protocols.spec.plugins import dataset_source
     from results.errors import RequestError
 

@@ -13,7 +13,7 @@ from protocols.augment.grayscale import grayscale
 from protocols.augment.parameters import COLUMNS, sample_parameters
 from protocols.augment.solarize import solarize
 from protocols.spec.plugins import AUGMENTATIONS
-from protocols.system.compiled import works
+from protocols.system.compiled import compilation_works
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -101,7 +101,9 @@ class Augmenter:
 
 def apply_colour_jitter(views: Tensor, parameters: ViewParameters, *, reference: bool) -> Tensor:
     """Views (n, size, 3, size) after their colour operations, each in its own order; compiled if that pays."""
-    compile_it = not reference and views.device.type == "cpu" and views.numel() >= MIN_COMPILE_NUMEL and works()
+    compile_it = (
+        not reference and views.device.type == "cpu" and views.numel() >= MIN_COMPILE_NUMEL and compilation_works()
+    )
     function = compiled_jitter if compile_it else jitter
     for operation, factor in zip(parameters.operation, parameters.factor, strict=True):
         if (operation >= 0).any():

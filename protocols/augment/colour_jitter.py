@@ -64,6 +64,6 @@ def hue(views: Tensor, shift: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     from_middle = (low + red - green - blue) / chroma.clamp(min=1e-8) + 2.0
     turned = shift + 1.5 - torch.where(green >= blue, from_middle, -from_middle) / 6.0
     sixths = (turned - turned.floor()) * 6.0
-    lacking = 2.0 - (sixths - 3.0).abs(), (sixths - 2.0).abs() - 1.0, (sixths - 4.0).abs() - 1.0
-    red, green, blue = (high - chroma * share.clamp(0.0, 1.0) for share in lacking)
+    deficits = 2.0 - (sixths - 3.0).abs(), (sixths - 2.0).abs() - 1.0, (sixths - 4.0).abs() - 1.0
+    red, green, blue = (high - chroma * deficit.clamp(0.0, 1.0) for deficit in deficits)
     return red, green, blue

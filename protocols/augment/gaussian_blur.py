@@ -32,8 +32,8 @@ def blur_weights(sigma: Tensor, size: int) -> Tensor:
     pixel = torch.arange(size, device=sigma.device)
     source = (pixel + offsets[:, None]).abs()
     source = torch.minimum(source, 2 * (size - 1) - source)
-    places = torch.nn.functional.one_hot(source, size).float()
-    return torch.einsum("nt,tos->nos", kernel, places)
+    one_hot = torch.nn.functional.one_hot(source, size).float()
+    return torch.einsum("nt,tos->nos", kernel, one_hot)
 
 
 def blur_radius(size: int) -> int:

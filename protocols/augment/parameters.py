@@ -128,6 +128,6 @@ def offset(
 ) -> NDArray[np.float32]:
     """First row or column (n,) of a box of ``size``, anywhere in the image and the padding around it."""
     padding = round(augmentation.pad * side)
-    places = side + 2 * padding - size + 1
-    first: NDArray[np.float32] = np.floor(u * places) - padding
+    offsets = side + 2 * padding - size + 1
+    first: NDArray[np.float32] = np.floor(u * offsets) - padding
     return first

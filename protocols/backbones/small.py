@@ -36,7 +36,7 @@ class Conv4(Backbone):
 
     def forward(self, images: Tensor) -> Tensor:
         """(n, 3, side, side) to (n, 64)."""
-        return self._after_stem(self.stem.halved(images))
+        return self._after_stem(self.stem.forward_pooled(images))
 
     def _forward_with_map(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """See ``Backbone``."""
@@ -45,7 +45,7 @@ class Conv4(Backbone):
 
     def _after_stem(self, maps: Tensor) -> Tensor:
         for block in (self.second, self.third):
-            maps = block.halved(maps)
+            maps = block.forward_pooled(maps)
         means: Tensor = self.mean(self.fourth(maps))
         return means
 
@@ -84,8 +84,8 @@ class ResNet(Backbone):
         blocks: list[nn.Module] = []
         width = widths[0]
         for stage, (out, depth) in enumerate(zip(widths, depths, strict=True)):
-            for place in range(depth):
-                blocks.append(BasicBlock(width, out, stride=2 if stage and not place else 1))
+            for number in range(depth):
+                blocks.append(BasicBlock(width, out, stride=2 if stage and not number else 1))
                 width = out
         self.body = nn.Sequential(*blocks)
         self.mean = SpatialMean()

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from protocols.system.progress import ProgressListener
     from results.record import Record
 
-    Table = dict[str, Any]
+    JsonDict = dict[str, Any]
 
 HEALTH_IMAGES = 10_000
 """Images of the training split on which health is measured."""
@@ -124,10 +124,10 @@ class Evaluator:
         self.listener.progress(1 + len(wanted))
         return Measurements(Health(**health["health"]), tuple(metrics), tuple(dict.fromkeys(pictures)), seconds)
 
-    def _refinement(self, dataset: Component, refinement: Component) -> Table:
+    def _refinement(self, dataset: Component, refinement: Component) -> JsonDict:
         path = path_of_refinement(self.folder, refinement, dataset)
 
-        def compute() -> Table:
+        def compute() -> JsonDict:
             refined = self.features(dataset, refinement)
             if refined is None:
                 return {"pictures": []}
@@ -136,7 +136,7 @@ class Evaluator:
 
         return load_or_compute(path, compute)
 
-    def _evaluate(self, evaluation: Evaluation) -> Table:
+    def _evaluate(self, evaluation: Evaluation) -> JsonDict:
         function, context = EVALUATIONS.get(evaluation.name), self.context(evaluation.dataset.name)
         options = typed_options(function, evaluation.options, evaluation.name)
         transductive = False
@@ -164,15 +164,15 @@ class Evaluator:
         pictures = []
         if isinstance(result, RetrievalResult):
             path = path_of(self.folder, evaluation).with_suffix(".png")
-            sheet = contact_sheet(context.dataset, result.queries, result.neighbours)
-            write_atomically(path, lambda temporary: sheet.save(temporary, format="PNG"))
+            picture = contact_sheet(context.dataset, result.queries, result.neighbours)
+            write_atomically(path, lambda temporary: picture.save(temporary, format="PNG"))
             pictures.append(str(path.relative_to(self.folder)))
         return {"metrics": [asdict(metric) for metric in metrics], "pictures": pictures}
 
-    def _health(self) -> Table:
+    def _health(self) -> JsonDict:
         path = self.folder / EVALUATIONS_FOLDER / f"health-{digest_of({'version': 1})[:8]}.json"
 
-        def compute() -> Table:
+        def compute() -> JsonDict:
             context = self.context(self.run.dataset.name)
             images = torch.from_numpy(context.dataset.pretrain.images[:PAIRS])
             index = torch.arange(len(images))
@@ -200,7 +200,7 @@ def path_of_refinement(folder: Path, refinement: Component, dataset: Component) 
     return path_for([refinement.name, dataset.name], identity, folder)
 
 
-def path_for(words: Sequence[str], identity: Table, folder: Path) -> Path:
+def path_for(words: Sequence[str], identity: JsonDict, folder: Path) -> Path:
     """A file named by words and a digest of what identifies its content."""
     stem = "-".join(words).replace(":", "_").replace("/", "_")
     return folder / EVALUATIONS_FOLDER / f"{stem}-{digest_of(identity)[:8]}.json"
@@ -226,9 +226,9 @@ def restore_evaluations(folder: Path, evaluations: Iterable[Evaluation], record:
         )
 
 
-def load_or_compute(path: Path, compute: Callable[[], Table]) -> Table:
+def load_or_compute(path: Path, compute: Callable[[], JsonDict]) -> JsonDict:
     """The content of a file; if there is none, what ``compute`` returns, stored with the ``seconds`` it took."""
-    stored: Table | None = read_json(path)
+    stored: JsonDict | None = read_json(path)
     if stored is None:
         start = time.perf_counter()
         stored = compute()

@@ -76,12 +76,12 @@ def finetune(
     groups = [{"params": list(module.parameters()), "lr": lr} for module, lr in rates]
     optimizer = torch.optim.Adam(groups, weight_decay=weight_decay)
     schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, MILESTONES)
-    places = stratified_subset(torch.from_numpy(context.dataset.train.labels), fraction, context.seed)
-    context.listener.stage("finetune", epochs * len(places))
+    indices = stratified_subset(torch.from_numpy(context.dataset.train.labels), fraction, context.seed)
+    context.listener.stage("finetune", epochs * len(indices))
     for epoch in range(epochs):
-        order = places[randomness.permutation(len(places), context.seed, "finetune", epoch)]
-        prepared = partial(prepare, context, epoch=epoch, augmentation=augmentation, erase=erase)
-        loss, seen = torch.zeros(()), epoch * len(places)
+        order = indices[randomness.permutation(len(indices), context.seed, "finetune", epoch)]
+        prepared = partial(prepare_images, context, epoch=epoch, augmentation=augmentation, erase=erase)
+        loss, seen = torch.zeros(()), epoch * len(indices)
         for images, labels in batches(context, order.split(batch), prepared):
             loss = F.cross_entropy(classifier(backbone(images)), labels)
             step(optimizer, loss)
@@ -93,10 +93,10 @@ def finetune(
 
 
 def batches(
-    context: EvaluationContext, places: Iterable[Tensor], prepared: Callable[[Tensor], Tensor]
+    context: EvaluationContext, indices: Iterable[Tensor], prepared: Callable[[Tensor], Tensor]
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Images and labels of the training split on the device; a lone image is left out."""
-    for index in places:
+    for index in indices:
         if len(index) > 1:
             yield prepared(index), torch.from_numpy(context.dataset.train.labels)[index].to(context.device)
 
@@ -117,7 +117,7 @@ def new_classifier(context: EvaluationContext) -> nn.Linear:
     return nn.Linear(context.backbone.dim, len(context.dataset.classes)).to(context.device)
 
 
-def prepare(context: EvaluationContext, index: Tensor, *, epoch: int, augmentation: str, erase: float) -> Tensor:
+def prepare_images(context: EvaluationContext, index: Tensor, *, epoch: int, augmentation: str, erase: float) -> Tensor:
     """Training images, normalised, as they are or augmented; what is drawn depends on image and epoch only."""
     dataset = context.dataset
     images = torch.from_numpy(dataset.train.images)[index].to(context.device)

@@ -74,9 +74,9 @@ def average_precision(similarity: Tensor, relevant: Tensor) -> Tensor:
     Returns:
         (n,) float64; 0 where nothing is relevant.
     """
-    places = torch.arange(similarity.shape[1], device=similarity.device).expand_as(similarity)
+    ranks = torch.arange(similarity.shape[1], device=similarity.device).expand_as(similarity)
     last = F.pad(similarity[:, 1:] != similarity[:, :-1], (0, 1), value=True)
-    rank = places.where(last, similarity.shape[1]).flip(1).cummin(1).values.flip(1)
+    rank = ranks.where(last, similarity.shape[1]).flip(1).cummin(1).values.flip(1)
     hits = relevant.cumsum(1)
     precision = hits.gather(1, rank).double() / (rank + 1)
     return (precision * relevant).sum(1) / hits[:, -1].clamp(min=1)

@@ -91,8 +91,8 @@ class Features:
     @cached_property
     def networks(self) -> tuple[NetworkFeatures, ...]:
         """Features by network, the evaluated one first."""
-        own = NetworkFeatures(self.train, self.test, self.recorded_neighbours)
-        return (own,) if self.student is None else (own, self.student)
+        evaluated = NetworkFeatures(self.train, self.test, self.recorded_neighbours)
+        return (evaluated,) if self.student is None else (evaluated, self.student)
 
 
 def label_fraction(features: Features, fraction: float) -> Features:

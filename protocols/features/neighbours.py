@@ -105,8 +105,8 @@ def search_block(queries: Tensor, bank: Tensor, copy: Tensor, k: int) -> Neighbo
     last = proposed.values[:, -1].float() + error_bound(copy)
     doubtful = (found.similarity[:, -1] <= last).nonzero().flatten()
     if len(doubtful):
-        again = search if copy.dtype == torch.float16 else search_exactly
-        better = again(queries[doubtful], bank, k, torch.float32)
+        search_again = search if copy.dtype == torch.float16 else search_exactly
+        better = search_again(queries[doubtful], bank, k, torch.float32)
         found.similarity[doubtful], found.index[doubtful] = better.similarity, better.index
     return found
 

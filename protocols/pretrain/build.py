@@ -104,11 +104,14 @@ def augmentations_of_views(method_class: type[Method], options: Any, run: Run) -
                 hint=f"its augmentations: {', '.join(run.augmentations)}",
             )
     numbered = [f"{name}{wanted[:index].count(name) + 1}" for index, name in enumerate(wanted)]
-    chosen = tuple(own if own in run.augmentations else name for own, name in zip(numbered, wanted, strict=True))
+    chosen = tuple(
+        numbered_name if numbered_name in run.augmentations else name
+        for numbered_name, name in zip(numbered, wanted, strict=True)
+    )
     for name in chosen:
         if name in run.unused:  # else it would decide the weights and not the name of the run
             raise RequestError(
-                f"{run.method.name} uses augmentation {name!r}, added to {run.preset} later, and does not declare it",
+                f"{run.method.name} uses augmentation {name!r}, added to {run.preset} later, without declaring it",
                 hint=f'write augmentations = ("{name}",) in its class',
             )
     return chosen

@@ -86,8 +86,8 @@ def with_extra_state(context: EvaluationContext, run: Run, folder: Path) -> Feat
         return features
     network = to_device(new_backbone(run), context.device)
     network.load_state_dict(weights)
-    second = extract_dataset(network, context.dataset, context.device, run.seed)
-    return replace(features, student=NetworkFeatures(second.train, second.test, student))
+    student_features = extract_dataset(network, context.dataset, context.device, run.seed)
+    return replace(features, student=NetworkFeatures(student_features.train, student_features.test, student))
 
 
 def apply_refinement(features: Features, refinement: Component) -> Features | None:
@@ -123,9 +123,9 @@ def store_graph_and_pictures(context: EvaluationContext, refined: Features, base
 
     write_atomically(base.with_name(f"{base.name}.npz"), save_graph)
     queries = randomness.permutation(len(test), context.seed, "shown")[:SHEET_IMAGES]
-    sheet = contact_sheet(context.dataset, queries, test[queries, :SHEET_IMAGES])
+    picture = contact_sheet(context.dataset, queries, test[queries, :SHEET_IMAGES])
     path = base.with_name(f"{base.name}-neighbours.png")
-    write_atomically(path, lambda temporary: sheet.save(temporary, format="PNG"))
+    write_atomically(path, lambda temporary: picture.save(temporary, format="PNG"))
     return [*pictures, path]
 
 

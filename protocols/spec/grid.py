@@ -20,7 +20,7 @@ from results.store import read_run
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Mapping, Sequence
 
-    from protocols.spec.protocol import Grid, Protocol, Table
+    from protocols.spec.protocol import Grid, Protocol, TomlTable
     from protocols.spec.run import Run
 
 
@@ -231,7 +231,7 @@ def with_choices(grid: Grid, given: Mapping[str, Sequence[Any]]) -> Grid:
     return dataclasses.replace(grid, **{key: tuple(values) for key, values in given.items() if values})
 
 
-def runs_of(grid: Grid, protocol: Protocol, *, changes: Table, data: Path, plugins: Sequence[str]) -> Iterator[Run]:
+def runs_of(grid: Grid, protocol: Protocol, *, changes: TomlTable, data: Path, plugins: Sequence[str]) -> Iterator[Run]:
     """The runs of a grid, with seed 0."""
     for dataset, backbone, method in itertools.product(grid.datasets, grid.backbones, dict.fromkeys(grid.methods)):
         yield resolve(
@@ -249,7 +249,7 @@ def runs_of(grid: Grid, protocol: Protocol, *, changes: Table, data: Path, plugi
         )
 
 
-def changes_of(request: Request, names: Container[str], labels: Sequence[str]) -> Table:
+def changes_of(request: Request, names: Container[str], labels: Sequence[str]) -> TomlTable:
     """What the command line changes of the protocol.
 
     Args:

@@ -220,13 +220,26 @@ def typed_options(function: Callable[..., object], options: Mapping[str, Any], w
         RequestError: a value is of another type, or not among the choices.
         BrokenPlugin: an annotation names nothing.
     """
+    types = option_types(function, where)
+    return {name: convert(value, types.get(name, Any), f"{where}.{name}") for name, value in options.items()}
+
+
+def option_types(function: Callable[..., object], where: str) -> dict[str, Any]:
+    """The types of a plugin function's annotated options, which are its keyword-only parameters.
+
+    Args:
+        function: the plugin.
+        where: names the plugin in messages.
+
+    Raises:
+        BrokenPlugin: an annotation names nothing.
+    """
     parameters = inspect.signature(function).parameters.values()
     annotations = {p.name: p.annotation for p in parameters if p.kind is p.KEYWORD_ONLY}
     annotated = SimpleNamespace(
         __annotations__={name: hint for name, hint in annotations.items() if hint is not inspect.Parameter.empty}
     )
     try:
-        types = get_type_hints(annotated, globalns=inspect.unwrap(function).__globals__)
+        return get_type_hints(annotated, globalns=inspect.unwrap(function).__globals__)
     except NameError as error:
         raise BrokenPlugin(f"{where}: {error}", hint="import what its options are annotated with") from error
-    return {name: convert(value, types.get(name, Any), f"{where}.{name}") for name, value in options.items()}

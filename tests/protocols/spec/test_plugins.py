@@ -251,7 +251,7 @@ def test_a_method_that_uses_it_without_declaring_is_refused(write, tmp_path):
     (tmp_path / "mine.toml").write_text(SMALL)
     uses = METHOD + '    views = classmethod(lambda cls, options: ("standard", "small"))\n'
     run = run_of(methods=[write(uses)], protocol=str(tmp_path / "mine.toml"))
-    with pytest.raises(RequestError, match=r"uses augmentation 'small', .* write augmentations = \(\"small\",\)"):
+    with pytest.raises(RequestError, match=r"uses augmentation .small., .*; write augmentations = \(\"small\",\)"):
         augmentations_of_views(METHODS.get("mine"), None, run)
     declared = replace(run, unused=())
     assert augmentations_of_views(METHODS.get("mine"), None, declared) == ("standard", "small")
