@@ -60,9 +60,7 @@ AUGMENTATIONS: Registry[Callable[..., torch.Tensor]] = Registry(
 OPTIMIZERS: Registry[Callable[..., torch.optim.Optimizer]] = Registry(
     "optimizer", package="protocols.pretrain", group="bench.optimizers"
 )
-SCHEDULES: Registry[Callable[..., float]] = Registry(
-    "schedule", package="protocols.pretrain", group="bench.schedules"
-)
+SCHEDULES: Registry[Callable[..., float]] = Registry("schedule", package="protocols.pretrain", group="bench.schedules")
 
 REGISTRIES: dict[str, Registry[Any]] = {
     "methods": METHODS,
