@@ -1,7 +1,7 @@
 """The backbones of Patacchiola & Storkey (2020), with the parameter counts of their code.
 
-All end in ReLU and global average pooling, so that representations are non-negative and images of any size are accepted.
-Convolutions are initialised from a normal distribution by fan-out (He et al. 2015).
+All end in ReLU and global average pooling, so that representations are non-negative and images of any size are
+accepted. Convolutions are initialised from a normal distribution by fan-out (He et al. 2015).
 """
 
 from __future__ import annotations

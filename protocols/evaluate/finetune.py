@@ -47,10 +47,10 @@ def finetune(
 ) -> dict[str, float]:
     """Backbone and linear classifier trained together on the training split, scored once on the test split.
 
-    The defaults are those of the released code of Patacchiola & Storkey (2020): Adam, learning
-    rates multiplied by 0.1 after 100 and 150 epochs (not reached in its 100 epochs), a smaller learning rate of the
-    classifier than of the backbone, no augmentation, last epoch. Whether the published numbers had their finetuning augmentation, ``affine``,
-    is not known. Deviations: batches of one image are left out; precision is float32.
+    The defaults are those of the released code of Patacchiola & Storkey (2020): Adam, learning rates
+    multiplied by 0.1 after 100 and 150 epochs (not reached in its 100 epochs), a smaller learning rate of the
+    classifier than of the backbone, no augmentation, last epoch. Whether the published numbers were measured with their
+    finetuning augmentation, ``affine``, is not known. Deviations: batches of one image are left out; precision is float32.
 
     Args:
         context: backbone and data set; a copy of the backbone is trained.
@@ -60,8 +60,8 @@ def finetune(
         classifier_lr: learning rate of the classifier.
         weight_decay: L2 penalty of both.
         augmentation: of the training images: the name of an augmentation of the protocol, or ``affine``.
-        erase: area of the square that ``affine`` erases, as a fraction of the image; in the code 0.25 on CIFAR-10, 0.0625
-            on CIFAR-100, 0.111 on STL-10.
+        erase: area of the square that ``affine`` erases, as a fraction of the image; in the code 0.25 on CIFAR-10,
+            0.0625 on CIFAR-100, 0.111 on STL-10.
         fraction: of the labels of every class that are used, in (0, 1]; drawn by the seed.
 
     Returns:

@@ -5,7 +5,8 @@ order, or the split of a matrix product. A fast search in floating point only pr
 fixed point, where sums are exact in any order; a query whose candidates cannot be proven to contain its neighbours is
 searched again with higher precision.
 
-The largest intended case: ImageNet's 1,281,167 images × 768 dimensions against themselves, on one GPU, in half precision::
+The largest intended case: ImageNet's 1,281,167 images × 768 dimensions against themselves, on one GPU, in half
+precision::
 
     bank        1,281,167 × 768 × 4 B = 3.9 GB in float32, and 2.0 GB for its copy in half precision
     search      2**28 similarities × 2 B = 0.5 GB at a time: 209 queries, in 6,130 blocks
@@ -140,7 +141,7 @@ def search_exactly(queries: Tensor, bank: Tensor, k: int, _: torch.dtype) -> Nei
 
 
 def top_k_exact(exact: Tensor, index: Tensor, k: int) -> Neighbours:
-    """The k largest of (n, c) similarities in fixed point; ``index`` holds their rows of the bank in ascending order."""
+    """The k largest of (n, c) similarities in fixed point; ``index`` holds their rows of the bank, ascending."""
     order = exact.sort(dim=1, descending=True, stable=True).indices[:, :k]
     return Neighbours((exact.gather(1, order) / ONE**2).float(), index.gather(1, order).int())
 
