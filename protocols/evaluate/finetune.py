@@ -47,10 +47,10 @@ def finetune(
 ) -> dict[str, float]:
     """Backbone and linear classifier trained together on the training split, scored once on the test split.
 
-    The defaults are those of the released code of Patacchiola & Storkey (2020): Adam, learning rates
-    multiplied by 0.1 after 100 and 150 epochs (not reached in its 100 epochs), a smaller learning rate of the
-    classifier than of the backbone, no augmentation, last epoch. Whether the published numbers were measured with their
-    finetuning augmentation, ``affine``, is not known. Deviations: batches of one image are left out; precision is float32.
+    The defaults are those of the released code of Patacchiola & Storkey (2020): Adam, learning rates multiplied by 0.1
+    after 100 and 150 epochs (not reached in its 100 epochs), a smaller learning rate of the classifier than of the
+    backbone, no augmentation, last epoch. Whether the published numbers were measured with their finetuning
+    augmentation, ``affine``, is not known. Deviations: batches of one image are left out; precision is float32.
 
     Args:
         context: backbone and data set; a copy of the backbone is trained.
