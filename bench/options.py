@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from protocols.spec.execution import ExecutionContext
     from protocols.spec.grid import Request
@@ -83,13 +83,9 @@ class GridOptions:
             RequestError: the seeds are not whole numbers.
         """
         from protocols.spec.grid import parse_request
-        from protocols.spec.labels import parse_label, split_list
-        from results.names import OLD_LABELS, OLD_REFINEMENTS
+        from protocols.spec.labels import split_list
 
-        for label in split_list(self.refine):
-            name = parse_label(label)[0]
-            if new := {**OLD_REFINEMENTS, **OLD_LABELS}.get(name):
-                typer.echo(f"bench: the refinement {name} is called {new} now", err=True)
+        print_renamed_refinements(split_list(self.refine))
         return parse_request(
             methods=self.methods,
             datasets=self.datasets,
@@ -110,6 +106,17 @@ class GridOptions:
         from protocols.spec.execution import ExecutionContext
 
         return ExecutionContext(self.runs, self.data, self.device, self.reference, self.ranks)
+
+
+def print_renamed_refinements(refinements: Iterable[str]) -> None:
+    """Print a line for each refinement that is given by a name of an earlier version."""
+    from protocols.spec.labels import parse_label
+    from results.names import OLD_LABELS, OLD_REFINEMENTS
+
+    renamed = {**OLD_REFINEMENTS, **OLD_LABELS}
+    for name in dict.fromkeys(parse_label(word)[0] for word in refinements):
+        if name in renamed:
+            typer.echo(f"bench: the refinement {name} is called {renamed[name]} now", err=True)
 
 
 def with_grid_options(command: Callable[..., None]) -> Callable[..., None]:

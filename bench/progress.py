@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import threading
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -258,7 +259,7 @@ def display_for(runs: Sequence[Run], views: Sequence[int]) -> Iterator[Display]:
         runs: to be executed.
         views: in the pretraining of each run.
     """
-    console = Console(stderr=True)
+    console = Console(stderr=True, force_jupyter=False)  # in a notebook plain lines, one below the other
     if not console.is_terminal:
         with stopping_on_signals(display := Lines(console, runs, views)):
             yield display
@@ -270,7 +271,10 @@ def display_for(runs: Sequence[Run], views: Sequence[int]) -> Iterator[Display]:
 
 @contextlib.contextmanager
 def stopping_on_signals(display: Display) -> Iterator[None]:
-    """Ask runs to stop at their next step at the first SIGINT or SIGTERM; raise KeyboardInterrupt at the second."""
+    """Let the first SIGINT or SIGTERM only ask runs to stop at their next step; does nothing in a thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may handle signals
+        return
 
     def ask_to_stop(number: int, _frame: object) -> None:
         if display.stopped:
@@ -283,4 +287,4 @@ def stopping_on_signals(display: Display) -> Iterator[None]:
         yield
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            signal.signal(number, handler or signal.SIG_DFL)

@@ -50,20 +50,22 @@ def data_lines(data: Path) -> Iterator[str]:
     """Which data sets are on this machine."""
     from protocols.spec.plugins import DATASETS, dataset_source
 
-    for name in DATASETS.names():
+    working = [entry.name for entry in DATASETS.entries() if not entry.error]
+    for name in working:
         if not DATASETS.get(name).argument:
             missing = dataset_source(name, data).missing()
             yield f"{name}: {f'missing: {missing}' if missing else 'found'}"
 
 
 def plugin_lines() -> Iterator[str]:
-    """Plugins that do not load."""
+    """Plugins from installed packages that do not load, and how many of every kind there are."""
     from protocols.spec.plugins import REGISTRIES
 
-    broken = [entry for registry in REGISTRIES.values() for entry in registry.entries() if entry.error]
+    entries = [entry for registry in REGISTRIES.values() for entry in registry.entries()]
+    broken = [entry for entry in entries if entry.error]
     yield from (f"broken: {entry.name} [{entry.origin}]: {entry.error}" for entry in broken)
     if not broken:
-        yield f"{sum(len(registry.names()) for registry in REGISTRIES.values())}, none broken"
+        yield f"{len(entries)}, none broken"
 
 
 def run_lines(runs: Path) -> Iterator[str]:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bench.options import DATA, RUNS, Data, Runs
+from bench.options import DATA, RUNS, Data, Plugins, Runs
 
 
 def report(
@@ -18,9 +18,14 @@ def report(
     published: Annotated[
         bool, typer.Option("--published", help="Put published numbers beside the measured ones.")
     ] = False,
+    plugins: Plugins = [],  # noqa: B006 - typer copies it
 ) -> None:
     """Print the table, and write tables, figures and a page to a folder; works on a half-finished grid too."""
+    from protocols.spec.plugins import add_files, load_files
     from results.report import display, write
+
+    add_files(plugins)
+    load_files(plugins)
 
     display(write(runs, to, published=published, absent=lambda name: is_absent(name, data)).sections)
     typer.echo(f"written to {to}")

@@ -62,7 +62,11 @@ def run(
     if dry_run:
         print_plan(planned, todo, context)
         return
-    failed = execute_runs(todo, context, jobs, per_gpu, force=grid.force) if todo else 0
+    try:
+        failed = execute_runs(todo, context, jobs, per_gpu, force=grid.force) if todo else 0
+    except KeyboardInterrupt:
+        typer.echo("bench: interrupted; the same command resumes", err=True)
+        raise typer.Exit(130) from None
     print_table(planned, grid.runs, to if todo else None)
     raise typer.Exit(1 if failed else 0)
 
@@ -83,7 +87,12 @@ def check_before_work(todo: Sequence[Run], context: ExecutionContext) -> list[Bu
 
 
 def execute_runs(todo: Sequence[Run], context: ExecutionContext, jobs: int | None, per_gpu: int, *, force: bool) -> int:
-    """Execute runs and show their progress; returns the number of failed runs."""
+    """Execute runs and show their progress; returns how many failed.
+
+    Raises:
+        RequestError: something is wrong with them; nothing was started.
+        KeyboardInterrupt: interrupted; the runs have saved their state.
+    """
     from bench.dry_run import is_pretrained
     from bench.progress import display_for
     from results.store import discard
@@ -97,12 +106,8 @@ def execute_runs(todo: Sequence[Run], context: ExecutionContext, jobs: int | Non
         budget.total_views if budget.views and not is_pretrained(one, context) else 0
         for one, budget in zip(todo, budgets, strict=True)
     ]
-    try:
-        with display_for(todo, views) as display:
-            return sum(outcome.record is None for outcome in launch(todo, context, display, jobs=jobs, per_gpu=per_gpu))
-    except KeyboardInterrupt:
-        typer.echo("bench: interrupted; the same command resumes", err=True)
-        raise typer.Exit(130) from None
+    with display_for(todo, views) as display:
+        return sum(outcome.record is None for outcome in launch(todo, context, display, jobs=jobs, per_gpu=per_gpu))
 
 
 def print_plan(planned: Plan, todo: Sequence[Run], context: ExecutionContext) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from protocols.spec.plugins import dataset_source
+from protocols.spec.resolve import dataset_digest
 from results.errors import BrokenPlugin
 
 if TYPE_CHECKING:
@@ -70,6 +71,12 @@ def load_dataset(name: str, root: Path, *, progress: Progress | None = None) -> 
         validate(dataset)
         _cache[key] = dataset
     return _cache[key]
+
+
+def clear_caches() -> None:
+    """Forget what was read of data sets: in a notebook, files and plugins may have changed since the last call."""
+    _cache.clear()
+    dataset_digest.cache_clear()
 
 
 def validate(dataset: Dataset) -> None:

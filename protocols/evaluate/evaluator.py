@@ -17,7 +17,7 @@ from protocols.evaluate.retrieval import RetrievalResult
 from protocols.features.context import EvaluationContext
 from protocols.pretrain.build import build_augmenters
 from protocols.refine.refiner import Refiner, store_graph_and_pictures
-from protocols.spec.plugins import EVALUATIONS
+from protocols.spec.plugins import EVALUATIONS, typed_options
 from protocols.spec.run import Run, digest_of
 from protocols.system import randomness
 from results.record import Health, Metric, Picture
@@ -138,14 +138,15 @@ class Evaluator:
 
     def _evaluate(self, evaluation: Evaluation) -> JsonDict:
         function, context = EVALUATIONS.get(evaluation.name), self.context(evaluation.dataset.name)
+        options = typed_options(function, evaluation.options, evaluation.name)
         transductive = False
         if EVALUATIONS.describe(evaluation.name).declared["takes"] == "context":
-            result = function(context, **evaluation.options)
+            result = function(context, **options)
         else:
             features = self.features(evaluation.dataset, evaluation.refinement)
             if features is None:
                 return {"metrics": []}
-            result, transductive = function(features, **evaluation.options), features.transductive
+            result, transductive = function(features, **options), features.transductive
         metrics = [
             Metric(
                 evaluation=evaluation.name,

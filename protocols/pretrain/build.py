@@ -94,7 +94,7 @@ def augmentations_of_views(method_class: type[Method], options: Any, run: Run) -
     """The augmentation of each view of a method; for the second ``standard`` view it is ``standard2`` if that exists.
 
     Raises:
-        RequestError: the protocol has no such augmentation.
+        RequestError: the protocol has no such augmentation, or added it later and the method does not declare it.
     """
     wanted = method_class.views(options)
     for name in wanted:
@@ -104,10 +104,17 @@ def augmentations_of_views(method_class: type[Method], options: Any, run: Run) -
                 hint=f"its augmentations: {', '.join(run.augmentations)}",
             )
     numbered = [f"{name}{wanted[:index].count(name) + 1}" for index, name in enumerate(wanted)]
-    return tuple(
+    chosen = tuple(
         numbered_name if numbered_name in run.augmentations else name
         for numbered_name, name in zip(numbered, wanted, strict=True)
     )
+    for name in chosen:
+        if name in run.unused:  # else it would decide the weights and not the name of the run
+            raise RequestError(
+                f"{run.method.name} uses augmentation {name!r}, added to {run.preset} later, without declaring it",
+                hint=f'write augmentations = ("{name}",) in its class',
+            )
+    return chosen
 
 
 def pretraining_split(method_class: type[Method], dataset: Dataset) -> Split:

@@ -72,7 +72,7 @@ def apply_schedules(optimizer: torch.optim.Optimizer, pretrain: Pretrain, progre
     """Set learning rate and weight decay of the next step; groups without weight decay are unchanged."""
     for group in optimizer.param_groups:
         group["lr"] = learning_rate(pretrain, progress)
-        if group["weight_decay"]:
+        if group.get("weight_decay"):
             group["weight_decay"] = weight_decay(pretrain, progress)
 
 

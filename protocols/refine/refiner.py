@@ -14,7 +14,7 @@ from protocols.features.extraction import extract_dataset
 from protocols.features.features import NetworkFeatures
 from protocols.features.neighbours import unit
 from protocols.pretrain import checkpoint
-from protocols.spec.plugins import REFINEMENTS
+from protocols.spec.plugins import REFINEMENTS, typed_options
 from protocols.spec.run import digest_of
 from protocols.system import randomness
 from results.errors import Diverged
@@ -92,8 +92,9 @@ def with_extra_state(context: EvaluationContext, run: Run, folder: Path) -> Feat
 
 def apply_refinement(features: Features, refinement: Component) -> Features | None:
     """Features after a refinement; see :meth:`Refiner.refine`."""
+    function = REFINEMENTS.get(refinement.name)
     options = code_options(REFINEMENTS.key(refinement.name), refinement.options)
-    refined = REFINEMENTS.get(refinement.name)(features, **options)
+    refined = function(features, **typed_options(function, options, refinement.name))
     if refined is not None and not (refined.train.isfinite().all() and refined.test.isfinite().all()):
         raise Diverged(f"features after {refinement.label} are not finite", hint="try a lower learning rate")
     return refined

@@ -27,7 +27,7 @@ from typing import Any, Literal
 
 from protocols.spec.schema import build
 from results.errors import RequestError, UnknownName, nearest
-from results.names import stored_field
+from results.names import OLD_REFINEMENTS, stored_field, stored_name, stored_options
 
 PRESETS = Path(__file__).parents[1] / "presets"
 
@@ -306,6 +306,7 @@ def from_tables(values: TomlTable, where: str, base: Protocol | None = None) -> 
         if base and key in ("version", "track"):
             raise RequestError(f"{where} extends {base.name}, and so has its {key}", hint="leave it out")
     tables = {section: values.pop(section, {}) for section in SECTIONS}
+    tables["refinements"] = stored_refinements(tables["refinements"])
     when = tuple(split_condition(item, where) for item in values.pop("when", []))
     added = [name for name, augmentation in tables["recipes"].items() if augmentation.pop("added", False)]
     given = {**values, "tables": tables, "when": when, "added": added}
@@ -334,4 +335,15 @@ def split_condition(item: TomlTable, where: str) -> tuple[TomlTable, TomlTable]:
             f"{where}: a [[when]] {'has unknown ' + unknown[0] if unknown else 'has no condition'}",
             hint=f"it needs one of {', '.join(CONDITIONS)}, and tables of {', '.join(SECTIONS)}",
         )
+    if "refinements" in change:
+        change["refinements"] = stored_refinements(change["refinements"])
     return condition, change
+
+
+def stored_refinements(tables: TomlTable) -> TomlTable:
+    """The refinements of a file under stored names, whether it uses these or the present ones."""
+    stored = {}
+    for label, options in tables.items():
+        name = options.get("refinement", label.partition("-")[0])
+        stored[stored_name(label)] = stored_options(OLD_REFINEMENTS.get(name, name), options)
+    return stored

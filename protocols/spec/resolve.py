@@ -214,17 +214,24 @@ def with_defaults(registry: Registry[Any], part: TomlTable) -> TomlTable:
 
 def dataset_component(name: str, data: Path) -> Component:
     """A data set, with the digest of its content where its name does not identify it."""
-    return replace(component_of(DATASETS.describe(name), name), digest=dataset_digest(name, data))
+    source = DATASETS.describe(name.removeprefix(HELD_OUT)).source
+    component = component_of(DATASETS.describe(name), name)
+    return replace(component, source=source, digest=dataset_digest(name, data, source))
 
 
 @lru_cache
-def dataset_digest(name: str, data: Path) -> str:
-    """Digest of the content of a data set named with a colon; see ``Source.digest``.
+def dataset_digest(name: str, data: Path, source: str) -> str:
+    """Digest of the content of a data set that is named with a colon, or is a plugin; see ``Source.digest``.
+
+    Args:
+        name: as on the command line.
+        data: folder of the data sets.
+        source: see ``Entry``.
 
     Raises:
         DataMissing: it has to be read, and is not there.
     """
-    return dataset_source(name, data).digest() if ":" in name else ""
+    return dataset_source(name, data).digest() if ":" in name or source else ""
 
 
 def extra_components(pretrain: Pretrain, augmentations: Mapping[str, Augmentation]) -> Iterator[Component]:
@@ -262,7 +269,9 @@ def component_of(
         if key not in entry.options:
             raise RequestError(f"{word} has no option {key!r}", hint=nearest(key, entry.options))
         default = options[key]
-        options[key] = value if default is None else convert(value, type(default), f"{word}.{key}")
+        # The values of a list, and of what is None by default, are checked with the types of the plugin.
+        checked_later = default is None or (isinstance(default, list | tuple) and isinstance(value, list | tuple))
+        options[key] = value if checked_later else convert(value, type(default), f"{word}.{key}")
     base = overlay(entry.options, protocol_options)
     files = {key: digest_of_option_file(f"{word}.{key}", options[key]) for key in entry.files if options[key]}
     return Component(name, entry.version, options, label(word, base, change), source=entry.source, files=files)
@@ -280,6 +289,18 @@ def digest_of_option_file(where: str, value: Any) -> str:
     return f"sha256:{digest_of_file(path)}"
 
 
+def plugins_of(run: Run) -> Iterator[tuple[Registry[Any], Component]]:
+    """The plugins that a run names, each with its registry; without ``extras``."""
+    yield METHODS, run.method
+    yield DATASETS, run.dataset
+    yield BACKBONES, run.backbone
+    for evaluation in run.evaluations:
+        yield EVALUATIONS, evaluation
+        yield DATASETS, evaluation.dataset
+        if evaluation.refinement:
+            yield REFINEMENTS, evaluation.refinement
+
+
 def load_plugins(run: Run) -> None:
     """Make the files known that register parts of a run, in a process that did not read the command line.
 
@@ -287,18 +308,17 @@ def load_plugins(run: Run) -> None:
         RequestError: one is not there, or has changed since the run was planned.
     """
     add_files(run.plugins)
-    registries: list[tuple[Registry[Any], Component]] = [
-        (METHODS, run.method),
-        (DATASETS, run.dataset),
-        (BACKBONES, run.backbone),
-        *((EVALUATIONS, evaluation) for evaluation in run.evaluations),
-        *((REFINEMENTS, one.refinement) for one in run.evaluations if one.refinement),
-    ]
-    for registry, component in registries:
+    for registry, component in plugins_of(run):
         # Earlier versions stored the source of a method file as its digest.
         planned = component.source or (component.digest if registry is METHODS else "")
-        if planned and registry.describe(component.name).source != planned:
+        if planned and registry.describe(component.name.removeprefix(HELD_OUT)).source != planned:
             raise RequestError(f"{component.name} was changed after the run was planned", hint="repeat the command")
+        for option, digest in component.files.items():
+            where = f"{component.name}.{option}"
+            if digest_of_option_file(where, component.options[option]) != digest:
+                raise RequestError(
+                    f"the file of {where} was changed after the run was planned", hint="repeat the command"
+                )
     for extra in run.extras:
         if not any(extra.name in known and known.describe(extra.name).source == extra.source for known in EXTRAS):
             raise RequestError(f"{extra.name} was changed after the run was planned", hint="repeat the command")

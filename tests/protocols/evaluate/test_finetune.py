@@ -16,7 +16,7 @@ from protocols.datasets.base import Dataset, Split
 from protocols.evaluate import finetune as module
 from protocols.evaluate.finetune import finetune
 from protocols.features.context import EvaluationContext
-from protocols.features.features import stratified
+from protocols.features.features import stratified_subset
 from protocols.spec.protocol import Augmentation
 from protocols.system.progress import ProgressListener
 from protocols.system.randomness import key, permutation, uniforms
@@ -87,7 +87,7 @@ def test_finetune_works_on_a_copy():
 
 def test_only_the_labelled_fraction_is_seen():
     train = split(60, 0)
-    known = stratified(torch.from_numpy(train.labels), 0.2, 0).numpy()
+    known = stratified_subset(torch.from_numpy(train.labels), 0.2, 0).numpy()
     unknown = np.setdiff1d(np.arange(60), known)
     spoilt = Split(train.images.copy(), train.labels)
     spoilt.images[unknown] = 255

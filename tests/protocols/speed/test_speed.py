@@ -15,12 +15,12 @@ from protocols.pretrain.loop import forward, make_batch
 from protocols.spec.execution import ExecutionContext
 from protocols.spec.grid import Request, expand
 from protocols.spec.protocol import Augmentation
-from protocols.speed.measure import conventional
-from protocols.speed.measure import measure as speed
+from protocols.speed import conventional
+from protocols.speed import measure as speed
 
 
 @pytest.fixture
-def place(tmp_path):
+def context(tmp_path):
     return ExecutionContext(tmp_path, tmp_path, "cpu")
 
 
@@ -60,10 +60,10 @@ def test_the_plain_path_computes_the_same(context, tmp_path, method, monkeypatch
     monkeypatch.setattr(block, "MIN_NUMEL", 1)
     run, losses, grads = run_of(tmp_path, method), [], []
     for plain in (False, True):
-        job = speed.job_for(run, dataclasses.replace(context, reference=plain), torch.device("cpu"))
+        job = speed.temporary_job(run, dataclasses.replace(context, reference=plain), torch.device("cpu"))
         parts = [part for part in job.method.modules() if isinstance(part, (block.Block, SpatialMean, RelationHead))]
         assert parts
-        assert all(part.plain == plain for part in parts)
+        assert all(part.reference == plain for part in parts)
         job.method.train()
         loss = forward(job, make_batch(job, torch.arange(job.budget.batch), 0))["loss"]
         loss.backward()
@@ -75,7 +75,7 @@ def test_the_plain_path_computes_the_same(context, tmp_path, method, monkeypatch
 
 
 def test_conventional_batches_hold_every_image_of_an_epoch_once(context, tmp_path):
-    job = speed.job_for(run_of(tmp_path, "supervised"), context, torch.device("cpu"))
+    job = speed.temporary_job(run_of(tmp_path, "supervised"), context, torch.device("cpu"))
     loaded = conventional.batches(job, workers=0)
     epoch = [next(loaded) for _ in range(job.budget.images // job.budget.batch)]
     index = torch.cat([batch.index for batch in epoch])
