@@ -1,7 +1,7 @@
 """The backbones of Patacchiola & Storkey (2020), with the parameter counts of their code.
 
-All end in ReLU and global average pooling, so that representations are not negative and any image side will do.
-Convolutions are initialised from a normal distribution by fan-out (He et al. 2015).
+All end in ReLU and global average pooling, so that representations are non-negative and images of any size are
+accepted. Convolutions are initialised from a normal distribution by fan-out (He et al. 2015).
 """
 
 from __future__ import annotations
@@ -70,8 +70,8 @@ class ResNet(Backbone):
     """A residual network of basic blocks.
 
     Args:
-        stem: what comes before the first stage, without pooling.
-        pool: what follows the stem.
+        stem: the layers before the first stage, without pooling.
+        pool: pooling after the stem.
         widths: channels of each stage.
         depths: blocks of each stage; every stage but the first starts with stride 2.
     """

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from protocols.backbones.inference import extract_features
 from protocols.backbones.small import Conv4
-from protocols.evaluate.health import alignment, diagnose, rankme, spread, uniformity
+from protocols.evaluate.health import alignment, diagnose, feature_std, rankme, uniformity
 from protocols.evaluate.knn import knn
 from protocols.evaluate.linear import linear, top_k
 from protocols.features.features import Features, stratified_subset
@@ -150,12 +150,12 @@ def test_frozen_means_frozen():
 def test_health_of_known_representations():
     g = torch.Generator().manual_seed(0)
     isotropic = torch.randn(2000, 16, generator=g)
-    assert spread(isotropic) == pytest.approx(1.0, abs=0.02)
+    assert feature_std(isotropic) == pytest.approx(1.0, abs=0.02)
     assert rankme(isotropic) == pytest.approx(16, abs=0.1)
     line = torch.randn(2000, 1, generator=g) @ torch.ones(1, 16)
     assert rankme(line) == pytest.approx(1.0, abs=0.01)
     constant = torch.ones(2000, 16) + 1e-4 * isotropic
-    assert spread(constant) == pytest.approx(0.0, abs=1e-3)
+    assert feature_std(constant) == pytest.approx(0.0, abs=1e-3)
 
 
 def test_rankme_is_the_exponential_of_the_entropy_of_singular_values():
@@ -177,7 +177,7 @@ def test_alignment_and_uniformity_are_the_definitions():
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda x: torch.ones_like(x) + 1e-4 * x, "all images are represented alike"),
+        (lambda x: torch.ones_like(x) + 1e-4 * x, "all images have almost the same representation"),
         (lambda x: x[:, :1] * torch.ones_like(x), "one dimension"),
         (lambda x: x, ""),
     ],
