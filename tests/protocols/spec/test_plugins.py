@@ -17,12 +17,12 @@ from results.errors import BrokenPlugin, RequestError
 
 @pytest.fixture(autouse=True)
 def forget():
-    """Forget after each test what it registered."""
-    before = {registry: (dict(registry._files), dict(registry._loaded)) for registry in REGISTRIES.values()}
+    """Forget after each test the files that it added."""
     yield
-    for registry, (files, loaded) in before.items():
-        registry._files = files
-        registry._loaded = loaded
+    for registry in REGISTRIES.values():
+        for name in registry._files:
+            registry._loaded.pop(name, None)
+        registry._files.clear()
 
 
 @pytest.fixture
