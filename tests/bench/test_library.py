@@ -161,7 +161,7 @@ class Cosine(bench.Method):
         return {"loss": -self.options.weight * torch.cosine_similarity(first, second).mean()}
 """
 RUN = """
-budget = dict(datasets="digits", views=512, evaluations="knn", refine="neighbour_mean", reference=True)
+budget = dict(datasets="digits", views=512, evaluations="knn", refine="neighbour_mean")
 frames = bench.run("cosine,random", seeds=range(1), **budget)
 assert frames.problems.empty, frames.problems
 assert sorted(frames.runs["method"]) == ["cosine", "random"]
