@@ -259,7 +259,9 @@ def display_for(runs: Sequence[Run], views: Sequence[int]) -> Iterator[Display]:
         runs: to be executed.
         views: in the pretraining of each run.
     """
-    console = Console(stderr=True, force_jupyter=False)  # in a notebook plain lines, one below the other
+    console = Console(stderr=True)
+    if console.is_jupyter:  # plain lines: a notebook has no terminal to draw bars in
+        console = Console(stderr=True, force_jupyter=False, force_terminal=False)
     if not console.is_terminal:
         with stopping_on_signals(display := Lines(console, runs, views)):
             yield display

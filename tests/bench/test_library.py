@@ -202,12 +202,6 @@ CHANGED = """
 changed = bench.run("cosine", seeds=0, **budget).runs["run"]
 assert len(changed) == 1 and changed[0] not in before
 """
-THREAD = """
-from concurrent.futures import ThreadPoolExecutor
-with ThreadPoolExecutor() as pool:
-    started = pool.submit(bench.run, "random", seeds=1, **budget)
-assert list(started.result().runs["status"]) == ["done"]
-"""
 PROCESSES = """
 bench.run("cosine", seeds="0,1", jobs=2, **budget)
 """
@@ -224,7 +218,7 @@ def test_a_notebook_registers_runs_reads_and_plots(tmp_path, monkeypatch):
     folder = tmp_path / "notebook"
     folder.mkdir()
     changed_method = METHOD.replace("-self", "-2 * self")
-    cells = [IMPORT, METHOD, RUN, METHOD, AGAIN, READ, BACKBONE, REPORT, PLOT, changed_method, CHANGED, THREAD]
+    cells = [IMPORT, METHOD, RUN, METHOD, AGAIN, READ, BACKBONE, REPORT, PLOT, changed_method, CHANGED]
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell.strip()) for cell in cells])
     refused = nbformat.v4.new_code_cell(PROCESSES.strip(), metadata={"tags": ["raises-exception"]})
     notebook.cells.append(refused)
@@ -242,4 +236,4 @@ def test_a_notebook_registers_runs_reads_and_plots(tmp_path, monkeypatch):
     (error,) = outputs[-1]
     (line,) = error.traceback
     assert line.startswith("bench: the method cosine was registered in this process; others cannot load it; leave jobs")
-    assert len(list(folder.glob("runs/*/record.json"))) == 4
+    assert len(list(folder.glob("runs/*/record.json"))) == 3

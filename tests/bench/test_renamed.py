@@ -13,7 +13,7 @@ GRID = ["run", "--methods", "random", "--datasets", "digits", "--seeds", "0", "-
 def measured(tmp_path_factory):
     """A folder with a run measured under the present names, and what the command printed."""
     folder = tmp_path_factory.mktemp("renamed")
-    words = [*GRID, "--reference", "--refine", "neighbour_mean,no_edges[width=8,epochs=1]"]
+    words = [*GRID, "--refine", "neighbour_mean,no_edges[width=8,epochs=1]"]
     done = subprocess.run([*BENCH, *words], cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "is called" not in done.stderr
