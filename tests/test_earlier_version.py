@@ -145,7 +145,9 @@ def test_they_are_reported_and_shown(folder):
         )
         if "refinement" in now:  # which the tables of 4775236 did not hold
             now = now[now["refinement"].isna()]
-        joined = before.merge(now, on=keys, suffixes=("_before", ""), validate="one_to_one")
+        assert {"method", "evaluation", "dataset", "backbone", "protocol"} <= {*now}
+        shared = [key for key in keys if key in now]
+        joined = before.merge(now, on=shared, suffixes=("_before", ""), validate="one_to_one")
         assert len(joined) == len(before) == len(now)
         for name in ["mean", "low", "high", "n"]:
             np.testing.assert_allclose(joined[name], joined[f"{name}_before"], rtol=0, atol=1e-9, err_msg=name)
@@ -178,6 +180,10 @@ def test_interrupted_runs_end_as_if_they_had_not_been(folder, same_arithmetic):
         assert record["cost"]["attempts"] == 2
         assert record["cost"]["views"] == whole["cost"]["views"] == 8038
     assert not contents(folder, "*/checkpoint.pt")
+    summary = pd.read_csv(folder / "report" / "summary.csv", keep_default_na=False)
+    rows = summary[(summary["method"] == "simclr[hidden=64,output=32]") & (summary["evaluation"] == "linear")]
+    rows = rows[rows["protocol"] == "quick[precision=float32,views=8000]"]
+    assert max(rows["n"]) == 3, "what the two versions measured is no longer one setup"
 
 
 def test_done_runs_are_extended_without_training_again(folder, same_arithmetic):
