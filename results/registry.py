@@ -37,12 +37,12 @@ NAME = re.compile(r"[\w-]+")
 """Of a plugin: what can be typed between commas, before a colon or bracket, and before the dot of ``--set``."""
 
 RESERVED = ("pretrain", "recipes")
-"""Targets of ``--set`` that are no plugins."""
+"""Targets of ``--set`` that are not plugins."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What is known of a plugin before it is loaded.
+    """Description of a plugin, read without loading it.
 
     Attributes:
         name: the name users type.
@@ -206,10 +206,10 @@ class Registry(Generic[T]):
         return self.key(name) in self.names()
 
     def describe(self, name: str) -> Entry:
-        """What is known of ``name``; loads it only if it comes from an entry point.
+        """Describe a plugin; loads it only if it comes from an entry point.
 
         Raises:
-            UnknownName: nobody registered it.
+            UnknownName: it is not registered.
             BrokenPlugin: it is an entry point that does not load.
         """
         key = self.key(name)
@@ -234,7 +234,7 @@ class Registry(Generic[T]):
         """Load the plugin called ``name``; of ``family:argument`` the family.
 
         Raises:
-            UnknownName: nobody registered it.
+            UnknownName: it is not registered.
             BrokenPlugin: it does not load.
         """
         key = self.key(name)
@@ -265,7 +265,7 @@ class Registry(Generic[T]):
             self.register(point.name)(plugin)
 
     def add(self, entry: Entry) -> None:
-        """Make a plugin of a file known, without importing the file.
+        """Add a plugin of a file, without importing the file.
 
         Raises:
             BrokenPlugin: its name is taken.

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Request:
-    """What a user asks for; empty where the protocol decides.
+    """The request of a user; empty fields are decided by the protocol.
 
     Attributes:
         methods: labels, or paths of Python files that register some.
@@ -58,7 +58,7 @@ class Request:
 
     @property
     def is_blank(self) -> bool:
-        """Whether it leaves everything to the default protocol."""
+        """Whether all fields are empty and the protocol is the default."""
         choices = {**vars(self), "protocol": self.protocol != Request.protocol}
         return not any(choices.values())
 
@@ -109,7 +109,7 @@ def parse_request(
     settings: Sequence[str] = (),
     plugins: Sequence[str] = (),
 ) -> Request:
-    """What the options of the command line ask for.
+    """Parse the options of the command line to a request.
 
     Raises:
         RequestError: the seeds are not whole numbers.
@@ -131,14 +131,14 @@ def parse_request(
 
 
 FILE_OPTIONS = ("methods", "datasets", "backbones", "evaluations", "refinements")
-"""What a request may name by the path of a Python file that registers it."""
+"""Fields of a request in which a Python file may stand for the plugins that it registers."""
 
 FLAGS = {"refinements": "refine"}
-"""Options of the command line that are not called like the kind of plugin they name."""
+"""Options of the command line whose name differs from the kind of plugin that they take."""
 
 
 def add_plugins(request: Request) -> Request:
-    """Make the Python files known that a request names, and put what they register in their place.
+    """Add the Python files of a request, and replace each by the names that it registers.
 
     Raises:
         RequestError: a file is not there, or registers nothing of the kind it is named for.
@@ -171,7 +171,7 @@ def add_plugins(request: Request) -> Request:
 
 
 def expand(request: Request, data: Path) -> list[Run]:
-    """The grid: every seed first with all methods, so that a part of it already makes a table; no run twice.
+    """Expand a request to runs, without repetition, ordered by seed so that an unfinished grid has all methods.
 
     Args:
         request: what is asked for.
@@ -199,7 +199,7 @@ def expand(request: Request, data: Path) -> list[Run]:
 
 
 def grids_of(request: Request, protocol: Protocol) -> list[Grid]:
-    """The protocol's grids, with what the request asks for instead.
+    """The protocol's grids, overridden by the fields of the request.
 
     Where there are several, the data sets and backbones asked for choose among them.
 
@@ -227,7 +227,7 @@ def grids_of(request: Request, protocol: Protocol) -> list[Grid]:
 
 
 def with_choices(grid: Grid, given: Mapping[str, Sequence[Any]]) -> Grid:
-    """A grid with what is given instead of its own."""
+    """A grid with some fields replaced."""
     return dataclasses.replace(grid, **{key: tuple(values) for key, values in given.items() if values})
 
 
@@ -250,7 +250,7 @@ def runs_of(grid: Grid, protocol: Protocol, *, changes: TomlTable, data: Path, p
 
 
 def changes_of(request: Request, names: Container[str], labels: Sequence[str]) -> TomlTable:
-    """What the command line changes of the protocol.
+    """Changes of the protocol by the command line.
 
     Args:
         request: what is asked for.
@@ -276,7 +276,7 @@ def changes_of(request: Request, names: Container[str], labels: Sequence[str]) -
 
 
 def plan(runs: Sequence[Run], folder: Path, *, force: bool = False) -> Plan:
-    """Which of the runs are not done.
+    """Divide runs into those that are done and those to execute.
 
     Args:
         runs: the grid.

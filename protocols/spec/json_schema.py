@@ -56,7 +56,7 @@ SECTION_DESCRIPTIONS = {
 
 
 def type_schema(hint: Any) -> Json:
-    """The JSON schema of values of a type. TOML has no null: an optional value is one that may be left out."""
+    """The JSON schema of values of a type. TOML has no null: an optional key may be left out."""
     origin, args = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
         return type_schema(next(kind for kind in args if kind is not type(None)))
@@ -100,10 +100,12 @@ def summary(plugin: Any) -> str:
 
 def key_schema(hint: Any, default: Any, description: str) -> Json:
     """The schema of one key, with its default where it has one."""
-    plain = list(default) if isinstance(default, tuple) else str(default) if isinstance(default, Path) else default
+    stored_default = (
+        list(default) if isinstance(default, tuple) else str(default) if isinstance(default, Path) else default
+    )
     return {
         **type_schema(hint),
-        **({} if default is None or default is dataclasses.MISSING else {"default": plain}),
+        **({} if default is None or default is dataclasses.MISSING else {"default": stored_default}),
         **({"description": description} if description else {}),
     }
 
@@ -163,18 +165,18 @@ def measured_schema(registry: Registry[Any], tables: Mapping[str, Json]) -> Json
         tables: the keys of every built-in one, by its name.
     """
     kind = registry.kind
-    named = {name: {**table["properties"], kind: {"const": name}} for name, table in tables.items()}
+    properties_by_name = {name: {**table["properties"], kind: {"const": name}} for name, table in tables.items()}
     chosen = [
         {
             "if": {"properties": {kind: {"const": name}}, "required": [kind]},
             "then": table_schema(properties),
         }
-        for name, properties in named.items()
+        for name, properties in properties_by_name.items()
     ]
     return {
         "type": "object",
         "description": SECTION_DESCRIPTIONS[f"{kind}s"],
-        "properties": {name: {**table, "properties": named[name]} for name, table in tables.items()},
+        "properties": {name: {**table, "properties": properties_by_name[name]} for name, table in tables.items()},
         "additionalProperties": {"type": "object", "properties": {kind: {"type": "string"}}, "allOf": chosen},
     }
 
@@ -222,8 +224,8 @@ def protocol_schema() -> Json:
     }
     sections = {name: {"$ref": f"#/$defs/{name}"} for name in SECTIONS}
     condition = {"type": "string", "description": "The runs that the tables are for."}
-    own = dataclass_keys(Protocol)
-    root = {key: own[key] for key in ("name", "version", "track", "summary")}
+    protocol_keys = dataclass_keys(Protocol)
+    root = {key: protocol_keys[key] for key in ("name", "version", "track", "summary")}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "A protocol of bench",
@@ -274,7 +276,7 @@ def protocol_schema() -> Json:
     }
 
 
-def type_words(key: Json) -> str:
+def type_text(key: Json) -> str:
     """The type of a key in words."""
     if "enum" in key:
         return ", ".join(f"`{json.dumps(value)}`" for value in key["enum"])
@@ -292,7 +294,7 @@ def key_table(properties: Mapping[str, Json]) -> Iterator[str]:
         if not {"$ref", "const", "deprecated"}.isdisjoint(key):
             continue
         default = f"`{json.dumps(key['default'])}`" if "default" in key else ""
-        cells = (f"`{name}`", type_words(key), default, key.get("description", ""))
+        cells = (f"`{name}`", type_text(key), default, key.get("description", ""))
         yield f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |"
 
 
@@ -317,20 +319,20 @@ def reference_lines(properties: Json, definitions: Json) -> Iterator[str]:
     yield from (
         "# The keys of a protocol",
         "",
-        *wrapped(
+        *wrap_lines(
             "A protocol is a TOML file: everything that is held fixed so that a comparison is fair. The files beside "
             "this page come with the project; yours is named by its path, `--protocol mine.toml`. `--set` changes any "
             "value below for one command: `--set pretrain.lr=0.01`, `--set simclr.temperature=0.2`, "
             "`--set recipes.standard.hue=0.2`."
         ),
         "",
-        *wrapped(
+        *wrap_lines(
             "Some keys have another name in the code and the tables of a report than in files, where names never "
             "change: `averaged` and `isolated` are the refinements `neighbour_mean` and `no_edges`, `beside` is "
             "`append_input`. Of refinements a file may hold either name."
         ),
         "",
-        *wrapped(
+        *wrap_lines(
             "This page and `protocol.schema.json` are made from the code by `python -m protocols.spec.json_schema`. "
             "An editor with a TOML language server completes and checks a file whose first line is "
             "`#:schema ./protocol.schema.json`, or the path from where the file lies."
@@ -341,22 +343,25 @@ def reference_lines(properties: Json, definitions: Json) -> Iterator[str]:
         *key_table({key: properties[key] for key in ("name", "version", "track", "summary", "extends")}),
     )
     for name in ("grid", "pretrain"):
-        yield from ("", f"## `[{name}]`", "", *wrapped(SECTION_DESCRIPTIONS[name]), "")
+        yield from ("", f"## `[{name}]`", "", *wrap_lines(SECTION_DESCRIPTIONS[name]), "")
         yield from key_table(definitions[name]["properties"])
-    yield from ("", "## `[recipes.NAME]`", "", *wrapped(SECTION_DESCRIPTIONS["recipes"]), "")
+    yield from ("", "## `[recipes.NAME]`", "", *wrap_lines(SECTION_DESCRIPTIONS["recipes"]), "")
     yield from key_table(definitions["augmentation"]["properties"])
     operations = definitions["augmentation"]["properties"]["operations"]["properties"]
     names = ", ".join(f"`{name}`" for name in operations)
-    yield from ("", *wrapped(f"Operations that come with the project: {names}; `bench list augmentations --options`."))
+    yield from (
+        "",
+        *wrap_lines(f"Operations that come with the project: {names}; `bench list augmentations --options`."),
+    )
     for section in MEASURED:
-        yield from ("", f"## `[{section}.LABEL]`", "", *wrapped(SECTION_DESCRIPTIONS[section]))
+        yield from ("", f"## `[{section}.LABEL]`", "", *wrap_lines(SECTION_DESCRIPTIONS[section]))
         yield from plugin_tables(definitions[section]["properties"])
-    yield from ("", "## `[methods.NAME]`", "", *wrapped(SECTION_DESCRIPTIONS["methods"]))
+    yield from ("", "## `[methods.NAME]`", "", *wrap_lines(SECTION_DESCRIPTIONS["methods"]))
     yield from plugin_tables(definitions["methods"]["properties"])
-    yield from ("", "## `[[when]]`", "", *wrapped(SECTION_DESCRIPTIONS["when"]))
+    yield from ("", "## `[[when]]`", "", *wrap_lines(SECTION_DESCRIPTIONS["when"]))
 
 
-def wrapped(text: str) -> Iterable[str]:
+def wrap_lines(text: str) -> Iterable[str]:
     """A paragraph in lines of the width of the other documents."""
     return textwrap.wrap(text, 120, break_long_words=False, break_on_hyphens=False)
 

@@ -1,4 +1,4 @@
-"""Labels: a name and, in brackets, what is changed; as tables print them, and as they may be typed again."""
+"""Labels: a name with changed options in brackets, as tables print them and the command line accepts them."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ SHARED = ("pretrain", "recipes")
 """Sections whose keys a label shows without the section's name."""
 
 HELD_OUT = "held_out:"
-"""Begins the name of a part of another data set; what a protocol says of that one holds for the part."""
+"""Prefix of the name of a held-out part of a data set; options of a protocol for the data set apply to the part."""
 
 
 def split_list(text: str) -> list[str]:
-    """The items between commas that are not within brackets: ``a[b=1,c=2],d`` has two."""
+    """Split at commas outside of brackets: ``a[b=1,c=2],d`` has two items."""
     parts, depth = [""], 0
     for letter in text:
         depth += (letter == "[") - (letter == "]")
@@ -34,7 +34,7 @@ def split_list(text: str) -> list[str]:
 
 
 def parse_label(text: str) -> tuple[str, TomlTable]:
-    """The name, and what the brackets change, nested like ``--set``.
+    """Split a label into its name and the changes in brackets, nested like ``--set``.
 
     Raises:
         RequestError: what stands in the brackets is not ``KEY=VALUE``, or something follows them.
@@ -52,7 +52,7 @@ def parse_label(text: str) -> tuple[str, TomlTable]:
 
 
 def nested(keys: list[str], value: str) -> TomlTable:
-    """``{"a": {"b": 1}}`` of the keys a and b and the text 1."""
+    """Nest a value under keys: ``{"a": {"b": 1}}`` for the keys a and b and the text 1."""
     inner: Any = parse_value(value.strip())
     for key in reversed(keys):
         inner = {key: inner}
@@ -61,7 +61,7 @@ def nested(keys: list[str], value: str) -> TomlTable:
 
 
 def parse_value(text: str) -> Any:
-    """A TOML value, or the text itself."""
+    """Parse a TOML value; text that is not TOML is returned unchanged."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
@@ -69,7 +69,7 @@ def parse_value(text: str) -> Any:
 
 
 def label(name: str, base: TomlTable, change: TomlTable) -> str:
-    """The name, and in brackets what ``change`` really changes of ``base``: ``quick[lr=0.01]``."""
+    """The name with the values of ``change`` that differ from ``base`` in brackets: ``quick[lr=0.01]``."""
     changed = [f"{key}={format_value(value)}" for key, value in changed_leaves(base, change)]
     return f"{name}[{','.join(changed)}]" if changed else name
 
@@ -89,7 +89,7 @@ def changed_leaves(base: TomlTable, change: TomlTable) -> Iterator[tuple[str, An
 
 
 def format_value(value: Any) -> str:
-    """A value as :func:`parse_value` reads it."""
+    """Format a value so that :func:`parse_value` reads it."""
     if isinstance(value, bool):
         return str(value).lower()
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

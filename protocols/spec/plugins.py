@@ -1,4 +1,4 @@
-"""Every kind of plugin: its registry, its decorator, and how files of plugins become known. Never imports torch."""
+"""The registry and decorator of every kind of plugin, and plugin files. Never imports torch."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ __all__ = [
 ]
 
 TAKES = ("features", "context")
-"""What an evaluation may be given: frozen features, or the backbone with images and labels."""
+"""Inputs that an evaluation may declare: frozen features, or the backbone with images and labels."""
 
 
 def check_evaluation(entry: Entry) -> None:
@@ -130,10 +130,10 @@ register_schedule = SCHEDULES.register
 
 
 def add_file(path: Path) -> dict[str, list[str]]:
-    """Make the plugins of a Python file known, without importing it.
+    """Add the plugins of a Python file to the registries, without importing it.
 
     Returns:
-        Their names by kind, in the words of :data:`REGISTRIES`.
+        Their names, by the keys of :data:`REGISTRIES`.
 
     Raises:
         RequestError: no such file, or nothing is registered in it.
@@ -171,7 +171,7 @@ def add_file(path: Path) -> dict[str, list[str]]:
 
 
 def add_files(paths: Iterable[str]) -> None:
-    """:func:`add_file` for several, in a process that did not read the command line."""
+    """:func:`add_file` for several, in a process that did not parse the command line."""
     for path in paths:
         add_file(Path(path))
 
@@ -188,14 +188,14 @@ def load_files(paths: Iterable[str]) -> None:
 
 
 def dataset_source(name: str, root: Path) -> Source:
-    """Where a data set comes from; reads nothing.
+    """The source of a data set; reads no data.
 
     Args:
         name: as on the command line.
         root: folder that holds the data sets of this machine.
 
     Raises:
-        UnknownName: nobody registered it.
+        UnknownName: it is not registered.
         BrokenPlugin: it does not load.
         RequestError: what follows the colon is too much, or missing.
     """

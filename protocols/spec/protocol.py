@@ -13,7 +13,7 @@ A file has these tables; ``--set`` changes any value of them::
 
 A file with ``extends`` instead of ``version`` and ``track`` is another protocol with changes, as ``--set`` would make
 them. What it changes is part of a run's labels and identity, its own name is not. Protocols that extend the same one
-and train alike therefore share their runs.
+and pretrain equally therefore share their runs.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ TomlTable = dict[str, Any]
 
 
 def added(default: Any = dataclasses.MISSING, *, default_factory: Any = dataclasses.MISSING) -> Any:
-    """A field that runs recorded earlier did not have. At its default, which is what they did, it is not in a hash."""
+    """A field that was added after runs were recorded; at its default it is left out of hashes."""
     return field(default=default, default_factory=default_factory, metadata={"added": True})
 
 
@@ -181,7 +181,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class Protocol:
-    """A protocol as its file states it.
+    """A protocol as read from its file.
 
     Attributes:
         name: of the protocol; part of a run's identity, unless it extends another.
@@ -209,21 +209,21 @@ class Protocol:
 
     @property
     def root(self) -> Protocol:
-        """Itself, or what it extends in the end."""
+        """The protocol at the end of the chain of ``extends``; itself if it extends none."""
         return self if self.base is None else self.base.root
 
     def labels(self) -> list[str]:
-        """Of all evaluations and refinements that any run may get."""
+        """Labels of all evaluations and refinements of any run."""
         tables = [self.tables, *(change for _, change in self.when)]
         labels = (label for table in tables for kind in MEASURED for label in table.get(kind, {}))
         return list(dict.fromkeys([*(self.base.labels() if self.base else ()), *labels]))
 
     def for_run(self, **run: str) -> tuple[TomlTable, TomlTable]:
-        """What holds for one ``dataset``, ``backbone`` and ``method``.
+        """The tables for one ``dataset``, ``backbone`` and ``method``.
 
         Returns:
             The tables of the root, and what the protocols that extend it change of them, nested like ``--set``. An
-            evaluation or refinement that the root has not is no change, and is among the tables.
+            evaluation or refinement that the root does not have is not a change, and is in the tables.
         """
         merged = copy.deepcopy(self.tables)
         for condition, change in self.when:
@@ -247,7 +247,7 @@ BUDGETS = ("epochs", "views")
 
 
 def merge(into: TomlTable, change: TomlTable) -> None:
-    """Lay ``change`` over ``into``, table by table, in place; of ``pretrain``, either budget replaces the other."""
+    """Merge ``change`` into ``into``, recursively and in place; of ``pretrain``, either budget replaces the other."""
     for key, value in change.items():
         if isinstance(value, dict) and isinstance(into.get(key), dict):
             if key == "pretrain" and not value.keys().isdisjoint(BUDGETS):

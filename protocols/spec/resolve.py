@@ -1,4 +1,4 @@
-"""From a protocol and the command line's changes to resolved runs. Never imports torch."""
+"""Resolves runs from a protocol and the changes of the command line. Never imports torch."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from results.registry import Entry, Registry
 
 EXTRAS: tuple[Registry[Any], ...] = (OPTIMIZERS, SCHEDULES, AUGMENTATIONS)
-"""Kinds of plugins that a run names within its settings."""
+"""Kinds of plugins that are named by options of a run."""
 
 
 def parse_changes(settings: Iterable[str], labels: Iterable[str] = ()) -> TomlTable:
@@ -78,7 +78,7 @@ def resolve(
     evaluate_on: Sequence[str] = (),
     plugins: Sequence[str] = (),
 ) -> Run:
-    """Lay the protocol and the command line's changes over the plugins' defaults.
+    """Resolve a run: defaults of plugins, overridden by the protocol, overridden by the command line.
 
     Args:
         protocol: what is held fixed.
@@ -198,7 +198,7 @@ def stored_evaluations(config: Mapping[str, Any]) -> tuple[Evaluation, ...]:
 
 
 def missing_evaluations(run: Run, record: Mapping[str, Any]) -> tuple[Evaluation, ...]:
-    """The evaluations of a run that a record does not hold under their labels."""
+    """The evaluations of a run that are missing in a record, by label."""
     made = [(run.evaluation_name(part), part.identity()) for part in stored_evaluations(record["run"])]
     return tuple(part for part in run.evaluations if (run.evaluation_name(part), part.identity()) not in made)
 
@@ -255,7 +255,7 @@ def extra_components(pretrain: Pretrain, augmentations: Mapping[str, Augmentatio
 def component_of(
     entry: Entry, name: str, protocol_options: TomlTable | None = None, change: TomlTable | None = None, word: str = ""
 ) -> Component:
-    """A plugin with the protocol's own options and the command line's change laid over its defaults.
+    """A plugin with its default options, overridden by the protocol, overridden by the command line.
 
     Its label begins with ``word``, by default its name.
 
@@ -302,7 +302,7 @@ def plugins_of(run: Run) -> Iterator[tuple[Registry[Any], Component]]:
 
 
 def load_plugins(run: Run) -> None:
-    """Make the files known that register parts of a run, in a process that did not read the command line.
+    """Add the plugin files of a run in a process that did not parse the command line.
 
     Raises:
         RequestError: one is not there, or has changed since the run was planned.
@@ -325,7 +325,7 @@ def load_plugins(run: Run) -> None:
 
 
 def overlay(*tables: Any) -> TomlTable:
-    """A new table: each laid over the one before."""
+    """Merge tables into a new one; later tables override earlier ones."""
     result: TomlTable = {}
     for table in tables:
         merge(result, table)

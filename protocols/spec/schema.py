@@ -1,4 +1,4 @@
-"""From plain values (TOML, JSON, command line) to frozen dataclasses and back; misfits are refused in one line.
+"""Converts plain values (TOML, JSON, command line) to frozen dataclasses and back; errors are one line.
 
 Keys of plain values are stored names, see :mod:`results.names`.
 """
@@ -25,7 +25,7 @@ def build(cls: type[D], values: Mapping[str, Any], where: str) -> D:
     Args:
         cls: the dataclass; nested dataclasses take nested mappings.
         values: field names and values; ints pass for floats and lists for tuples, nothing else is converted.
-        where: names the place in messages.
+        where: location of the values, for messages.
 
     Raises:
         RequestError: an unknown or missing key, a value of the wrong type, or one that ``cls`` itself refuses.
@@ -64,7 +64,7 @@ def is_required(field: dataclasses.Field[Any]) -> bool:
 
 
 def convert(value: Any, hint: Any, where: str) -> Any:
-    """``value`` as the type that ``hint`` asks for.
+    """Convert ``value`` to the type ``hint``.
 
     Raises:
         RequestError: it is of another type, or not among the choices.
@@ -104,6 +104,6 @@ def convert_nested(value: Any, hint: Any, where: str) -> Any:
 
 
 def kind_of(hint: Any) -> str:
-    """A type in words."""
+    """Description of a type."""
     words = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
     return words.get(hint, "a list of values" if get_origin(hint) is tuple else "a table")
