@@ -19,24 +19,18 @@ and pretrain equally therefore share their runs.
 from __future__ import annotations
 
 import copy
-import dataclasses
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from protocols.spec.schema import build
+from protocols.spec.schema import added, build
 from results.errors import RequestError, UnknownName, nearest
 from results.names import OLD_REFINEMENTS, stored_field, stored_name, stored_options
 
 PRESETS = Path(__file__).parents[1] / "presets"
 
 TomlTable = dict[str, Any]
-
-
-def added(default: Any = dataclasses.MISSING, *, default_factory: Any = dataclasses.MISSING) -> Any:
-    """A field that was added after runs were recorded; at its default it is left out of hashes."""
-    return field(default=default, default_factory=default_factory, metadata={"added": True})
 
 
 @dataclass(frozen=True)
@@ -74,10 +68,10 @@ class Pretrain:
     lr: float = 1e-3
     momentum: float = 0.9
     weight_decay: float = 0.0
-    final_weight_decay: float | None = added(None)
-    trust_coefficient: float = added(0.001)
-    clip_trust_ratio: bool = added(False)
-    max_grad_norm: float | None = added(None)
+    final_weight_decay: float | None = added(None, written=True)
+    trust_coefficient: float = added(0.001, written=True)
+    clip_trust_ratio: bool = added(False, written=True)
+    max_grad_norm: float | None = added(None, written=True)
     schedule: str = "constant"
     milestones: tuple[float, ...] = (0.5, 0.75)
     warmup: float = 0.0

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import MISSING, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from protocols.spec.protocol import Augmentation, Pretrain, TomlTable  # noqa: TC001 - `build` reads them
-from protocols.spec.schema import build, to_plain
+from protocols.spec.schema import added, build, is_added_default, to_plain
 from results.names import stored_field
 
 if TYPE_CHECKING:
@@ -35,8 +35,8 @@ class Component:
     options: TomlTable = field(default_factory=dict)
     label: str = ""
     digest: str = ""
-    source: str = ""
-    files: dict[str, str] = field(default_factory=dict)
+    source: str = added("")
+    files: dict[str, str] = added(default_factory=dict)
 
     def identity(self) -> TomlTable:
         """The fields that can change a number. A digest of content replaces the path that leads to it."""
@@ -108,8 +108,8 @@ class Run:
     evaluations: tuple[Evaluation, ...]
     plugins: tuple[str, ...] = ()
     preset: str = ""
-    extras: tuple[Component, ...] = ()
-    unused: tuple[str, ...] = ()
+    extras: tuple[Component, ...] = added(())
+    unused: tuple[str, ...] = added(())
     baseline: str = ""
 
     def fingerprint(self) -> str:
@@ -172,12 +172,11 @@ class Run:
 
 def identifying(settings: Pretrain | Augmentation) -> TomlTable:
     """The values that belong in a hash: all but those of added fields at their default."""
-    values: TomlTable = to_plain(settings)
-    for item in fields(settings):
-        default = item.default_factory() if item.default_factory is not MISSING else item.default
-        if item.metadata.get("added") and getattr(settings, item.name) == default:
-            del values[stored_field(item.name)]
-    return values
+    return {
+        stored_field(item.name): to_plain(value)
+        for item in fields(settings)
+        if not is_added_default(item, value := getattr(settings, item.name))
+    }
 
 
 def digest_of(value: object) -> str:

@@ -47,10 +47,33 @@ def build(cls: type[D], values: Mapping[str, Any], where: str) -> D:
         raise RequestError(f"{where}: {error}") from error
 
 
+def added(
+    default: Any = dataclasses.MISSING, *, default_factory: Any = dataclasses.MISSING, written: bool = False
+) -> Any:
+    """A dataclass field that was added after runs were recorded: at its default it is left out of hashes.
+
+    It is left out of plain values too, so that the configurations of runs of both versions are equal, unless
+    ``written``: those of earlier versions hold it.
+    """
+    metadata = {"added": True, "written": written}
+    return dataclasses.field(default=default, default_factory=default_factory, metadata=metadata)
+
+
+def is_added_default(item: dataclasses.Field[Any], value: Any) -> bool:
+    """Whether an :func:`added` field has its default value."""
+    default = item.default if item.default_factory is dataclasses.MISSING else item.default_factory()
+    return bool(item.metadata.get("added")) and value == default
+
+
 def to_plain(value: Any) -> Any:
     """The plain values that :func:`build` reads: of a dataclass a table under stored names."""
     if dataclasses.is_dataclass(value):
-        return {stored_field(item.name): to_plain(getattr(value, item.name)) for item in dataclasses.fields(value)}
+        values = {item: getattr(value, item.name) for item in dataclasses.fields(value)}
+        return {
+            stored_field(item.name): to_plain(inner)
+            for item, inner in values.items()
+            if item.metadata.get("written", True) or not is_added_default(item, inner)
+        }
     if isinstance(value, dict):
         return {key: to_plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
