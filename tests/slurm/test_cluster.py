@@ -24,12 +24,12 @@ pytestmark = pytest.mark.slurm
 
 SLOW = """
 import multiprocessing, os, time
-from methods import Method, register
+from bench import Method, register_method
 
 def sleep():
     time.sleep(1000)
 
-@register("slow")
+@register_method("slow")
 class Slow(Method):
     '''Takes its time at every step, and has helpers, as a data loader would.'''
 
@@ -47,9 +47,9 @@ class Slow(Method):
 
 HUNGRY = """
 import numpy, time
-from methods import Method, register
+from bench import Method, register_method
 
-@register("hungry")
+@register_method("hungry")
 class Hungry(Method):
     '''Eats memory until it is stopped.'''
 

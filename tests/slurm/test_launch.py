@@ -22,7 +22,7 @@ def test_one_run_needs_no_pool(run_of, tmp_path):
 
 def test_places_follow_what_is_asked_for_and_what_there_is(tmp_path, monkeypatch):
     context = ExecutionContext(tmp_path, tmp_path, "cpu")
-    monkeypatch.setattr("slurm.launch.room", lambda: 4)
+    monkeypatch.setattr("slurm.launch.max_parallel_runs", lambda: 4)
     assert len(worker_contexts(context, 10, oversubscribe=False)) == 4
     assert len(worker_contexts(context, 3, oversubscribe=False)) == 3
     assert len(worker_contexts(context, 10, oversubscribe=True)) == 10

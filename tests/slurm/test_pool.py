@@ -15,9 +15,9 @@ from slurm.pool import run_pool
 
 DEADLY = """
 import os, signal
-from methods import Method, register
+from bench import Method, register_method
 
-@register("deadly")
+@register_method("deadly")
 class Deadly(Method):
     '''Kills its process.'''
 
@@ -94,9 +94,9 @@ def test_stopping_a_pool_keeps_every_state(run_of, tmp_path):
 
 HELPED = """
 import multiprocessing, os, signal, time
-from methods import Method, register
+from bench import Method, register_method
 
-@register("helped")
+@register_method("helped")
 class Helped(Method):
     '''Has a helper, as a data loader would; everyone is sent the signal of a SLURM job.'''
 
@@ -116,9 +116,9 @@ class Helped(Method):
 
 STUBBORN = """
 import time
-from methods import Method, register
+from bench import Method, register_method
 
-@register("stubborn")
+@register_method("stubborn")
 class Stubborn(Method):
     '''Never comes to the end of a step.'''
 
@@ -155,9 +155,12 @@ def test_a_run_that_does_not_stop_in_time_is_killed(run_of, tmp_path):
     assert store.is_abandoned(stored.folder / store.CLAIM)
 
 
+CHANGING = STUBBORN.replace("stubborn", "changing")
+
+
 def test_a_plugin_that_changed_is_not_run(run_of, tmp_path):
-    run = plugin_run(run_of, tmp_path, "stubborn", STUBBORN)
-    (tmp_path / "stubborn.py").write_text(textwrap.dedent(STUBBORN) + "# changed")
+    run = plugin_run(run_of, tmp_path, "changing", CHANGING)
+    (tmp_path / "changing.py").write_text(textwrap.dedent(CHANGING) + "# changed")
     (outcome,) = run_pool([run], [ExecutionContext(tmp_path / "runs", tmp_path, "cpu")], Listener(), threads=1)
-    assert outcome.reason.startswith("stubborn was changed after the run was planned")
+    assert outcome.reason.startswith("changing was changed after the run was planned")
     assert store.read_run(tmp_path / "runs" / run.folder()).status == "failed"
