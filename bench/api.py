@@ -46,7 +46,7 @@ def run(
     limit: int | None = None,
     force: bool = False,
 ) -> Frames:
-    """Execute the runs of a grid that are not done yet, as ``bench run`` does; what is not given the protocol decides.
+    """Execute the runs of a grid that are not done yet, as ``bench run`` does; the protocol decides what is left open.
 
     Args:
         methods: names, labels or Python files; a list, or separated by commas.
@@ -182,14 +182,14 @@ def load_backbone(run: str | Path, *, runs: str | Path | None = None, device: st
     """
     import torch
 
-    from bench.commands.show import find
+    from bench.commands.show import find_run
     from protocols.backbones.build import new_backbone
     from protocols.pretrain import checkpoint
     from protocols.spec.resolve import load_plugins
     from protocols.spec.run import Run
     from results.store import BACKBONE, CONFIG, read_json
 
-    folder = find(str(run), folder_or_default(runs, "BENCH_RUNS", RUNS))
+    folder = find_run(str(run), folder_or_default(runs, "BENCH_RUNS", RUNS))
     config: dict[str, Any] | None = read_json(folder / CONFIG)
     saved = checkpoint.load(folder / BACKBONE, torch.device(device))
     if config is None or saved is None:
@@ -211,6 +211,7 @@ def report(
     published: bool = False,
     data: str | Path | None = None,
     show: bool = False,
+    plugins: Iterable[str | Path] = (),
 ) -> Report:
     """Write tables, figures and a page of the runs below a folder, as ``bench report`` does.
 
@@ -220,16 +221,21 @@ def report(
         published: put published numbers beside the measured ones.
         data: folder of the data sets; published numbers of one that is not there are said to lack it.
         show: print the tables too.
+        plugins: Python files that register figures.
 
     Returns:
-        Everything the report says, and the files that were written.
+        The content of the report, and the files that were written.
 
     Raises:
         RequestError: there are no runs, or the folder cannot be written.
     """
     from bench.commands.report import is_absent
+    from protocols.spec.plugins import add_files, load_files
     from results.report import display, write
 
+    files = [str(file) for file in plugins]
+    add_files(files)
+    load_files(files)
     data = folder_or_default(data, "BENCH_DATA", DATA)
     folder = folder_or_default(runs, "BENCH_RUNS", RUNS)
     made = write(folder, Path(to), published=published, absent=lambda name: is_absent(name, data))

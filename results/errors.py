@@ -1,8 +1,8 @@
-"""Every error the harness raises on purpose, in one place.
+"""The errors that the harness raises.
 
 BenchError                one line that says what is wrong, and a hint that says what to do
 ├── RequestError          the request is wrong; found before any work starts (exit 2)
-│   ├── UnknownName       a method, data set, … that nobody registered; suggests the nearest names
+│   ├── UnknownName       a method, data set, … that is not registered; suggests the nearest names
 │   ├── BrokenPlugin      a registered plugin that does not load
 │   └── DataMissing       a data set that is not on this machine
 └── RunFailed             one run failed; the others continue (exit 1)
@@ -51,7 +51,7 @@ class BrokenPlugin(RequestError):
 
 
 class DataMissing(RequestError):
-    """A data set is not where it was looked for."""
+    """A data set is missing or damaged."""
 
 
 class RunFailed(BenchError):

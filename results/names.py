@@ -1,8 +1,7 @@
-"""Stored names, and what they are called in the code: the one place that knows both.
+"""Maps stored names to the names in the code.
 
-Names in records, hashes and TOML files are a format and never change. Where the code has found a better word since,
-this module maps one to the other. Hashes, records and readers use the stored name; code, tables and figures
-the present one.
+Names in records, hashes and TOML files are a format and never change. Where the code uses another name, this module
+maps one to the other. Hashes, records and readers use the stored name; code, tables and figures the present one.
 """
 
 from __future__ import annotations

@@ -83,7 +83,7 @@ class Cost:
 
     Attributes:
         views: augmented images seen in pretraining.
-        steps: optimiser steps.
+        steps: optimizer steps.
         seconds: by stage: ``pretrain``, ``features``, and each evaluation by its label.
         views_per_second: views over seconds of pretraining; None without pretraining.
         flops: floating-point operations of pretraining; None without pretraining.

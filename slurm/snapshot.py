@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from protocols.system.provenance import COMMIT, commit
+from results.registry import digest_of_file
 from results.store import write_json
 
 if TYPE_CHECKING:
@@ -52,10 +53,10 @@ def copy_code(destination: Path) -> None:
 
 
 def with_copied_plugins(run: Run, destination: Path) -> Run:
-    """The run, with its plugin files copied to a folder."""
+    """The run, with its plugin files copied to a folder, where their names begin with a digest of their content."""
     copies = []
-    for number, plugin in enumerate(run.plugins):
-        copy = destination / f"{number}-{Path(plugin).name}"
+    for plugin in run.plugins:
+        copy = destination / f"{digest_of_file(Path(plugin))}-{Path(plugin).name}"
         if not copy.exists():
             destination.mkdir(exist_ok=True)
             shutil.copyfile(plugin, copy)

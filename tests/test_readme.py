@@ -1,29 +1,43 @@
-"""What the README says holds: its commands, its example, its tables."""
+"""What the documents say holds: their commands, examples, tables, links and paths."""
 
+import ast
+import importlib
 import json
 import re
+import runpy
 import subprocess
 import sys
-from functools import partial
+import tomllib
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
 BENCH = [sys.executable, "-c", "from bench.cli import main; main()"]
-TABLES = re.findall(r"<!-- (table|published|speed|parity): (\S+) -->\n\n((?:\|.*\n)+(?:\n(?:- .*\n)+)?)", README)
+TRACKED = subprocess.run(["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\n")
+DOCUMENTS = {name: (ROOT / name).read_text(encoding="utf-8") for name in TRACKED if name.endswith(".md")}
+READMES = {name: text for name, text in DOCUMENTS.items() if name.endswith("README.md")}
+README = READMES["README.md"]
+MARKED = re.compile(r"<!-- (table|published|speed|parity): (\S+) -->\n\n((?:\|.*\n)+(?:\n(?:- .*\n)+)?)")
+TABLES = [(name, *found) for name, text in READMES.items() for found in MARKED.findall(text)]
 
 
-def example():
-    (code,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
-    return code
+def tables(*kinds):
+    return [pytest.param(*found, id=f"{name}-{found[1]}") for name, *found in TABLES if found[0] in kinds]
+
+
+def python_blocks(text):
+    return re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
 
 
 def test_a_method_in_one_file_outside_of_the_repository_runs_beside_the_others(tmp_path):
-    assert example().count("\n") < 60
-    (tmp_path / "spectral.py").write_text(example())
+    example = python_blocks(README)[0]
+    assert example.count("\n") < 40
+    imports = [node.module for node in ast.parse(example).body if isinstance(node, ast.ImportFrom)]
+    assert imports == ["dataclasses", "bench", "torch.nn"]
+    (tmp_path / "spectral.py").write_text(example)
     grid = ["--methods", "./spectral.py,random", "--datasets", "digits", "--seeds", "0", "--views", "4000"]
     words = ["run", *grid, "--set", "spectral.radius=2"]
     subprocess.run([*BENCH, *words], cwd=tmp_path, check=True, capture_output=True)
@@ -34,21 +48,65 @@ def test_a_method_in_one_file_outside_of_the_repository_runs_beside_the_others(t
     assert losses[-1] < losses[0]
 
 
-def test_every_measured_table_is_there():
-    assert {kind for kind, _, _ in TABLES} == {"table", "published", "speed", "parity"}
-    assert README.count("<!-- ") == len(TABLES)
+def test_the_example_in_python_runs(tmp_path):
+    example = python_blocks(README)[1] + "print(list(accuracy.index), list(accuracy.columns), backbone.training)"
+    done = subprocess.run(
+        [sys.executable, "-c", example], cwd=tmp_path, check=True, capture_output=True, text=True, timeout=300
+    )
+    assert done.stdout.splitlines()[-1] == "['random', 'simclr'] ['knn', 'linear'] False"
+    assert (tmp_path / "report" / "index.html").is_file()
 
 
-def test_every_table_ends_with_an_empty_line():
+def test_the_readme_is_short_and_has_one_table():
+    assert README.count("\n") < 160
+    assert len(re.findall(r"^\| ---", README, flags=re.MULTILINE)) == 1
+    assert max(len(line) for line in README.splitlines()) <= 120
+
+
+def test_every_marked_table_is_found():
+    assert {kind for _, kind, _, _ in TABLES} == {"table", "published", "speed", "parity"}
+    assert sum(text.count("<!-- ") for text in READMES.values()) == len(TABLES)
+
+
+def test_every_folder_of_measured_results_says_what_it_shows():
+    folders = {Path(name).parts[2] for name in TRACKED if name.startswith("results/measured/")}
+    assert {f"results/measured/{folder}/README.md" for folder in folders} <= READMES.keys()
+
+
+@pytest.mark.parametrize("name", [name for name in READMES if re.fullmatch(r"results/measured/[^/]+/README.md", name)])
+def test_commits_and_labels_of_records_are_those_that_the_document_names(name):
+    records = [json.loads(path.read_text(encoding="utf-8")) for path in (ROOT / name).parent.glob("*/record.json")]
+    commits = {record["provenance"]["commit"][:7] for record in records}
+    attempts = {one["commit"][:7] for record in records for one in record["provenance"]["attempts"]}
+    named = set(re.findall(r"\b(?=[0-9a-f]*\d)[0-9a-f]{7}\b", READMES[name]))
+    assert commits <= named
+    if records:
+        assert named <= commits | attempts
+        assert not any(record["provenance"]["dirty"] for record in records)
+        assert f"bench report --runs {Path(name).parent}" in READMES[name]
+
+
+@pytest.mark.parametrize("name", READMES)
+def test_every_table_ends_with_an_empty_line(name):
     """Otherwise the line that follows is shown as its last row."""
-    assert not re.findall(r"^\|.*\n[^|\n].*", README, flags=re.MULTILINE)
+    assert not re.findall(r"^\|.*\n[^|\n].*", READMES[name], flags=re.MULTILINE)
 
 
-@pytest.mark.parametrize(("kind", "folder", "table"), [one for one in TABLES if one[0] in ("table", "published")])
-def test_tables_are_those_of_the_committed_records(tmp_path, kind, folder, table):
-    command = [*BENCH, "report", "--runs", str(ROOT / folder), "--to", str(tmp_path), "--data", str(tmp_path / "data")]
-    subprocess.run(command + ["--published"] * (kind == "published"), check=True, capture_output=True)
-    assert table in (tmp_path / "table.md").read_text(encoding="utf-8")
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    @cache
+    def written(folder, *options):
+        to = tmp_path_factory.mktemp("report")
+        command = [*BENCH, "report", "--runs", str(ROOT / folder), "--to", str(to), "--data", str(to / "data")]
+        subprocess.run([*command, *options], check=True, capture_output=True)
+        return (to / "table.md").read_text(encoding="utf-8")
+
+    return written
+
+
+@pytest.mark.parametrize(("kind", "folder", "table"), tables("table", "published"))
+def test_tables_are_those_of_the_committed_records(report, kind, folder, table):
+    assert table in report(folder, *(["--published"] if kind == "published" else []))
 
 
 def speed_row(measured):
@@ -57,8 +115,8 @@ def speed_row(measured):
     return f"| {' | '.join(cells)} | {measured['memory'] / 2**20:,.0f} MiB |"
 
 
-@pytest.mark.parametrize(("file", "table"), [(file, table) for kind, file, table in TABLES if kind == "speed"])
-def test_speeds_are_those_of_the_committed_measurement(file, table):
+@pytest.mark.parametrize(("kind", "file", "table"), tables("speed"))
+def test_speeds_are_those_of_the_committed_measurement(kind, file, table):
     document = json.loads((ROOT / file).read_text(encoding="utf-8"))
     assert table.splitlines()[2:] == [speed_row(measured) for measured in document["speeds"]]
     assert not document["provenance"]["dirty"]
@@ -75,9 +133,9 @@ def accuracies(folder):
     return found
 
 
-@pytest.mark.parametrize(("folder", "table"), [(folder, table) for kind, folder, table in TABLES if kind == "parity"])
-def test_speed_costs_no_accuracy(folder, table):
-    """The table is that of the records; what is quick and what is plain differ by less than their deviation."""
+@pytest.mark.parametrize(("kind", "folder", "table"), tables("parity"))
+def test_speed_costs_no_accuracy(kind, folder, table):
+    """The table is that of the records; fast and reference training differ by less than the standard deviation."""
     measured = accuracies(folder)
     rows = []
     for name in sorted({method for method, _ in measured}):
@@ -89,13 +147,58 @@ def test_speed_costs_no_accuracy(folder, table):
     assert table.splitlines()[2:] == rows
 
 
-def test_differences_in_the_text_are_those_of_a_table():
-    said = re.findall(r"[+−]\d+\.\d\d(?: ± \d+\.\d\d)?", re.sub(r"^\|.*$", "", README, flags=re.MULTILINE))
-    shown = "".join(table for _, _, table in TABLES)
-    assert said
-    assert not [words for words in said if words not in shown]
+def test_differences_in_the_text_are_those_of_a_table_beside_it():
+    said = 0
+    for name, text in READMES.items():
+        differences = re.findall(r"[+−]\d+\.\d\d(?: ± \d+\.\d\d)?", re.sub(r"^\|.*$", "", text, flags=re.MULTILINE))
+        shown = "".join(table for document, _, _, table in TABLES if document == name)
+        assert not [words for words in differences if words not in shown], name
+        said += len(differences)
+    assert said > 10
 
 
-def test_linked_pictures_are_there():
-    for path in re.findall(r"!\[.*?\]\((.*?)\)", README):
-        assert (ROOT / path).is_file(), path
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_links_lead_somewhere(name):
+    for target in re.findall(r"\]\((?!https?:|#)([^)#]+)[^)]*\)", DOCUMENTS[name]):
+        if target != "CONTRIBUTING.md" or "CONTRIBUTING.md" in TRACKED:
+            assert (ROOT / name).parent.joinpath(target).exists(), target
+
+
+def is_there(word):
+    """Whether a path below the root, a module, or something that a module defines exists."""
+    if "/" in word:
+        return any(ROOT.glob(word.rstrip("/")))
+    try:
+        importlib.import_module(word)
+    except ModuleNotFoundError:
+        module, _, attribute = word.rpartition(".")
+        return bool(module) and hasattr(importlib.import_module(module), attribute)
+    return True
+
+
+@pytest.mark.parametrize("name", ["ARCHITECTURE.md", "protocols/README.md"])
+def test_paths_and_modules_that_the_maps_name_exist(name):
+    words = set(re.findall(r"`([\w./*-]+)`", DOCUMENTS[name]))
+    ours = sorted(word for word in words if re.match(r"(bench|slurm|protocols|methods|results|tests)[/.]\w", word))
+    assert len(ours) > 10
+    assert not [word for word in ours if not is_there(word)]
+
+
+def test_the_picture_of_the_layers_is_that_of_the_test_of_layers():
+    layers = runpy.run_path(str(ROOT / "tests" / "test_layers.py"))["LAYERS"]
+    there = [name for name in layers if any(ROOT.glob(f"{name.replace('.', '/')}*"))]
+    (picture,) = re.findall(r"## Layers\n\n```text\n(.*?)```", DOCUMENTS["ARCHITECTURE.md"], flags=re.DOTALL)
+    assert [line.split()[0] for line in picture.splitlines()] == there
+
+
+def test_the_citation_and_the_hooks_say_what_the_project_says():
+    import bench
+
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert f"\nversion: {bench.__version__}\n" in citation
+    assert f"\nlicense: {project['license']}\n" in citation
+    assert project["authors"][0]["name"] in citation
+    hooks = (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8")
+    assert set(re.findall(r"entry: uv run --no-sync (\w+)", hooks)) == {"ruff", "mypy"}
+    assert re.findall(r"repo: (\S+)", hooks) == ["local"]

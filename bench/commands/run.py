@@ -26,16 +26,17 @@ Examples:
   bench run --methods 'relational[views=4],relational[views=8],simclr'
       several settings of one method, by the labels that tables print
   bench run --methods simclr --datasets cifar10 --evaluate-on cifar10,cifar100
-      pretrained once, evaluated on both; what is pretrained already is only evaluated
+      pretrain once, evaluate on both; runs that are pretrained already are only evaluated
   bench run --methods simclr,byol --refine graph,neighbour_mean
-      evaluated without refinement, and again after each of them
+      evaluate without refinement, and again after each refinement
   bench run --methods ./mine.py,simclr,random,supervised
       your own method beside the known ones
   bench run --methods simclr --plugins ./mine.py --evaluations linear,mine
       a file that registers an evaluation, an optimizer, … (see CONTRIBUTING.md)
   bench run --protocol relational2020 --datasets cifar10 --epochs 10 --dry-run
   bench run --protocol relational2020-table1 --datasets cifar10,cifar100
-      a published table, or the part of it whose data are here; runs of other tables are shared
+      a published table, or the part of it whose data are on this machine; runs that it shares with other tables
+      are executed once
 """
 
 
@@ -52,7 +53,7 @@ def run(
 ) -> None:
     """Compare methods: execute the runs of a grid that are not done yet, and show the table.
 
-    What is not given is the protocol's choice. The same command again resumes what was interrupted.
+    The protocol decides what the options leave open. The same command again resumes interrupted runs.
     """
     from protocols.spec.grid import expand, plan
 
@@ -71,10 +72,10 @@ def run(
 
 
 def check_before_work(todo: Sequence[Run], context: ExecutionContext) -> list[Budget]:
-    """Find out what is wrong before any work starts; returns how long each pretraining is.
+    """Check device, runs folder and runs before any work starts; returns the budget of each pretraining.
 
     Raises:
-        RequestError: something is.
+        RequestError: a run cannot work.
     """
     from protocols.preflight import check
     from protocols.system.device import choose_device

@@ -1,4 +1,4 @@
-"""How long a pretraining is, in steps, epochs and views."""
+"""The length of a pretraining in steps, epochs and views."""
 
 from __future__ import annotations
 
@@ -29,28 +29,28 @@ class Budget:
 
     @property
     def steps_per_epoch(self) -> int:
-        """The last batch of an epoch may be smaller, but one image alone makes no batch."""
+        """Steps of an epoch; its last batch may be smaller, but a batch of one image is left out."""
         return self.images // self.batch + (self.images % self.batch > 1)
 
     def locate(self, step: int) -> tuple[int, slice]:
-        """The epoch of a step, counted from 0, and the slice of that epoch's image order that makes its batch."""
+        """The epoch of a step, counted from 0, and the slice of that epoch's image order for its batch."""
         epoch, step_in_epoch = divmod(step, self.steps_per_epoch)
         return epoch, slice(step_in_epoch * self.batch, (step_in_epoch + 1) * self.batch)
 
     @property
     def total_views(self) -> int:
-        """Views seen in all."""
+        """Total number of views."""
         epochs, rest = divmod(self.steps, self.steps_per_epoch)
         return epochs * self.views_per_epoch + rest * self.batch * self.views
 
     @property
     def views_per_epoch(self) -> int:
-        """Views seen in a whole epoch."""
+        """Number of views in an epoch."""
         return self.views * (self.images - (self.images % self.batch == 1))
 
 
 def budget_for(pretrain: Pretrain, *, images: int, views: int) -> Budget:
-    """The steps that a protocol grants a method.
+    """Compute the budget of a method under a protocol.
 
     Args:
         pretrain: names the budget in epochs or in views.

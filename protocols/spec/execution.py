@@ -1,4 +1,4 @@
-"""Where and how runs are executed; nothing of it changes a run's identity. Never imports torch."""
+"""Where and how runs are executed; does not change a run's identity. Never imports torch."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ class ExecutionContext:
 
 
 MEMORY_PER_RUN = 2 * 2**30
-"""Bytes that a run on a CPU is expected to need at most."""
+"""Upper bound of the memory of a run on a CPU, in bytes."""
 
 
 def available_cores() -> int:
-    """How many cores this process may use; SLURM says how many even where it does not bind processes to them."""
+    """Number of cores that this process may use; SLURM's number where it does not bind processes to cores."""
     here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(here, int(os.environ.get("SLURM_CPUS_ON_NODE", here)))
 
 
 def max_parallel_runs() -> int:
-    """How many runs at a time this machine's cores and memory allow."""
+    """Maximum number of runs at a time for this machine's cores and memory."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return max(1, min(available_cores(), memory // MEMORY_PER_RUN))

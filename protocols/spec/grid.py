@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,13 +20,13 @@ from results.store import read_run
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Mapping, Sequence
 
-    from protocols.spec.protocol import Grid, Protocol, Table
+    from protocols.spec.protocol import Grid, Protocol, TomlTable
     from protocols.spec.run import Run
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a user asks for; empty where the protocol decides.
+    """The request of a user; empty fields are decided by the protocol.
 
     Attributes:
         methods: labels, or paths of Python files that register some.
@@ -57,7 +58,7 @@ class Request:
 
     @property
     def is_blank(self) -> bool:
-        """Whether it leaves everything to the default protocol."""
+        """Whether all fields are empty and the protocol is the default."""
         choices = {**vars(self), "protocol": self.protocol != Request.protocol}
         return not any(choices.values())
 
@@ -108,7 +109,7 @@ def parse_request(
     settings: Sequence[str] = (),
     plugins: Sequence[str] = (),
 ) -> Request:
-    """What the options of the command line ask for.
+    """Parse the options of the command line to a request.
 
     Raises:
         RequestError: the seeds are not whole numbers.
@@ -130,18 +131,21 @@ def parse_request(
 
 
 FILE_OPTIONS = ("methods", "datasets", "backbones", "evaluations", "refinements")
-"""What a request may name by the path of a Python file that registers it."""
+"""Fields of a request in which a Python file may stand for the plugins that it registers."""
+
+FLAGS = {"refinements": "refine"}
+"""Options of the command line whose name differs from the kind of plugin that they take."""
 
 
 def add_plugins(request: Request) -> Request:
-    """Make the Python files known that a request names, and put what they register in their place.
+    """Add the Python files of a request, and replace each by the names that it registers.
 
     Raises:
         RequestError: a file is not there, or registers nothing of the kind it is named for.
     """
     registered: dict[str, dict[str, list[str]]] = {}
     for file in request.plugins:
-        registered.setdefault(file, add_file(Path(file)))
+        registered[os.path.normpath(file)] = add_file(Path(file))
     replaced: dict[str, list[str]] = {}
     for kind in FILE_OPTIONS:
         words = replaced[kind] = []
@@ -150,20 +154,24 @@ def add_plugins(request: Request) -> Request:
             if not file.endswith(".py"):
                 words.append(word)
                 continue
-            registered.setdefault(file, add_file(Path(file)))
+            file = os.path.normpath(file)
+            if file not in registered:
+                registered[file] = add_file(Path(file))
             found = registered[file].get(kind, [])
             if not found:
                 singular = REGISTRIES[kind].kind
                 others = ", ".join(registered[file])
+                options = [f"--{FLAGS.get(name, name)}" for name in registered[file] if name in FILE_OPTIONS]
                 raise RequestError(
-                    f"{file} registers no {singular}", hint=f"it registers {others}: name it with --plugins {file}"
+                    f"{file} registers no {singular}",
+                    hint=f"it registers {others}: name it with {' or '.join([*options, '--plugins'])}",
                 )
             words += [name + bracket + changes for name in found]
     return dataclasses.replace(request, plugins=tuple(registered), **replaced)  # type: ignore[arg-type]
 
 
 def expand(request: Request, data: Path) -> list[Run]:
-    """The grid: every seed first with all methods, so that a part of it already makes a table; no run twice.
+    """Expand a request to runs, without repetition, ordered by seed so that an unfinished grid has all methods.
 
     Args:
         request: what is asked for.
@@ -191,7 +199,7 @@ def expand(request: Request, data: Path) -> list[Run]:
 
 
 def grids_of(request: Request, protocol: Protocol) -> list[Grid]:
-    """The protocol's grids, with what the request asks for instead.
+    """The protocol's grids, overridden by the fields of the request.
 
     Where there are several, the data sets and backbones asked for choose among them.
 
@@ -219,11 +227,11 @@ def grids_of(request: Request, protocol: Protocol) -> list[Grid]:
 
 
 def with_choices(grid: Grid, given: Mapping[str, Sequence[Any]]) -> Grid:
-    """A grid with what is given instead of its own."""
+    """A grid with some fields replaced."""
     return dataclasses.replace(grid, **{key: tuple(values) for key, values in given.items() if values})
 
 
-def runs_of(grid: Grid, protocol: Protocol, *, changes: Table, data: Path, plugins: Sequence[str]) -> Iterator[Run]:
+def runs_of(grid: Grid, protocol: Protocol, *, changes: TomlTable, data: Path, plugins: Sequence[str]) -> Iterator[Run]:
     """The runs of a grid, with seed 0."""
     for dataset, backbone, method in itertools.product(grid.datasets, grid.backbones, dict.fromkeys(grid.methods)):
         yield resolve(
@@ -241,8 +249,8 @@ def runs_of(grid: Grid, protocol: Protocol, *, changes: Table, data: Path, plugi
         )
 
 
-def changes_of(request: Request, names: Container[str], labels: Sequence[str]) -> Table:
-    """What the command line changes of the protocol.
+def changes_of(request: Request, names: Container[str], labels: Sequence[str]) -> TomlTable:
+    """Changes of the protocol by the command line.
 
     Args:
         request: what is asked for.
@@ -268,7 +276,7 @@ def changes_of(request: Request, names: Container[str], labels: Sequence[str]) -
 
 
 def plan(runs: Sequence[Run], folder: Path, *, force: bool = False) -> Plan:
-    """Which of the runs are not done.
+    """Divide runs into those that are done and those to execute.
 
     Args:
         runs: the grid.

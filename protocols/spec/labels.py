@@ -1,4 +1,4 @@
-"""Labels: a name and, in brackets, what is changed; as tables print them, and as they may be typed again."""
+"""Labels: a name with changed options in brackets, as tables print them and the command line accepts them."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from results.errors import RequestError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from protocols.spec.protocol import Table
+    from protocols.spec.protocol import TomlTable
 
 SHARED = ("pretrain", "recipes")
 """Sections whose keys a label shows without the section's name."""
 
 HELD_OUT = "held_out:"
-"""Begins the name of a part of another data set; what a protocol says of that one holds for the part."""
+"""Prefix of the name of a held-out part of a data set; options of a protocol for the data set apply to the part."""
 
 
 def split_list(text: str) -> list[str]:
-    """The items between commas that are not within brackets: ``a[b=1,c=2],d`` has two."""
+    """Split at commas outside of brackets: ``a[b=1,c=2],d`` has two items."""
     parts, depth = [""], 0
     for letter in text:
         depth += (letter == "[") - (letter == "]")
@@ -33,8 +33,8 @@ def split_list(text: str) -> list[str]:
     return [part.strip() for part in parts if part.strip()]
 
 
-def parse_label(text: str) -> tuple[str, Table]:
-    """The name, and what the brackets change, nested like ``--set``.
+def parse_label(text: str) -> tuple[str, TomlTable]:
+    """Split a label into its name and the changes in brackets, nested like ``--set``.
 
     Raises:
         RequestError: what stands in the brackets is not ``KEY=VALUE``, or something follows them.
@@ -42,7 +42,7 @@ def parse_label(text: str) -> tuple[str, Table]:
     match = re.fullmatch(r"([^[]+)(?:\[(.*)\])?", text)
     if not match:
         raise RequestError(f"{text!r} is no label", hint="write it like relational[views=4]")
-    changes: Table = {}
+    changes: TomlTable = {}
     for change in split_list(match[2] or ""):
         key, equals, value = change.partition("=")
         if not equals:
@@ -51,30 +51,30 @@ def parse_label(text: str) -> tuple[str, Table]:
     return match[1].strip(), changes
 
 
-def nested(keys: list[str], value: str) -> Table:
-    """``{"a": {"b": 1}}`` of the keys a and b and the text 1."""
+def nested(keys: list[str], value: str) -> TomlTable:
+    """Nest a value under keys: ``{"a": {"b": 1}}`` for the keys a and b and the text 1."""
     inner: Any = parse_value(value.strip())
     for key in reversed(keys):
         inner = {key: inner}
-    table: Table = inner
+    table: TomlTable = inner
     return table
 
 
 def parse_value(text: str) -> Any:
-    """A TOML value, or the text itself."""
+    """Parse a TOML value; text that is not TOML is returned unchanged."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return text
 
 
-def label(name: str, base: Table, change: Table) -> str:
-    """The name, and in brackets what ``change`` really changes of ``base``: ``quick[lr=0.01]``."""
+def label(name: str, base: TomlTable, change: TomlTable) -> str:
+    """The name with the values of ``change`` that differ from ``base`` in brackets: ``quick[lr=0.01]``."""
     changed = [f"{key}={format_value(value)}" for key, value in changed_leaves(base, change)]
     return f"{name}[{','.join(changed)}]" if changed else name
 
 
-def changed_leaves(base: Table, change: Table) -> Iterator[tuple[str, Any]]:
+def changed_leaves(base: TomlTable, change: TomlTable) -> Iterator[tuple[str, Any]]:
     """The leaves of ``change`` that differ from those of ``base``, by dotted key.
 
     Sections of :data:`SHARED` need no name, unless the key would be taken for one beside them.
@@ -89,7 +89,7 @@ def changed_leaves(base: Table, change: Table) -> Iterator[tuple[str, Any]]:
 
 
 def format_value(value: Any) -> str:
-    """A value as :func:`parse_value` reads it."""
+    """Format a value so that :func:`parse_value` reads it."""
     if isinstance(value, bool):
         return str(value).lower()
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

@@ -13,30 +13,24 @@ A file has these tables; ``--set`` changes any value of them::
 
 A file with ``extends`` instead of ``version`` and ``track`` is another protocol with changes, as ``--set`` would make
 them. What it changes is part of a run's labels and identity, its own name is not. Protocols that extend the same one
-and train alike therefore share their runs.
+and pretrain equally therefore share their runs.
 """
 
 from __future__ import annotations
 
 import copy
-import dataclasses
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from protocols.spec.schema import build
+from protocols.spec.schema import added, build
 from results.errors import RequestError, UnknownName, nearest
-from results.names import stored_field
+from results.names import OLD_REFINEMENTS, stored_field, stored_name, stored_options
 
 PRESETS = Path(__file__).parents[1] / "presets"
 
-Table = dict[str, Any]
-
-
-def added(default: Any = dataclasses.MISSING, *, default_factory: Any = dataclasses.MISSING) -> Any:
-    """A field that runs recorded earlier did not have. At its default, which is what they did, it is not in a hash."""
-    return field(default=default, default_factory=default_factory, metadata={"added": True})
+TomlTable = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -74,18 +68,18 @@ class Pretrain:
     lr: float = 1e-3
     momentum: float = 0.9
     weight_decay: float = 0.0
-    final_weight_decay: float | None = added(None)
-    trust_coefficient: float = added(0.001)
-    clip_trust_ratio: bool = added(False)
-    max_grad_norm: float | None = added(None)
+    final_weight_decay: float | None = added(None, written=True)
+    trust_coefficient: float = added(0.001, written=True)
+    clip_trust_ratio: bool = added(False, written=True)
+    max_grad_norm: float | None = added(None, written=True)
     schedule: str = "constant"
     milestones: tuple[float, ...] = (0.5, 0.75)
     warmup: float = 0.0
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     betas: tuple[float, float] = added((0.9, 0.999))
     step_factor: float = added(0.1)
-    optimizer_options: Table = added(default_factory=dict)
-    schedule_options: Table = added(default_factory=dict)
+    optimizer_options: TomlTable = added(default_factory=dict)
+    schedule_options: TomlTable = added(default_factory=dict)
 
     def __post_init__(self) -> None:
         if (self.epochs is None) == (self.views is None):
@@ -142,7 +136,7 @@ class Augmentation:
     blur: float = 0.0
     sigma: tuple[float, float] = (0.1, 2.0)
     solarize: float = 0.0
-    operations: dict[str, Table] = added(default_factory=dict)
+    operations: dict[str, TomlTable] = added(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("flip", "jitter", "grayscale", "blur", "solarize"):
@@ -181,7 +175,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class Protocol:
-    """A protocol as its file states it.
+    """A protocol as read from its file.
 
     Attributes:
         name: of the protocol; part of a run's identity, unless it extends another.
@@ -201,42 +195,42 @@ class Protocol:
     version: int
     fairness: Literal["controlled", "recipe"]
     summary: str
-    tables: Table
-    when: tuple[tuple[Table, Table], ...] = ()
+    tables: TomlTable
+    when: tuple[tuple[TomlTable, TomlTable], ...] = ()
     grids: tuple[Grid, ...] = (Grid(),)
     base: Protocol | None = None
     added: tuple[str, ...] = ()
 
     @property
     def root(self) -> Protocol:
-        """Itself, or what it extends in the end."""
+        """The protocol at the end of the chain of ``extends``; itself if it extends none."""
         return self if self.base is None else self.base.root
 
     def labels(self) -> list[str]:
-        """Of all evaluations and refinements that any run may get."""
+        """Labels of all evaluations and refinements of any run."""
         tables = [self.tables, *(change for _, change in self.when)]
-        own = (label for table in tables for kind in MEASURED for label in table.get(kind, {}))
-        return list(dict.fromkeys([*(self.base.labels() if self.base else ()), *own]))
+        labels = (label for table in tables for kind in MEASURED for label in table.get(kind, {}))
+        return list(dict.fromkeys([*(self.base.labels() if self.base else ()), *labels]))
 
-    def for_run(self, **run: str) -> tuple[Table, Table]:
-        """What holds for one ``dataset``, ``backbone`` and ``method``.
+    def for_run(self, **run: str) -> tuple[TomlTable, TomlTable]:
+        """The tables for one ``dataset``, ``backbone`` and ``method``.
 
         Returns:
             The tables of the root, and what the protocols that extend it change of them, nested like ``--set``. An
-            evaluation or refinement that the root has not is no change, and is among the tables.
+            evaluation or refinement that the root does not have is not a change, and is in the tables.
         """
-        own = copy.deepcopy(self.tables)
+        merged = copy.deepcopy(self.tables)
         for condition, change in self.when:
             if all(run[key] == value for key, value in condition.items()):
-                merge(own, change)
+                merge(merged, change)
         if self.base is None:
-            return own, {}
+            return merged, {}
         tables, changes = self.base.for_run(**run)
         for kind in MEASURED:
-            known, given = tables[kind], own.pop(kind)
+            known, given = tables[kind], merged.pop(kind)
             tables[kind] = {**known, **{label: options for label, options in given.items() if label not in known}}
-            own |= {label: options for label, options in given.items() if label in known}
-        merge(changes, {**own, **own.pop("methods")})
+            merged |= {label: options for label, options in given.items() if label in known}
+        merge(changes, {**merged, **merged.pop("methods")})
         return tables, changes
 
 
@@ -246,8 +240,8 @@ SECTIONS = ("pretrain", "recipes", *MEASURED, "methods")
 BUDGETS = ("epochs", "views")
 
 
-def merge(into: Table, change: Table) -> None:
-    """Lay ``change`` over ``into``, table by table, in place; of ``pretrain``, either budget replaces the other."""
+def merge(into: TomlTable, change: TomlTable) -> None:
+    """Merge ``change`` into ``into``, recursively and in place; of ``pretrain``, either budget replaces the other."""
     for key, value in change.items():
         if isinstance(value, dict) and isinstance(into.get(key), dict):
             if key == "pretrain" and not value.keys().isdisjoint(BUDGETS):
@@ -274,8 +268,8 @@ def load(name: str, *, extending: tuple[Path, ...] = ()) -> Protocol:
         UnknownName: neither a known name nor a file.
         RequestError: the file is not TOML, or says something a protocol does not have.
     """
-    beside = extending[-1].parent if extending else Path()
-    path = beside / name if name.endswith(".toml") else PRESETS / f"{name}.toml"
+    folder = extending[-1].parent if extending else Path()
+    path = folder / name if name.endswith(".toml") else PRESETS / f"{name}.toml"
     if not path.is_file():
         raise UnknownName("protocol", name, names())
     if path.resolve() in extending:
@@ -288,7 +282,7 @@ def load(name: str, *, extending: tuple[Path, ...] = ()) -> Protocol:
     return from_tables(values, path.name, load(str(base), extending=(*extending, path.resolve())) if base else None)
 
 
-def from_tables(values: Table, where: str, base: Protocol | None = None) -> Protocol:
+def from_tables(values: TomlTable, where: str, base: Protocol | None = None) -> Protocol:
     """Make a protocol of a parsed file.
 
     Args:
@@ -306,8 +300,9 @@ def from_tables(values: Table, where: str, base: Protocol | None = None) -> Prot
         if base and key in ("version", "track"):
             raise RequestError(f"{where} extends {base.name}, and so has its {key}", hint="leave it out")
     tables = {section: values.pop(section, {}) for section in SECTIONS}
+    tables["refinements"] = stored_refinements(tables["refinements"])
     when = tuple(split_condition(item, where) for item in values.pop("when", []))
-    added = [name for name, recipe in tables["recipes"].items() if recipe.pop("added", False)]
+    added = [name for name, augmentation in tables["recipes"].items() if augmentation.pop("added", False)]
     given = {**values, "tables": tables, "when": when, "added": added}
     if base:
         given |= {"version": base.version, "track": base.fairness, "base": base, "grids": base.grids}
@@ -319,12 +314,12 @@ def from_tables(values: Table, where: str, base: Protocol | None = None) -> Prot
     protocol = build(Protocol, given, where)
     if base is None:
         build(Pretrain, tables["pretrain"], f"{where}: pretrain")
-        for name, recipe in tables["recipes"].items():
-            build(Augmentation, recipe, f"{where}: recipes.{name}")
+        for name, augmentation in tables["recipes"].items():
+            build(Augmentation, augmentation, f"{where}: recipes.{name}")
     return protocol
 
 
-def split_condition(item: Table, where: str) -> tuple[Table, Table]:
+def split_condition(item: TomlTable, where: str) -> tuple[TomlTable, TomlTable]:
     """The condition and the tables of one ``[[when]]``."""
     condition = {key: value for key, value in item.items() if key in CONDITIONS}
     change = {key: value for key, value in item.items() if key not in CONDITIONS}
@@ -334,4 +329,15 @@ def split_condition(item: Table, where: str) -> tuple[Table, Table]:
             f"{where}: a [[when]] {'has unknown ' + unknown[0] if unknown else 'has no condition'}",
             hint=f"it needs one of {', '.join(CONDITIONS)}, and tables of {', '.join(SECTIONS)}",
         )
+    if "refinements" in change:
+        change["refinements"] = stored_refinements(change["refinements"])
     return condition, change
+
+
+def stored_refinements(tables: TomlTable) -> TomlTable:
+    """The refinements of a file under stored names, whether it uses these or the present ones."""
+    stored = {}
+    for label, options in tables.items():
+        name = options.get("refinement", label.partition("-")[0])
+        stored[stored_name(label)] = stored_options(OLD_REFINEMENTS.get(name, name), options)
+    return stored

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import MISSING, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
-from protocols.spec.protocol import Augmentation, Pretrain, Table  # noqa: TC001 - `build` reads them
-from protocols.spec.schema import build, to_plain
+from protocols.spec.protocol import Augmentation, Pretrain, TomlTable  # noqa: TC001 - `build` reads them
+from protocols.spec.schema import added, build, is_added_default, to_plain
 from results.names import stored_field
 
 if TYPE_CHECKING:
@@ -32,14 +32,14 @@ class Component:
 
     name: str
     version: int
-    options: Table = field(default_factory=dict)
+    options: TomlTable = field(default_factory=dict)
     label: str = ""
     digest: str = ""
-    source: str = ""
-    files: dict[str, str] = field(default_factory=dict)
+    source: str = added("")
+    files: dict[str, str] = added(default_factory=dict)
 
-    def identity(self) -> Table:
-        """What can change a number. Content decides where there is a digest of it, not the path that leads there."""
+    def identity(self) -> TomlTable:
+        """The fields that can change a number. A digest of content replaces the path that leads to it."""
         name = self.name.partition(":")[0] if self.digest else self.name
         options = {key: self.files.get(key, value) for key, value in self.options.items()}
         # Earlier versions wrote the source of a method file into `digest`; one alone of the two stands there still.
@@ -55,7 +55,7 @@ class Component:
 
 @dataclass(frozen=True)
 class Evaluation(Component):
-    """What is measured of a representation, and on which data set.
+    """An evaluation of a representation on a data set.
 
     Attributes:
         dataset: its training split is learnt from, its test split measured on, with its own normalisation.
@@ -65,15 +65,15 @@ class Evaluation(Component):
     dataset: Component = field(kw_only=True)
     refinement: Component | None = field(default=None, kw_only=True)
 
-    def identity(self) -> Table:
-        """What of it can change a number, given the pretrained weights."""
+    def identity(self) -> TomlTable:
+        """The fields that can change a number, given the pretrained weights."""
         refinement = {"refinement": self.refinement.identity()} if self.refinement else {}
         return {**super().identity(), "dataset": self.dataset.identity(), **refinement}
 
 
 @dataclass(frozen=True)
 class Run:
-    """Everything that decides a run's numbers, and some words about it.
+    """Everything that determines a run's numbers, and its labels.
 
     Attributes:
         protocol: name of the protocol; where that extends another, of the one at the root.
@@ -87,7 +87,7 @@ class Run:
         pretrain: optimizer, schedule and budget.
         augmentations: distributions of views, by name.
         evaluations: what is measured of its representation.
-        plugins: paths of Python files that register parts of it.
+        plugins: paths of Python files that register its plugins.
         preset: name of the protocol it was asked for under, which may extend ``protocol``.
         extras: optimizer, schedule and augmentation operations that come from plugins.
         unused: augmentations that do not decide this run's numbers: added to the protocol later, and used by other
@@ -108,12 +108,12 @@ class Run:
     evaluations: tuple[Evaluation, ...]
     plugins: tuple[str, ...] = ()
     preset: str = ""
-    extras: tuple[Component, ...] = ()
-    unused: tuple[str, ...] = ()
+    extras: tuple[Component, ...] = added(())
+    unused: tuple[str, ...] = added(())
     baseline: str = ""
 
     def fingerprint(self) -> str:
-        """SHA-256 of all that decides the pretrained weights, in hexadecimal.
+        """SHA-256 of everything that determines the pretrained weights, in hexadecimal.
 
         Labels and the paths of plugins change no number and are left out. So is the name of a protocol that extends
         another: what it changes is in the rest. So are evaluations: each has an identity of its own, and one
@@ -147,15 +147,15 @@ class Run:
         return self.with_dataset(f"{evaluation.label}{refinement}", evaluation.dataset)
 
     def with_dataset(self, label: str, dataset: Component) -> str:
-        """A label, and the data set where it is not the run's own: ``linear on cifar100``."""
+        """A label, and the data set where it differs from the run's: ``linear on cifar100``."""
         return label if dataset.name == self.dataset.name else f"{label} on {dataset.name}"
 
     def with_evaluations(self, stored: Iterable[Evaluation]) -> Run:
-        """The run with further evaluations before its own; of two of one name, its own stays."""
+        """The run with further evaluations before its own, which take precedence where names are equal."""
         evaluations = {self.evaluation_name(evaluation): evaluation for evaluation in (*stored, *self.evaluations)}
         return replace(self, evaluations=tuple(evaluations.values()))
 
-    def config(self) -> Table:
+    def config(self) -> TomlTable:
         """The run as plain values, for JSON; :meth:`from_config` reads them back."""
         return {**to_plain(self), "fingerprint": self.fingerprint()}
 
@@ -170,14 +170,13 @@ class Run:
         return build(Run, values, "config")
 
 
-def identifying(settings: Pretrain | Augmentation) -> Table:
+def identifying(settings: Pretrain | Augmentation) -> TomlTable:
     """The values that belong in a hash: all but those of added fields at their default."""
-    values: Table = to_plain(settings)
-    for item in fields(settings):
-        default = item.default_factory() if item.default_factory is not MISSING else item.default
-        if item.metadata.get("added") and getattr(settings, item.name) == default:
-            del values[stored_field(item.name)]
-    return values
+    return {
+        stored_field(item.name): to_plain(value)
+        for item in fields(settings)
+        if not is_added_default(item, value := getattr(settings, item.name))
+    }
 
 
 def digest_of(value: object) -> str:

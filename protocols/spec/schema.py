@@ -1,4 +1,4 @@
-"""From plain values (TOML, JSON, command line) to frozen dataclasses and back; misfits are refused in one line.
+"""Converts plain values (TOML, JSON, command line) to frozen dataclasses and back; errors are one line.
 
 Keys of plain values are stored names, see :mod:`results.names`.
 """
@@ -25,7 +25,7 @@ def build(cls: type[D], values: Mapping[str, Any], where: str) -> D:
     Args:
         cls: the dataclass; nested dataclasses take nested mappings.
         values: field names and values; ints pass for floats and lists for tuples, nothing else is converted.
-        where: names the place in messages.
+        where: location of the values, for messages.
 
     Raises:
         RequestError: an unknown or missing key, a value of the wrong type, or one that ``cls`` itself refuses.
@@ -47,10 +47,33 @@ def build(cls: type[D], values: Mapping[str, Any], where: str) -> D:
         raise RequestError(f"{where}: {error}") from error
 
 
+def added(
+    default: Any = dataclasses.MISSING, *, default_factory: Any = dataclasses.MISSING, written: bool = False
+) -> Any:
+    """A dataclass field that was added after runs were recorded: at its default it is left out of hashes.
+
+    It is left out of plain values too, so that the configurations of runs of both versions are equal, unless
+    ``written``: those of earlier versions hold it.
+    """
+    metadata = {"added": True, "written": written}
+    return dataclasses.field(default=default, default_factory=default_factory, metadata=metadata)
+
+
+def is_added_default(item: dataclasses.Field[Any], value: Any) -> bool:
+    """Whether an :func:`added` field has its default value."""
+    default = item.default if item.default_factory is dataclasses.MISSING else item.default_factory()
+    return bool(item.metadata.get("added")) and value == default
+
+
 def to_plain(value: Any) -> Any:
     """The plain values that :func:`build` reads: of a dataclass a table under stored names."""
     if dataclasses.is_dataclass(value):
-        return {stored_field(item.name): to_plain(getattr(value, item.name)) for item in dataclasses.fields(value)}
+        values = {item: getattr(value, item.name) for item in dataclasses.fields(value)}
+        return {
+            stored_field(item.name): to_plain(inner)
+            for item, inner in values.items()
+            if item.metadata.get("written", True) or not is_added_default(item, inner)
+        }
     if isinstance(value, dict):
         return {key: to_plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -64,7 +87,7 @@ def is_required(field: dataclasses.Field[Any]) -> bool:
 
 
 def convert(value: Any, hint: Any, where: str) -> Any:
-    """``value`` as the type that ``hint`` asks for.
+    """Convert ``value`` to the type ``hint``.
 
     Raises:
         RequestError: it is of another type, or not among the choices.
@@ -104,6 +127,6 @@ def convert_nested(value: Any, hint: Any, where: str) -> Any:
 
 
 def kind_of(hint: Any) -> str:
-    """A type in words."""
+    """Description of a type."""
     words = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
     return words.get(hint, "a list of values" if get_origin(hint) is tuple else "a table")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 CELL = ["protocol", "version", "fairness", "backbone", "dataset", "evaluated_on", "method", "evaluation", "metric"]
 """What the results of one cell of a table share; they differ in their seeds."""
 
-IGNORED_KEYS = ("seed", "fingerprint", "label", "track", "plugins", "preset", "evaluations")
+IGNORED_KEYS = ("seed", "fingerprint", "label", "track", "plugins", "preset", "evaluations", "unused", "baseline")
 """Stored keys of a run's configuration that change no number, or only tell seeds and evaluations apart."""
 
 DESCRIPTIONS = ("label", "baseline")
@@ -59,8 +59,14 @@ def evaluation_setup(config: JsonDict, label: str, dataset: str, refinement: str
 
 
 def without_descriptions(component: JsonDict) -> JsonDict:
-    """What of a method, data set, … can change a number."""
-    return {key: value for key, value in component.items() if key not in DESCRIPTIONS}
+    """What of a method, data set, … can change a number.
+
+    Earlier versions stored the source of a plugin file as its ``digest``, as hashes still do.
+    """
+    found = {key: value for key, value in component.items() if key not in DESCRIPTIONS}
+    if found.get("source") and not found.get("digest"):
+        found["digest"] = found.pop("source")
+    return found
 
 
 def digest(value: Any) -> str:

@@ -7,7 +7,7 @@ from sklearn.metrics import average_precision_score
 from sklearn.metrics.pairwise import cosine_similarity
 
 from protocols.datasets.base import Dataset, Split
-from protocols.datasets.contact_sheet import MARGIN, OTHER, SAME, TILE, contact_sheet
+from protocols.datasets.contact_sheet import MARGIN, OTHER_CLASS, SAME_CLASS, TILE, contact_sheet
 from protocols.evaluate import retrieval as module
 from protocols.evaluate.retrieval import average_precision, retrieval
 from protocols.features.features import Features
@@ -67,7 +67,7 @@ def test_a_class_without_training_images_counts_as_missed():
 def test_retrieval_in_blocks_is_retrieval(monkeypatch):
     some = features()
     whole = retrieval(some)
-    monkeypatch.setattr(module, "BLOCK", 90 * 7)
+    monkeypatch.setattr(module, "SIMILARITIES_PER_BLOCK", 90 * 7)
     assert retrieval(some).metrics == pytest.approx(whole.metrics)
 
 
@@ -102,6 +102,6 @@ def test_a_contact_sheet_shows_queries_beside_framed_neighbours():
     assert [at(0, c, (centre, centre)) for c in range(3)] == [(250, 0, 0), (250, 0, 0), (0, 0, 250)]
     assert [at(1, c, (centre, centre)) for c in range(3)] == [(0, 250, 0), (0, 0, 250), (0, 250, 0)]
     frames = [[at(row, column, (centre, 0)) for column in (1, 2)] for row in (0, 1)]
-    same, other = (tuple(bytes.fromhex(colour[1:])) for colour in (SAME, OTHER))
+    same, other = (tuple(bytes.fromhex(colour[1:])) for colour in (SAME_CLASS, OTHER_CLASS))
     assert frames == [[same, other], [same, same]]
     assert [at(0, column, (TILE - 5, 4)) for column in (1, 2)] == [(250, 0, 0), other]

@@ -41,7 +41,7 @@ def test_every_preset_resolves_its_own_grid(name):
 def test_a_step_of_quick_has_128_views(method):
     run = run_of(method=method)
     kind = METHODS.get(method)
-    assert run.pretrain.batch * kind.passes(kind.Options(**run.method.options)) == 128
+    assert run.pretrain.batch * kind.views_per_image(kind.Options(**run.method.options)) == 128
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 
 from results.analysis.frame import load_runs
 from results.analysis.statistics import summarize
-from results.analysis.variants import setup
+from results.analysis.variants import setup, without_descriptions
 from results.store import CONFIG, RECORD, write_json
 
 
@@ -69,3 +69,11 @@ def test_a_copied_run_counts_once(store, runs):
     folder = store({"linear": 60.0})
     shutil.copytree(folder, runs / "a-copy")
     assert summarize(load_runs(runs).results)["n"].to_list() == [1]
+
+
+def test_the_source_of_a_plugin_is_the_same_wherever_a_version_stored_it():
+    earlier = {"name": "mine", "version": 1, "options": {}, "digest": "1a2b3c4d5e6f", "label": "mine"}
+    now = {**earlier, "digest": "", "source": "1a2b3c4d5e6f"}
+    assert without_descriptions(earlier) == without_descriptions(now)
+    changed = {**now, "source": "ffffffffffff"}
+    assert without_descriptions(earlier) != without_descriptions(changed)
