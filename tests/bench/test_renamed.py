@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.slow  # networks are compiled, and a refinement trained
+
 BENCH = [sys.executable, "-m", "bench"]
 GRID = ["run", "--methods", "random", "--datasets", "digits", "--seeds", "0", "--views", "512", "--evaluations", "knn"]
 
