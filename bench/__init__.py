@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from methods.ema import EMA
     from methods.heads import mlp
     from methods.registry import register_method
-    from protocols.datasets.base import Dataset, Source, Split
+    from protocols.datasets.base import Dataset, Source, Split, rows_of_planes, statistics
     from protocols.evaluate.retrieval import RetrievalResult
     from protocols.features.context import EvaluationContext
     from protocols.features.features import Features
@@ -42,7 +42,9 @@ if TYPE_CHECKING:
         register_refinement,
         register_schedule,
     )
+    from protocols.spec.protocol import Pretrain
     from results.errors import BenchError, RequestError
+    from results.figures.data import FigureData
 
 __all__ = [
     "EMA",
@@ -52,7 +54,9 @@ __all__ = [
     "Dataset",
     "EvaluationContext",
     "Features",
+    "FigureData",
     "Method",
+    "Pretrain",
     "RequestError",
     "RetrievalResult",
     "RunInfo",
@@ -71,7 +75,9 @@ __all__ = [
     "register_refinement",
     "register_schedule",
     "report",
+    "rows_of_planes",
     "run",
+    "statistics",
 ]
 
 _MODULES = {
@@ -80,7 +86,7 @@ _MODULES = {
     "methods.ema": ("EMA",),
     "methods.heads": ("mlp",),
     "methods.registry": ("register_method",),
-    "protocols.datasets.base": ("Dataset", "Source", "Split"),
+    "protocols.datasets.base": ("Dataset", "Source", "Split", "rows_of_planes", "statistics"),
     "protocols.evaluate.retrieval": ("RetrievalResult",),
     "protocols.features.context": ("EvaluationContext",),
     "protocols.features.features": ("Features",),
@@ -94,7 +100,9 @@ _MODULES = {
         "register_refinement",
         "register_schedule",
     ),
+    "protocols.spec.protocol": ("Pretrain",),
     "results.errors": ("BenchError", "RequestError"),
+    "results.figures.data": ("FigureData",),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 

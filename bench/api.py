@@ -2,105 +2,161 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+from bench.options import DATA, DEVICE, PROTOCOL, RUNS, print_renamed_refinements
 from results.errors import RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from methods.base import Backbone
+    from protocols.spec.run import Run
     from results.analysis.frame import Frames
     from results.report import Report
 
 
+Words: TypeAlias = "str | Path | Iterable[str | Path]"
+"""Names, labels or paths: a list, or separated by commas."""
+
+
 def run(
-    methods: str | Iterable[str] = (),
-    datasets: str | Iterable[str] = (),
+    methods: Words = (),
+    datasets: Words = (),
     *,
-    backbones: str | Iterable[str] = (),
-    protocol: str | Path = "quick",
-    seeds: str | Iterable[int] = (),
-    evaluations: str | Iterable[str] = (),
-    refine: str | Iterable[str] = (),
-    evaluate_on: str | Iterable[str] = (),
+    backbones: Words = (),
+    protocol: str | Path = PROTOCOL,
+    seeds: str | int | Iterable[int] = (),
+    evaluations: Words = (),
+    refine: Words = (),
+    evaluate_on: Words = (),
     epochs: float | None = None,
     views: int | None = None,
-    settings: Iterable[str] = (),
-    plugins: Iterable[str | Path] = (),
-    runs: str | Path = "runs",
-    data: str | Path = "data",
-    device: str = "auto",
+    settings: str | Iterable[str] = (),
+    plugins: Words = (),
+    runs: str | Path | None = None,
+    data: str | Path | None = None,
+    device: str = DEVICE,
+    reference: bool = False,
+    ranks: int = 1,
     jobs: int | None = 1,
+    per_gpu: int = 1,
+    limit: int | None = None,
     force: bool = False,
 ) -> Frames:
-    """Execute the runs of a grid that are not done yet, as ``bench run`` does; what is not given the protocol decides.
+    """Execute the runs of a grid that are not done yet, as ``bench run`` does; the protocol decides what is left open.
 
     Args:
         methods: names, labels or Python files; a list, or separated by commas.
-        datasets: names.
-        backbones: names.
+        datasets: names or Python files, as above.
+        backbones: names or Python files, as above.
         protocol: name, or path of a TOML file.
-        seeds: numbers, or ``0-4``.
-        evaluations: names or labels.
-        refine: refinements after which evaluations are repeated.
+        seeds: a number, several, or text such as ``0-4``.
+        evaluations: names, labels or Python files.
+        refine: refinements after which evaluations are repeated: names, labels or Python files.
         evaluate_on: data sets to evaluate on; by default the one that is pretrained on.
         epochs: budget in passes over the data set.
         views: budget in augmented images.
         settings: ``TARGET.KEY=VALUE``, as for ``--set``.
         plugins: Python files that register plugins of any kind. What was registered in this process needs no file, but
-            runs in this process only: leave ``jobs`` at 1.
-        runs: folder of the runs.
-        data: folder of the data sets.
+            is executed in this process only: leave ``jobs`` and ``ranks`` at 1.
+        runs: folder of the runs; by default that of the variable ``BENCH_RUNS``, else ``runs``.
+        data: folder of the data sets; by default that of ``BENCH_DATA``, else ``data``.
         device: ``auto`` or a torch device.
+        reference: train by reference operations: slower, the same to rounding.
+        ranks: processes that share each run's pretraining.
         jobs: runs at a time; more than one in processes of their own; None for as many as this machine allows.
+        per_gpu: runs at a time on each GPU, unless ``jobs`` is given.
+        limit: execute at most so many runs.
         force: start again what is done.
 
     Returns:
-        The runs of the grid as tidy DataFrames, see :func:`load_runs`.
+        The runs of the grid as tidy DataFrames, see :func:`load_runs`. A run that fails does not stop the others, and
+        is a row of ``problems``.
 
     Raises:
         RequestError: the request is wrong; nothing was started.
         KeyboardInterrupt: interrupted; the same call resumes.
     """
     from bench.commands.run import execute_runs
+    from protocols.datasets.load import clear_caches
     from protocols.spec.execution import ExecutionContext
     from protocols.spec.grid import Request, expand, parse_seeds, plan
     from results.analysis.frame import load_runs as read_frames
 
+    for name, number in {"ranks": ranks, "jobs": jobs, "per_gpu": per_gpu, "limit": limit}.items():
+        if number is not None and number < 1:
+            raise RequestError(f"{name} is {number}", hint="it must be 1 or more")
+    clear_caches()
+    refinements = as_list(refine)
+    print_renamed_refinements(refinements)
     request = Request(
         methods=as_list(methods),
         datasets=as_list(datasets),
         backbones=as_list(backbones),
-        seeds=parse_seeds(seeds) if isinstance(seeds, str) else [int(seed) for seed in seeds],
+        seeds=parse_seeds(str(seeds) if isinstance(seeds, str | int) else ",".join(map(str, seeds))),
         protocol=str(protocol),
         evaluations=as_list(evaluations),
-        refinements=as_list(refine),
+        refinements=refinements,
         evaluate_on=as_list(evaluate_on),
         epochs=epochs,
         views=views,
-        settings=list(settings),
-        plugins=[str(file) for file in plugins],
+        settings=[settings] if isinstance(settings, str) else list(settings),
+        plugins=as_list(plugins),
     )
-    context = ExecutionContext(Path(runs), Path(data), device)
+    context = ExecutionContext(
+        folder_or_default(runs, "BENCH_RUNS", RUNS),
+        folder_or_default(data, "BENCH_DATA", DATA),
+        device,
+        reference,
+        ranks,
+    )
     planned = plan(expand(request, context.data), context.runs, force=force)
-    if planned.todo:
-        execute_runs(planned.todo, context, jobs, 1, force=force)
+    if todo := planned.todo[:limit]:
+        if jobs != 1 or ranks > 1:
+            refuse_local_plugins(todo)
+        execute_runs(todo, context, jobs, per_gpu, force=force)
     return read_frames(context.runs, only=[one.folder() for one in (*planned.done, *planned.todo)])
 
 
-def as_list(words: str | Iterable[str]) -> list[str]:
+def as_list(words: Words) -> list[str]:
     """Words given as a list, or separated by commas."""
     from protocols.spec.labels import split_list
 
-    return split_list(words) if isinstance(words, str) else [str(word) for word in words]
+    return split_list(str(words)) if isinstance(words, str | Path) else [str(word) for word in words]
+
+
+def folder_or_default(folder: str | Path | None, variable: str, default: Path) -> Path:
+    """A folder that is given, else that of an environment variable, else the default; as on the command line."""
+    return Path(folder or os.environ.get(variable) or default)
+
+
+def refuse_local_plugins(runs: Iterable[Run]) -> None:
+    """Do nothing if worker processes can load every plugin of these runs.
+
+    Raises:
+        RequestError: one was registered in this process only.
+    """
+    from protocols.spec.resolve import EXTRAS, plugins_of
+
+    for run in runs:
+        extras = ((registry, extra) for extra in run.extras for registry in EXTRAS)
+        for registry, component in (*plugins_of(run), *extras):
+            if registry.is_local(component.name):
+                raise RequestError(
+                    f"the {registry.kind} {component.name} was registered in this process; others cannot load it",
+                    hint="leave jobs and ranks at 1, or put it into a file and name that with plugins",
+                )
 
 
 def load_runs(path: str | Path) -> Frames:
     """The runs below a folder as tidy DataFrames: ``runs``, ``results``, ``history``, ``costs``, ``problems``.
 
-    ``results`` has one row per number: run, method, data set, seed, evaluation, refinement, metric, value, …
+    ``results`` has a row per number: run, method, data set, seed, evaluation, refinement, metric, value (percent), …;
+    those measured after a refinement are ``refined``, the others ``unrefined``. ``problems`` are the runs that failed,
+    collapsed or are not finished, with the reason.
 
     Raises:
         RequestError: there is no such folder, or no run in it.
@@ -110,12 +166,12 @@ def load_runs(path: str | Path) -> Frames:
     return read_frames(Path(path))
 
 
-def load_backbone(run: str | Path, *, runs: str | Path = "runs", device: str = "cpu") -> Backbone:
+def load_backbone(run: str | Path, *, runs: str | Path | None = None, device: str = "cpu") -> Backbone:
     """The pretrained backbone of a run, in evaluation mode.
 
     Args:
         run: its folder, or the beginning or end of the folder's name.
-        runs: the folder of the runs, where ``run`` is not a path.
+        runs: the folder of the runs, where ``run`` is not a path; its default is that of :func:`run`.
         device: where it is put.
 
     Returns:
@@ -126,14 +182,14 @@ def load_backbone(run: str | Path, *, runs: str | Path = "runs", device: str = "
     """
     import torch
 
-    from bench.commands.show import find
+    from bench.commands.show import find_run
     from protocols.backbones.build import new_backbone
     from protocols.pretrain import checkpoint
     from protocols.spec.resolve import load_plugins
     from protocols.spec.run import Run
     from results.store import BACKBONE, CONFIG, read_json
 
-    folder = find(str(run), Path(runs))
+    folder = find_run(str(run), folder_or_default(runs, "BENCH_RUNS", RUNS))
     config: dict[str, Any] | None = read_json(folder / CONFIG)
     saved = checkpoint.load(folder / BACKBONE, torch.device(device))
     if config is None or saved is None:
@@ -142,31 +198,47 @@ def load_backbone(run: str | Path, *, runs: str | Path = "runs", device: str = "
         )
     planned = Run.from_config(config)
     load_plugins(planned)
-    backbone = new_backbone(planned).to(device)
+    with torch.random.fork_rng(devices=[]):  # its initial weights, soon replaced, are drawn from the caller's generator
+        backbone = new_backbone(planned).to(device)
     backbone.load_state_dict(saved["backbone"])
     return backbone.eval()
 
 
 def report(
-    runs: str | Path = "runs", to: str | Path = "report", *, published: bool = False, show: bool = False
+    runs: str | Path | None = None,
+    to: str | Path = "report",
+    *,
+    published: bool = False,
+    data: str | Path | None = None,
+    show: bool = False,
+    plugins: Iterable[str | Path] = (),
 ) -> Report:
     """Write tables, figures and a page of the runs below a folder, as ``bench report`` does.
 
     Args:
-        runs: the folder of the runs.
+        runs: the folder of the runs; its default is that of :func:`run`.
         to: folder of the report.
         published: put published numbers beside the measured ones.
+        data: folder of the data sets; published numbers of one that is not there are said to lack it.
         show: print the tables too.
+        plugins: Python files that register figures.
 
     Returns:
-        Everything the report says, and the files that were written.
+        The content of the report, and the files that were written.
 
     Raises:
         RequestError: there are no runs, or the folder cannot be written.
     """
+    from bench.commands.report import is_absent
+    from protocols.spec.plugins import add_files, load_files
     from results.report import display, write
 
-    made = write(Path(runs), Path(to), published=published)
+    files = [str(file) for file in plugins]
+    add_files(files)
+    load_files(files)
+    data = folder_or_default(data, "BENCH_DATA", DATA)
+    folder = folder_or_default(runs, "BENCH_RUNS", RUNS)
+    made = write(folder, Path(to), published=published, absent=lambda name: is_absent(name, data))
     if show:
         display(made.sections)
     return made

@@ -1,7 +1,7 @@
-"""The command ``bench``: its subcommands, its exit codes, and how it says that something is wrong.
+"""The command ``bench``: its subcommands, exit codes and error messages.
 
 Exit status: 0 done; 1 some runs failed, all others finished; 2 the request was wrong, nothing was started; 130
-interrupted, the same command carries on.
+interrupted, the same command resumes.
 """
 
 from __future__ import annotations
@@ -48,25 +48,29 @@ app.command()(doctor)
 app.command(epilog=SPEED_EXAMPLES)(speed)
 
 UsageError: type[Any] = typer.BadParameter.__mro__[1]
-"""What typer raises when the words of the command line are wrong; it has moved between versions."""
+"""Raised by typer when the command line is wrong; its module differs between versions."""
 
 
 OLD_OPTIONS = {"--plain": "--reference"}
 """Options of earlier versions, and what they are called now."""
 
 
-def print_version(*, wanted: bool) -> None:
-    """Print the version and leave."""
-    if wanted:
+def print_version(*, requested: bool) -> None:
+    """Print the version and exit."""
+    if requested:
         typer.echo(f"bench {__version__}")
         raise typer.Exit
 
 
-@app.callback(epilog="\b\nBegin with\n  bench run\nand see what there is with\n  bench list methods")
+@app.callback(epilog="\b\nBegin with\n  bench run\nList what is available with\n  bench list methods")
 def options(
     *,
     version: bool = typer.Option(
-        False, "--version", is_eager=True, callback=lambda value: print_version(wanted=value), help="Print the version."
+        False,
+        "--version",
+        is_eager=True,
+        callback=lambda value: print_version(requested=value),
+        help="Print the version.",
     ),
     debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
 ) -> None:
@@ -75,23 +79,23 @@ def options(
 
 
 def main() -> None:
-    """Run the command line; whatever goes wrong is one line on standard error."""
+    """Run the command line; an error is one line on standard error."""
     arguments = [OLD_OPTIONS.get(word, word) for word in sys.argv[1:]]
     for old in OLD_OPTIONS.keys() & set(sys.argv[1:]):
         typer.echo(f"bench: {old} is called {OLD_OPTIONS[old]} now", err=True)
     try:
         code = app(arguments, standalone_mode=False)
     except BenchError as error:
-        sys.exit(complain(error, str(error), 2 if isinstance(error, RequestError) else 1))
+        sys.exit(report_error(error, str(error), 2 if isinstance(error, RequestError) else 1))
     except UsageError as error:
-        sys.exit(complain(error, error.format_message(), 2))
+        sys.exit(report_error(error, error.format_message(), 2))
     except (KeyboardInterrupt, typer.Abort) as error:
-        sys.exit(complain(error, "interrupted", 130))
+        sys.exit(report_error(error, "interrupted", 130))
     sys.exit(code)
 
 
-def complain(error: BaseException, line: str, code: int) -> int:
-    """Say what is wrong; returns the exit status."""
+def report_error(error: BaseException, line: str, code: int) -> int:
+    """Print an error; returns the exit status."""
     if "--debug" in sys.argv:
         raise error
     typer.echo(f"bench: {line}", err=True)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def plan_lines(
     planned: Plan, todo: Sequence[Run], budgets: Sequence[Budget], context: ExecutionContext
 ) -> Iterator[str]:
-    """What is done and what would be executed, a line for runs that differ in their seed alone."""
+    """Runs that are done and runs to execute, one line for runs that differ in their seed only."""
     for preset, protocol in dict.fromkeys((run.preset, run.protocol) for run in (*planned.done, *planned.todo)):
         if preset != protocol:
             yield f"{preset}, which extends {protocol}"
@@ -33,17 +33,17 @@ def plan_lines(
 
 
 def missing_data_lines(runs: Sequence[Run], missing: Mapping[str, Sequence[str]]) -> Iterator[str]:
-    """The runs whose data are not here, and how to get them.
+    """Runs whose data are missing on this machine, and how to get the data.
 
     Args:
-        runs: to be executed.
-        missing: names of the data sets that each lacks, by its folder.
+        runs: of the plan.
+        missing: names of the missing data sets of each run, by the run's folder.
     """
     waiting = [run for run in runs if missing[run.folder()]]
     if not waiting:
         return
-    yield f"{len(waiting)} to execute once their data are here"
-    lines = Counter(run_line(run, f"{', '.join(missing[run.folder()])} not here") for run in waiting)
+    yield f"{len(waiting)} to execute once their data are on this machine"
+    lines = Counter(run_line(run, f"{', '.join(missing[run.folder()])} missing") for run in waiting)
     yield from (f"{line} × {n} seeds" for line, n in lines.items())
     yield from (f"  bench data {name}" for name in sorted({name for names in missing.values() for name in names}))
 
@@ -60,7 +60,7 @@ def is_pretrained(run: Run, context: ExecutionContext) -> bool:
 
 
 def budget_in_words(budget: Budget) -> str:
-    """How long a pretraining is: ``1,000,000 views (20 epochs, 3,906 steps of 128 images × 2 views)``."""
+    """The length of a pretraining: ``1,000,000 views (20 epochs, 3,906 steps of 128 images × 2 views)``."""
     if not budget.views:
         return "no pretraining"
     epochs = budget.steps / budget.steps_per_epoch
@@ -69,13 +69,13 @@ def budget_in_words(budget: Budget) -> str:
 
 
 def estimate_lines(todo: Sequence[Run], budgets: Sequence[Budget], context: ExecutionContext) -> Iterator[str]:
-    """How long the remaining pretraining would take, measured by a few steps of each kind of run."""
+    """An estimate of the remaining pretraining time, from a few steps of each kind of run."""
     from protocols.speed.estimate import duration_key, seconds_by_duration_key
 
-    left = [(run, budget) for run, budget in zip(todo, budgets, strict=True) if not is_pretrained(run, context)]
-    known = {}
-    for key, seconds in seconds_by_duration_key(left, context):
-        known[key] = seconds
+    remaining = [(run, budget) for run, budget in zip(todo, budgets, strict=True) if not is_pretrained(run, context)]
+    seconds_of = {}
+    for key, seconds in seconds_by_duration_key(remaining, context):
+        seconds_of[key] = seconds
         yield f"  {' '.join(key[:3])}: {duration(seconds)} a run"
-    total = sum(known[duration_key(run)] for run, _ in left)
-    yield f"about {duration(total)} of pretraining in all, on this machine, by a few steps of each just now"
+    total = sum(seconds_of[duration_key(run)] for run, _ in remaining)
+    yield f"about {duration(total)} of pretraining in all, on this machine, estimated from a few steps of each"

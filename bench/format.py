@@ -1,4 +1,4 @@
-"""Runs and times in words."""
+"""Text for runs and durations."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people say them: ``45 s``, ``12 min``, ``3 h 20 min``, ``2 d 4 h``."""
+    """A duration in readable units: ``45 s``, ``12 min``, ``3 h 20 min``, ``2 d 4 h``."""
     if seconds < 100:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
@@ -21,20 +21,22 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
 
 
-def title(run: Run) -> str:
-    """Which run it is."""
+def run_title(run: Run) -> str:
+    """Data set, backbone, method and seed of a run."""
     return f"{run.dataset.label} {run.backbone.label} {run.method.label} seed {run.seed}"
 
 
-def scored(metric: Metric, run: Run) -> str:
-    """The evaluation of a metric, and its data set where that is not the run's own."""
+def evaluation_title(metric: Metric, run: Run) -> str:
+    """The evaluation of a metric, and its data set where that differs from the run's."""
     return metric.label if metric.dataset == run.dataset.name else f"{metric.label} on {metric.dataset}"
 
 
-def ending(outcome: Outcome, seconds: float) -> str:
-    """How a run ended."""
+def outcome_line(outcome: Outcome, seconds: float) -> str:
+    """The scores of a finished run, or the reason why it failed."""
     if outcome.record is None:
-        return f"✗ {title(outcome.run)}: {outcome.reason}"
+        return f"✗ {run_title(outcome.run)}: {outcome.reason}"
     run, metrics = outcome.run, outcome.record.metrics
-    scores = ", ".join(f"{scored(m, run)} {m.value:.1f}" for m in metrics if m.metric == "top1" and not m.refinement)
-    return f"✓ {title(outcome.run)}: {scores} ({duration(seconds)})"
+    scores = ", ".join(
+        f"{evaluation_title(m, run)} {m.value:.1f}" for m in metrics if m.metric == "top1" and not m.refinement
+    )
+    return f"✓ {run_title(outcome.run)}: {scores} ({duration(seconds)})"

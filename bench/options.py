@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from protocols.spec.execution import ExecutionContext
     from protocols.spec.grid import Request
@@ -25,10 +25,10 @@ Runs = Annotated[Path, typer.Option("--runs", envvar="BENCH_RUNS", help="Folder 
 Data = Annotated[Path, typer.Option("--data", envvar="BENCH_DATA", help="Folder of the data sets.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")]
 Reference = Annotated[
-    bool, typer.Option("--reference", help="Train by reference operations: slower, the same to rounding.")
+    bool, typer.Option("--reference", help="Train with reference operations: slower, equal to rounding.")
 ]
 Settings = Annotated[
-    list[str], typer.Option("--set", metavar="TARGET.KEY=VALUE", help="Change one value; may be repeated.")
+    list[str], typer.Option("--set", metavar="TARGET.KEY=VALUE", help="Change one option; may be repeated.")
 ]
 Plugins = Annotated[
     list[str],
@@ -70,26 +70,22 @@ class GridOptions:
     ranks: Annotated[
         int,
         typer.Option(
-            min=1, help="Processes that share each run's pretraining, with a GPU each or a share of the cores."
+            min=1, help="Processes that share each run's pretraining, each with its own GPU or its part of the cores."
         ),
     ] = 1
-    limit: Annotated[int | None, typer.Option(min=1, help="Execute at most so many runs.")] = None
-    force: Annotated[bool, typer.Option("--force", help="Start again what is done.")] = False
+    limit: Annotated[int | None, typer.Option(min=1, help="Maximum number of runs to execute.")] = None
+    force: Annotated[bool, typer.Option("--force", help="Repeat runs that are done.")] = False
 
     def request(self) -> Request:
-        """What the options ask for.
+        """The request that the options make.
 
         Raises:
             RequestError: the seeds are not whole numbers.
         """
         from protocols.spec.grid import parse_request
-        from protocols.spec.labels import parse_label, split_list
-        from results.names import OLD_LABELS, OLD_REFINEMENTS
+        from protocols.spec.labels import split_list
 
-        for word in split_list(self.refine):
-            name = parse_label(word)[0]
-            if new := {**OLD_REFINEMENTS, **OLD_LABELS}.get(name):
-                typer.echo(f"bench: the refinement {name} is called {new} now", err=True)
+        print_renamed_refinements(split_list(self.refine))
         return parse_request(
             methods=self.methods,
             datasets=self.datasets,
@@ -106,10 +102,21 @@ class GridOptions:
         )
 
     def context(self) -> ExecutionContext:
-        """Where runs are executed."""
+        """The context that runs are executed in."""
         from protocols.spec.execution import ExecutionContext
 
         return ExecutionContext(self.runs, self.data, self.device, self.reference, self.ranks)
+
+
+def print_renamed_refinements(refinements: Iterable[str]) -> None:
+    """Print a line for each refinement that is given by a name of an earlier version."""
+    from protocols.spec.labels import parse_label
+    from results.names import OLD_LABELS, OLD_REFINEMENTS
+
+    renamed = {**OLD_REFINEMENTS, **OLD_LABELS}
+    for name in dict.fromkeys(parse_label(word)[0] for word in refinements):
+        if name in renamed:
+            typer.echo(f"bench: the refinement {name} is called {renamed[name]} now", err=True)
 
 
 def with_grid_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -121,9 +128,9 @@ def with_grid_options(command: Callable[..., None]) -> Callable[..., None]:
         )
         for item in dataclasses.fields(GridOptions)
     ]
-    own_hints = get_type_hints(command, include_extras=True)
-    own = [
-        parameter.replace(annotation=own_hints[name])
+    command_hints = get_type_hints(command, include_extras=True)
+    command_parameters = [
+        parameter.replace(annotation=command_hints[name])
         for name, parameter in inspect.signature(command).parameters.items()
         if name != "grid"
     ]
@@ -133,8 +140,8 @@ def with_grid_options(command: Callable[..., None]) -> Callable[..., None]:
         chosen = {item.name: values.pop(item.name) for item in dataclasses.fields(GridOptions)}
         command(GridOptions(**chosen), **values)
 
-    call.__signature__ = inspect.Signature([*shared, *own])  # type: ignore[attr-defined]
-    call.__annotations__ = {parameter.name: parameter.annotation for parameter in (*shared, *own)}
+    call.__signature__ = inspect.Signature([*shared, *command_parameters])  # type: ignore[attr-defined]
+    call.__annotations__ = {parameter.name: parameter.annotation for parameter in (*shared, *command_parameters)}
     del call.__wrapped__
     return call
 

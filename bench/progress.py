@@ -1,9 +1,10 @@
-"""What a person sees while runs are carried out: bars on a terminal, plain lines elsewhere."""
+"""Progress of runs: bars on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
 import contextlib
 import signal
+import threading
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from bench.format import duration, ending, title
+from bench.format import duration, outcome_line, run_title
 from protocols.system.progress import ProgressListener
 from slurm.monitor import Monitor
 
@@ -21,16 +22,16 @@ if TYPE_CHECKING:
     from protocols.spec.run import Run
     from slurm.monitor import Outcome
 
-PERIOD = 10.0
+LINE_INTERVAL_S = 10.0
 """Seconds between two plain lines about a run."""
 
-EVALUATION = 5_000
-"""Views that one evaluation is taken to last as long as, until both have been timed."""
+VIEWS_PER_EVALUATION = 5_000
+"""Views assumed to take as long as one evaluation, until both have been timed."""
 
 
 @dataclass
-class Pace:
-    """How quickly a stage has gone in all runs so far.
+class StageTiming:
+    """Time spent in a stage, over all runs so far.
 
     Attributes:
         seconds: spent in it.
@@ -40,98 +41,100 @@ class Pace:
     seconds: float = 0.0
     units: int = 0
 
-    def each(self) -> float | None:
-        """Seconds a unit; None as long as there is nothing to judge by."""
+    def seconds_per_unit(self) -> float | None:
+        """Mean seconds of a unit; None before the first."""
         return self.seconds / self.units if self.units else None
 
 
 @dataclass
-class View(ProgressListener):
-    """One run as it gets on.
+class RunProgress(ProgressListener):
+    """Progress of one run.
 
     Attributes:
-        run: which.
-        display: shows it.
-        name: of its stage.
+        run: the run.
+        display: shows the progress.
+        name: of the current stage.
         total: units of the stage.
-        done: of them.
-        note: what the run says of itself.
-        reached: of each timed stage, the units done and when.
+        done: units of the stage that are done.
+        note: the run's own note on its progress.
+        started: time at which the run started, in seconds.
+        reached: for each timed stage, the units done and the time of the last report.
     """
 
     run: Run
     display: Display
-    name: str = "begins"
+    name: str = "starting"
     total: int = 0
     done: int = 0
     note: str = ""
-    began: float = field(default_factory=time.monotonic)
+    started: float = field(default_factory=time.monotonic)
     reached: dict[str, tuple[int, float]] = field(default_factory=dict)
-    _staged: tuple[float, int] | None = None
+    _stage_start: tuple[float, int] | None = None
 
     def stage(self, name: str, total: int, done: int = 0) -> None:
-        """Begin a stage, or go on with it."""
-        self.name, self.total, self.done, self.note, self._staged = name, total, done, "", None
+        """Start a stage, or continue it."""
+        self.name, self.total, self.done, self.note, self._stage_start = name, total, done, "", None
 
     def progress(self, done: int, note: str = "") -> None:
-        """Get on in it."""
-        self._staged = self._staged or (time.monotonic(), done)
+        """Note the units done, and update the display."""
+        self._stage_start = self._stage_start or (time.monotonic(), done)
         self.done, self.note = done, note
-        if self.name in self.display.paces:
-            self._time(self.display.paces[self.name], done)
-        self.display.moved(self)
+        if self.name in self.display.timings:
+            self._update_timing(self.display.timings[self.name], done)
+        self.display.update(self)
 
-    def _time(self, pace: Pace, done: int) -> None:
-        """Add what has been done since the last time; the first time, a stage may go on from an earlier attempt."""
+    def _update_timing(self, timing: StageTiming, done: int) -> None:
+        """Add the units done since the last report; at the first, those of earlier attempts are only counted."""
         now = time.monotonic()
         if self.name in self.reached:
             before, then = self.reached[self.name]
-            pace.units += done - before
-            pace.seconds += now - then
+            timing.units += done - before
+            timing.seconds += now - then
         elif self.name == "pretrain":
-            self.display.inherited += done
+            self.display.resumed_views += done
         self.reached[self.name] = done, now
 
-    def worth(self, evaluation: float) -> float:
-        """What is done of the run, in views, where an evaluation is worth so many."""
+    def views_done(self, views_per_evaluation: float) -> float:
+        """Work done in the run, in views; an evaluation counts as ``views_per_evaluation``."""
         views, evaluated = (self.reached.get(stage, (0, 0.0))[0] for stage in ("pretrain", "evaluate"))
         pretrained = self.display.views[self.run.folder()] if evaluated else views
-        return pretrained + evaluated * evaluation
+        return pretrained + evaluated * views_per_evaluation
 
     @property
-    def share(self) -> float:
-        """Of the stage that is done, in [0, 1]."""
+    def fraction(self) -> float:
+        """Fraction of the stage that is done, in [0, 1]."""
         return self.done / max(self.total, 1)
 
     def speed(self) -> str:
-        """Views a second in this stage, in words."""
-        began, first = self._staged or (time.monotonic(), 0)
-        passed = time.monotonic() - began
-        return f"{(self.done - first) / passed:,.0f} views/s" if self.name == "pretrain" and passed > 0.5 else ""
+        """Views per second in this stage; empty outside of pretraining."""
+        start, first = self._stage_start or (time.monotonic(), 0)
+        seconds = time.monotonic() - start
+        return f"{(self.done - first) / seconds:,.0f} views/s" if self.name == "pretrain" and seconds > 0.5 else ""
 
-    def words(self) -> str:
+    def text(self) -> str:
         """Stage, note and speed."""
         return ", ".join(part for part in (self.name, self.note, self.speed()) if part)
 
     def warn(self, text: str) -> None:
-        """Pass on."""
-        self.display.say(f"! {title(self.run)}: {text}")
+        """Print a warning."""
+        self.display.print(f"! {run_title(self.run)}: {text}")
 
     def stopping(self) -> bool:
-        """Whether the command was asked to stop."""
+        """Whether the user asked the command to stop."""
         return self.display.stopped
 
 
 class Display(Monitor):
-    """What the two ways of showing a grid have in common.
+    """Progress of a grid of runs; the base of the bars and the plain lines.
 
     Args:
         console: to print to.
         runs: of the grid.
-        views: of each, in its pretraining.
+        views: in the pretraining of each run.
 
     Attributes:
-        inherited: views that earlier attempts had done.
+        timings: of the stages that the remaining time is estimated by.
+        resumed_views: views done by earlier attempts.
     """
 
     def __init__(self, console: Console, runs: Sequence[Run], views: Sequence[int]) -> None:
@@ -139,55 +142,52 @@ class Display(Monitor):
         self.stopped = False
         self.views = {run.folder(): float(count) for run, count in zip(runs, views, strict=True)}
         self.evaluations = {run.folder(): 1 + len(run.evaluations) for run in runs}
-        self.active: dict[str, View] = {}
-        self.over: list[str] = []
-        self.paces = {"pretrain": Pace(), "evaluate": Pace()}
-        self.inherited = 0.0
-        self._began = time.monotonic()
+        self.active: dict[str, RunProgress] = {}
+        self.ended: list[str] = []
+        self.timings = {"pretrain": StageTiming(), "evaluate": StageTiming()}
+        self.resumed_views = 0.0
+        self._start = time.monotonic()
 
     def on_run_start(self, run: Run) -> ProgressListener:
-        """A run begins."""
-        view = self.active[run.folder()] = View(run, self)
-        return view
+        """Follow a run that starts."""
+        progress = self.active[run.folder()] = RunProgress(run, self)
+        return progress
 
     def on_run_end(self, outcome: Outcome) -> None:
-        """A run is over: say how."""
-        view = self.active.pop(outcome.run.folder())
-        self.over.append(outcome.run.folder())
-        self.say(ending(outcome, time.monotonic() - view.began))
+        """Print the outcome of a run."""
+        progress = self.active.pop(outcome.run.folder())
+        self.ended.append(outcome.run.folder())
+        self.print(outcome_line(outcome, time.monotonic() - progress.started))
         if outcome.record and outcome.record.health.warning:
-            view.warn(outcome.record.health.warning)
+            progress.warn(outcome.record.health.warning)
 
     def work(self) -> tuple[float, float]:
-        """What is done, and all there is to do, in views; an evaluation counts as the views that take as long."""
-        view, evaluation = (self.paces[stage].each() for stage in ("pretrain", "evaluate"))
-        worth = evaluation / view if view and evaluation else EVALUATION
-        whole = {folder: count + self.evaluations[folder] * worth for folder, count in self.views.items()}
-        done = sum(whole[folder] for folder in self.over) + sum(one.worth(worth) for one in self.active.values())
-        return done, sum(whole.values())
+        """Work done and total work, in views; an evaluation counts as the views that take as long."""
+        view, evaluation = (self.timings[stage].seconds_per_unit() for stage in ("pretrain", "evaluate"))
+        factor = evaluation / view if view and evaluation else VIEWS_PER_EVALUATION
+        total = {folder: count + self.evaluations[folder] * factor for folder, count in self.views.items()}
+        done = sum(total[folder] for folder in self.ended) + sum(run.views_done(factor) for run in self.active.values())
+        return done, sum(total.values())
 
-    def share(self) -> float:
-        """Of all the work that is done, in [0, 1]."""
-        done, whole = self.work()
-        return done / whole
+    def fraction(self) -> float:
+        """Fraction of the total work that is done, in [0, 1]."""
+        done, total = self.work()
+        return done / total
 
-    @property
-    def ended(self) -> int:
-        """Runs that are over."""
-        return len(self.over)
+    def time_left(self) -> str:
+        """Estimate of the time left for all runs; empty while too little is done for an estimate."""
+        passed, (done, total) = time.monotonic() - self._start, self.work()
+        done_here = done - self.resumed_views
+        if passed <= 20 or done_here <= 0.01 * total:
+            return ""
+        return f"{duration(passed * (total - done) / done_here)} left"
 
-    def left(self) -> str:
-        """Time left for all, in words; nothing while there is too little to judge by."""
-        passed, (done, whole) = time.monotonic() - self._began, self.work()
-        own = done - self.inherited
-        return f"{duration(passed * (whole - done) / own)} left" if passed > 20 and own > 0.01 * whole else ""
-
-    def say(self, line: str) -> None:
+    def print(self, line: str) -> None:
         """Print a line."""
         self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
-    def moved(self, view: View) -> None:
-        """A run got on."""
+    def update(self, progress: RunProgress) -> None:
+        """Show the progress of a run."""
 
 
 class Lines(Display):
@@ -195,25 +195,25 @@ class Lines(Display):
 
     def __init__(self, console: Console, runs: Sequence[Run], views: Sequence[int]) -> None:
         super().__init__(console, runs, views)
-        self._told: dict[str, float] = {}
+        self._last_line: dict[str, float] = {}
 
     def on_run_start(self, run: Run) -> ProgressListener:
-        """Say which run begins."""
-        self._told[run.folder()] = time.monotonic()
-        self.say(f"[{self.ended + len(self.active) + 1}/{len(self.views)}] {title(run)}")
+        """Print which run starts."""
+        self._last_line[run.folder()] = time.monotonic()
+        self.print(f"[{len(self.ended) + len(self.active) + 1}/{len(self.views)}] {run_title(run)}")
         return super().on_run_start(run)
 
-    def moved(self, view: View) -> None:
-        """Say how far it is, now and then."""
-        folder = view.run.folder()
-        if time.monotonic() - self._told[folder] >= PERIOD:
-            self._told[folder] = time.monotonic()
-            words = "; ".join(part for part in (view.words(), self.left()) if part)
-            self.say(f"    {title(view.run)}: {100 * view.share:.0f} % of {words}")
+    def update(self, progress: RunProgress) -> None:
+        """Print the progress of a run, if the last line about it is old enough."""
+        folder = progress.run.folder()
+        if time.monotonic() - self._last_line[folder] >= LINE_INTERVAL_S:
+            self._last_line[folder] = time.monotonic()
+            text = "; ".join(part for part in (progress.text(), self.time_left()) if part)
+            self.print(f"    {run_title(progress.run)}: {100 * progress.fraction:.0f} % of {text}")
 
 
 class Bars(Display):
-    """A bar for the grid and one for each run under way; lines of ended runs scroll by above them."""
+    """A bar for the grid and one for each active run; lines about ended runs are printed above them."""
 
     def __init__(self, console: Console, runs: Sequence[Run], views: Sequence[int]) -> None:
         super().__init__(console, runs, views)
@@ -226,39 +226,40 @@ class Bars(Display):
             console=console,
             transient=True,
         )
-        self._all = self.bars.add_task("all runs", total=1.0, note="")
+        self._grid_task = self.bars.add_task("all runs", total=1.0, note="")
         self._tasks: dict[str, TaskID] = {}
 
     def on_run_start(self, run: Run) -> ProgressListener:
-        """Give the run a bar."""
-        self._tasks[run.folder()] = self.bars.add_task(title(run), total=1.0, note="")
+        """Add a bar for the run."""
+        self._tasks[run.folder()] = self.bars.add_task(run_title(run), total=1.0, note="")
         return super().on_run_start(run)
 
     def on_run_end(self, outcome: Outcome) -> None:
-        """Take its bar away."""
+        """Remove the run's bar."""
         self.bars.remove_task(self._tasks.pop(outcome.run.folder()))
         super().on_run_end(outcome)
-        self._show_all()
+        self._update_grid_bar()
 
-    def moved(self, view: View) -> None:
-        """Move its bar and the grid's."""
-        self.bars.update(self._tasks[view.run.folder()], completed=view.share, note=view.words())
-        self._show_all()
+    def update(self, progress: RunProgress) -> None:
+        """Update the run's bar and the grid's."""
+        task = self._tasks[progress.run.folder()]
+        self.bars.update(task, completed=progress.fraction, note=progress.text())
+        self._update_grid_bar()
 
-    def _show_all(self) -> None:
-        note = f"{self.ended}/{len(self.views)}  {self.left()}"
-        self.bars.update(self._all, completed=self.share(), note=note)
+    def _update_grid_bar(self) -> None:
+        note = f"{len(self.ended)}/{len(self.views)}  {self.time_left()}"
+        self.bars.update(self._grid_task, completed=self.fraction(), note=note)
 
 
 @contextlib.contextmanager
 def display_for(runs: Sequence[Run], views: Sequence[int]) -> Iterator[Display]:
-    """Show how runs get on; the first Ctrl-C lets every run keep its state, the second does not.
+    """Show the progress of runs; at the first Ctrl-C runs save their state and stop, the second interrupts at once.
 
     Args:
-        runs: about to be carried out.
-        views: that the pretraining of each takes.
+        runs: to be executed.
+        views: in the pretraining of each run.
     """
-    console = Console(stderr=True)
+    console = Console(stderr=True, force_jupyter=False)  # in a notebook plain lines, one below the other
     if not console.is_terminal:
         with stopping_on_signals(display := Lines(console, runs, views)):
             yield display
@@ -270,17 +271,20 @@ def display_for(runs: Sequence[Run], views: Sequence[int]) -> Iterator[Display]:
 
 @contextlib.contextmanager
 def stopping_on_signals(display: Display) -> Iterator[None]:
-    """Let the first SIGINT or SIGTERM only ask runs to stop at their next step."""
+    """Let the first SIGINT or SIGTERM only ask runs to stop at their next step; does nothing in a thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may handle signals
+        return
 
-    def ask(number: int, _frame: object) -> None:
+    def ask_to_stop(number: int, _frame: object) -> None:
         if display.stopped:
             raise KeyboardInterrupt
         display.stopped = True
-        display.say(f"! {signal.Signals(number).name}: runs keep their state and stop")
+        display.print(f"! {signal.Signals(number).name}: runs save their state and stop")
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, ask_to_stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            signal.signal(number, handler or signal.SIG_DFL)

@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from torch import nn
 
+from methods.registry import OLD_HOOKS
 from results.errors import BrokenPlugin
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from torch import Tensor
-
-OLD_HOOKS = {"keepsakes": "extra_state", "passes": "views_per_image", "sources": "source_indices"}
-"""Hooks of :class:`Method` in earlier versions, and what they are called now."""
 
 
 class Backbone(nn.Module):
@@ -127,10 +125,13 @@ class Method(nn.Module):
         uses_labels: class attribute; whether ``Batch.labels`` is filled.
         baseline: class attribute; ``lower`` or ``upper`` for a method that frames a table from below or above and is
             not itself compared. A literal, since it is read from the source without importing it.
+        augmentations: class attribute; augmentations that a protocol added after its first runs (``added = true``) and
+            this method uses. A literal in the class itself, for the same reason.
     """
 
     uses_labels: ClassVar[bool] = False
     baseline: ClassVar[Literal["", "lower", "upper"]] = ""
+    augmentations: ClassVar[tuple[str, ...]] = ()
 
     @dataclass(frozen=True)
     class Options:

@@ -44,7 +44,7 @@ class DeepInfoMax(Method):
                 computed; 0 for all.
             prior: weight of the prior term.
             adversarial: whether the encoder maximises the prior term that its discriminator minimises. If not, both
-                minimise it (Patacchiola & Storkey), which rewards representations that are *unlike* the prior.
+                minimise it (Patacchiola & Storkey), which rewards representations that differ from the prior.
         """
 
         hidden: int = 256

@@ -4,13 +4,37 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from results.errors import BrokenPlugin
 from results.registry import Registry
 
 if TYPE_CHECKING:
     from methods.base import Method
+    from results.registry import Entry
+
+OLD_HOOKS = {"keepsakes": "extra_state", "passes": "views_per_image", "sources": "source_indices"}
+"""Hooks of ``Method`` in earlier versions, which would never be called, and what they are called now."""
+
+
+def check_method(entry: Entry) -> None:
+    """Do nothing if a method defines no hook under its name of an earlier version.
+
+    Raises:
+        BrokenPlugin: it does.
+    """
+    for old, new in OLD_HOOKS.items():
+        if old in entry.members:
+            raise BrokenPlugin(
+                f"method {entry.name!r} in {entry.origin} defines {old}, which is now called {new}",
+                hint=f"rename it to {new}",
+            )
+
 
 METHODS: Registry[type[Method]] = Registry(
-    "method", package="methods", group="bench.methods", attributes={"baseline": "", "augmentations": ()}
+    "method",
+    package="methods",
+    group="bench.methods",
+    attributes={"baseline": "", "augmentations": ()},
+    check=check_method,
 )
 register_method = METHODS.register
 register = register_method  # its name in earlier versions, which plugin files import

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
+import torch
+
+from protocols.backbones.build import new_backbone
 from protocols.datasets.load import load_dataset, require
 from protocols.pretrain.build import build_method
-from protocols.spec.plugins import (
-    AUGMENTATIONS,
-    EVALUATIONS,
-    OPTIMIZERS,
-    REFINEMENTS,
-    SCHEDULES,
-    dataset_source,
-    option_types,
-)
+from protocols.pretrain.optimizers import build_optimizer
+from protocols.pretrain.schedules import learning_rate
+from protocols.spec.plugins import AUGMENTATIONS, EVALUATIONS, REFINEMENTS, dataset_source, load_files, typed_options
 from protocols.spec.run import digest_of
-from protocols.spec.schema import convert
+from results.errors import BrokenPlugin, RequestError
 from results.names import code_options
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
+    from methods.base import Method
+    from protocols.datasets.base import Dataset
     from protocols.spec.budget import Budget
     from protocols.spec.run import Component, Run
     from results.registry import Registry
@@ -41,6 +41,7 @@ def check(runs: Sequence[Run], data: Path) -> list[Budget]:
     Raises:
         RequestError: a plugin does not load, an option or a batch cannot work, a data set is missing.
     """
+    load_files({file for run in runs for file in run.plugins})
     require({name for run in runs for name in dataset_names(run)}, data)
     for component in unique_parts(evaluation for run in runs for evaluation in run.evaluations):
         check_options(EVALUATIONS, component)
@@ -54,18 +55,21 @@ def check(runs: Sequence[Run], data: Path) -> list[Budget]:
 
 
 def check_method(run: Run, data: Path) -> Budget:
-    """Build a run's networks, to see whether they can be, and load what its training names.
+    """Build a run's networks and its optimizer, to see whether they can be.
 
     Raises:
         RequestError: its method refuses an option or the backbone or wants views of an augmentation that is not there,
             or a batch is larger than the data set.
     """
-    budget = build_method(run, load_dataset(run.dataset.name, data))[1]
-    OPTIMIZERS.get(run.pretrain.optimizer)
-    SCHEDULES.get(run.pretrain.schedule)
-    for augmentation in run.augmentations.values():
-        for name in augmentation.operations:
-            AUGMENTATIONS.get(name)
+    with refused_if_it_fails("dataset", run.dataset.name):
+        dataset = load_dataset(run.dataset.name, data)
+    if run.backbone.source:
+        with refused_if_it_fails("backbone", run.backbone.name):
+            new_backbone(run)
+    with refused_if_it_fails("method", run.method.label):
+        method, budget = build_method(run, dataset)
+    if budget.views:
+        try_settings(run, method, dataset)
     return budget
 
 
@@ -95,6 +99,41 @@ def check_options(registry: Registry[Any], component: Component) -> None:
     Raises:
         RequestError: an option is of the wrong type, or not among the choices.
     """
-    types = option_types(registry.get(component.name))
-    for name, value in code_options(registry.key(component.name), component.options).items():
-        convert(value, types[name], f"{component.name}.{name}")
+    options = code_options(registry.key(component.name), component.options)
+    typed_options(registry.get(component.name), options, component.name)
+
+
+def try_settings(run: Run, method: Method, dataset: Dataset) -> None:
+    """Build a run's optimizer, and call its schedule and augmentation operations, to see whether they work.
+
+    Raises:
+        BrokenPlugin: one does not.
+    """
+    settings = run.pretrain
+    with refused_if_it_fails("optimizer", settings.optimizer):
+        build_optimizer(method, settings)
+    with refused_if_it_fails("schedule", settings.schedule):
+        float(learning_rate(settings, settings.warmup))
+    for augmentation in run.augmentations.values():
+        side = augmentation.size or dataset.side
+        for name, options in augmentation.operations.items():
+            views, u = torch.rand(2, 3, side, side), torch.rand(2, AUGMENTATIONS.describe(name).declared["uniforms"])
+            with refused_if_it_fails("augmentation", name):
+                shape = AUGMENTATIONS.get(name)(views, u, **options).shape
+                if shape != views.shape:
+                    raise ValueError(f"it makes {tuple(shape)} of views {tuple(views.shape)}")
+
+
+@contextlib.contextmanager
+def refused_if_it_fails(kind: str, name: str) -> Iterator[None]:
+    """Turn whatever a plugin raises into one line that names it.
+
+    Raises:
+        BrokenPlugin: it raised something.
+    """
+    try:
+        yield
+    except RequestError:
+        raise
+    except Exception as error:
+        raise BrokenPlugin(f"{kind} {name!r} does not work: {type(error).__name__}: {error}") from error

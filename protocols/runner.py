@@ -1,4 +1,4 @@
-"""The story of a run: data, pretraining, frozen features, evaluations, record."""
+"""Executes a run: data, pretraining, frozen features, evaluations, record."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
 
 def execute(run: Run, context: ExecutionContext, listener: ProgressListener) -> Record:
-    """Execute a run, or the stages of it that are not done, and store its record.
+    """Execute the stages of a run that are not done yet, and store its record.
 
     Raises:
-        RunFailed: it cannot be finished; the reason is stored in its folder.
-        KeyboardInterrupt: it was asked to stop; the same call resumes it.
+        RunFailed: the run failed; the reason is stored in its folder.
+        KeyboardInterrupt: the run was asked to stop; the same call resumes it.
     """
     folder = context.runs / run.folder()
     try:
@@ -43,11 +43,11 @@ def execute(run: Run, context: ExecutionContext, listener: ProgressListener) -> 
 
 
 def execute_claimed(run: Run, folder: Path, context: ExecutionContext, listener: ProgressListener) -> Record:
-    """:func:`execute` by the only writer of the folder; evaluations in an earlier record stay in the new one."""
+    """:func:`execute` with a lock on the folder; evaluations of an earlier record are added to the new one."""
     earlier = store.read_run(folder).record
     if earlier is not None:
         evaluations = stored_evaluations(earlier["run"])
-        if (folder / store.BACKBONE).exists():  # without it they are computed anew, from a new pretraining
+        if (folder / store.BACKBONE).exists():  # without it they are repeated after a new pretraining
             restore_evaluations(folder, evaluations, Record.from_json(earlier))
         run = run.with_evaluations(evaluations)
     store.write_json(folder / store.CONFIG, run.config())
@@ -56,7 +56,7 @@ def execute_claimed(run: Run, folder: Path, context: ExecutionContext, listener:
     try:
         record = run_stages(run, folder, context, listener)
     except Exception as error:
-        # Whatever a method raises fails its own run alone: it is recorded here.
+        # An error in a method fails this run only, and is recorded.
         raise record_failure(folder, error) from error
     store.write_json(folder / store.RECORD, record.to_json())
     for name in (store.CHECKPOINT, store.FAILURE, store.HEARTBEAT):
@@ -65,7 +65,7 @@ def execute_claimed(run: Run, folder: Path, context: ExecutionContext, listener:
 
 
 def run_stages(run: Run, folder: Path, context: ExecutionContext, listener: ProgressListener) -> Record:
-    """Every stage of a run, each from where it stopped."""
+    """Execute or resume every stage of a run."""
     device = choose_device(context.device)
     dataset = load_dataset(run.dataset.name, context.data)
     backbone, training = pretrained_backbone(run, dataset, device, listener, context)
@@ -93,7 +93,7 @@ def run_stages(run: Run, folder: Path, context: ExecutionContext, listener: Prog
 
 
 def record_failure(folder: Path, error: Exception) -> RunFailed:
-    """Store why a run failed; returns the failure to raise."""
+    """Store the reason of a failure; returns the exception to raise."""
     reason = str(error) if isinstance(error, BenchError) else f"{type(error).__name__}: {error}"
     if isinstance(error, torch.OutOfMemoryError):
         reason = f"out of memory; lower the batch with --set pretrain.batch=N ({reason.splitlines()[0]})"

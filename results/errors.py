@@ -30,6 +30,10 @@ class BenchError(Exception):
     def __str__(self) -> str:
         return f"{self.message}; {self.hint}" if self.hint else self.message
 
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows: the line that the command line prints, instead of a traceback."""
+        return [f"bench: {self}"]
+
 
 class RequestError(BenchError):
     """The request is wrong; nothing was started."""

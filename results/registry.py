@@ -9,25 +9,35 @@ as literals. Listing plugins and planning a grid therefore take milliseconds, al
 from __future__ import annotations
 
 import ast
+import contextlib
 import dataclasses
 import hashlib
 import importlib
 import importlib.util
 import inspect
+import linecache
+import re
 import sys
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
+from types import CodeType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from results.errors import BrokenPlugin, RequestError, UnknownName
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Container, Iterator, Mapping
 
 T = TypeVar("T")
 AnyT = TypeVar("AnyT")
+
+NAME = re.compile(r"[\w-]+")
+"""Of a plugin: what can be typed between commas, before a colon or bracket, and before the dot of ``--set``."""
+
+RESERVED = ("pretrain", "recipes")
+"""Targets of ``--set`` that are no plugins."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +53,7 @@ class Entry:
         summary: first line of its docstring.
         options: option names and their defaults.
         files: names of the options that name a file (annotated ``Path``); the file's content decides the numbers.
+        members: positional parameters of a function, or what the body of a class defines.
         declared: what its decorator or class declares, such as ``takes`` of an evaluation or ``baseline`` of a method.
         source: digest of the source of a plugin that is not built in; empty for a built-in one, which has a version.
         error: why it cannot be loaded; empty if nothing is known against it.
@@ -56,6 +67,7 @@ class Entry:
     summary: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
     files: tuple[str, ...] = ()
+    members: tuple[str, ...] = ()
     declared: Mapping[str, Any] = field(default_factory=dict)
     source: str = ""
     error: str = ""
@@ -71,6 +83,8 @@ class Registry(Generic[T]):
         declares: keyword arguments of the decorator beside ``version``, with their defaults.
         attributes: class attributes that can be read without importing the class, with their defaults.
         aliases: names of earlier versions, and what they are called now.
+        check: called with every entry, whether it was read from source or registered; raises ``BrokenPlugin`` for a
+            plugin that cannot work.
     """
 
     def __init__(
@@ -82,6 +96,7 @@ class Registry(Generic[T]):
         declares: Mapping[str, Any] | None = None,
         attributes: Mapping[str, Any] | None = None,
         aliases: Mapping[str, str] | None = None,
+        check: Callable[[Entry], None] | None = None,
     ) -> None:
         self.kind = kind
         self.package = package
@@ -89,6 +104,7 @@ class Registry(Generic[T]):
         self.declares = dict(declares or {})
         self.attributes = dict(attributes or {})
         self.aliases = dict(aliases or {})
+        self._check = check
         self._loaded: dict[str, tuple[T, Entry]] = {}
         self._files: dict[str, Entry] = {}
 
@@ -96,12 +112,8 @@ class Registry(Generic[T]):
         """Decorator: register a class or function under ``name``. Raise ``version`` when its numbers change.
 
         Raises:
-            BrokenPlugin: another module registered the name, or the kind declares no such thing.
+            BrokenPlugin: another module registered the name, the kind declares no such thing, or it cannot work.
         """
-        for key in declared:
-            if key not in self.declares:
-                known = ", ".join(["version", *self.declares])
-                raise BrokenPlugin(f"{self.kind} {name!r} declares {key!r}", hint=f"register_{self.kind} takes {known}")
 
         def decorate(plugin: AnyT) -> AnyT:
             module = getattr(plugin, "__module__", "")
@@ -111,25 +123,50 @@ class Registry(Generic[T]):
                     f"two {self.kind}s are called {name!r}: in {held[1].module} and in {module}",
                     hint="rename one of them",
                 )
+            built_in = module.startswith(f"{self.package}.")
             attributes = {key: getattr(plugin, key, default) for key, default in self.attributes.items()}
-            self._loaded[name] = (
-                plugin,  # type: ignore[assignment]
-                Entry(
-                    name=name,
-                    kind=self.kind,
-                    module=module,
-                    origin=module,
-                    version=version,
-                    summary=(inspect.getdoc(plugin) or "").partition("\n")[0],
-                    options=default_options(plugin),
-                    files=tuple(file_options(plugin)),
-                    declared={**self.declares, **attributes, **declared},
-                    source="" if module.startswith(f"{self.package}.") else source_digest(plugin),
-                ),
+            entry = Entry(
+                name=name,
+                kind=self.kind,
+                module=module,
+                origin=module,
+                version=version,
+                summary=(inspect.getdoc(plugin) or "").partition("\n")[0],
+                options=default_options(plugin),
+                files=tuple(file_options(plugin)),
+                members=tuple(members_of(plugin)),
+                declared={**attributes, **declared},
+                source="" if built_in else source_digest(plugin),
             )
+            if not built_in and (point := self._entry_points.get(name)):
+                # The distribution is part of its identity, even where another plugin of its module is loaded first.
+                source = hashlib.sha256(f"{origin_of(point)} {entry.source}".encode()).hexdigest()[:12]
+                entry = dataclasses.replace(entry, origin=origin_of(point), source=source)
+            self._loaded[name] = plugin, self.checked(entry)  # type: ignore[assignment]
             return plugin
 
         return decorate
+
+    def checked(self, entry: Entry) -> Entry:
+        """The entry, with the defaults of what it does not declare.
+
+        Raises:
+            BrokenPlugin: it cannot be typed or chosen, declares what its kind does not have, or cannot work.
+        """
+        where = f"{self.kind} {entry.name!r}" + (f" in {entry.origin}" if entry.origin != "built in" else "")
+        if not NAME.fullmatch(entry.name) or entry.name in RESERVED:
+            raise BrokenPlugin(
+                f"{where} cannot be typed under that name",
+                hint="a name has letters, digits, - and _; it is neither of " + ", ".join(RESERVED),
+            )
+        for key in entry.declared:
+            if key not in self.declares and key not in self.attributes:
+                known = ", ".join(["version", *self.declares])
+                raise BrokenPlugin(f"{where} declares {key!r}", hint=f"register_{self.kind} takes {known}")
+        entry = dataclasses.replace(entry, declared={**self.declares, **self.attributes, **entry.declared})
+        if self._check:
+            self._check(entry)
+        return entry
 
     @cached_property
     def _built_in(self) -> dict[str, Entry]:
@@ -140,7 +177,7 @@ class Registry(Generic[T]):
             read_entry(found, self, module=f"{self.package}.{path.stem}", origin="built in")
             for path in paths
             for found in read_registrations(path)
-            if found.kind in (self.kind, "")
+            if found.kind == self.kind
         )
         return {entry.name: entry for entry in entries}
 
@@ -156,6 +193,13 @@ class Registry(Generic[T]):
     def names(self) -> list[str]:
         """Every registered name, sorted."""
         return sorted({*self._built_in, *self._entry_points, *self._files, *self._loaded})
+
+    def is_local(self, name: str) -> bool:
+        """Whether a plugin was registered in this process only, as in a cell of a notebook: others cannot load it."""
+        key = self.key(name)
+        return key in self._loaded and not any(
+            key in known for known in (self._built_in, self._files, self._entry_points)
+        )
 
     def __contains__(self, name: str) -> bool:
         """Whether a typed name is registered."""
@@ -219,9 +263,6 @@ class Registry(Generic[T]):
         plugin = point.load()
         if point.name not in self._loaded:
             self.register(point.name)(plugin)
-        entry = self._loaded[point.name][1]
-        source = hashlib.sha256(f"{origin_of(point)} {entry.source}".encode()).hexdigest()[:12]
-        self._loaded[point.name] = (plugin, dataclasses.replace(entry, origin=origin_of(point), source=source))
 
     def add(self, entry: Entry) -> None:
         """Make a plugin of a file known, without importing the file.
@@ -231,13 +272,23 @@ class Registry(Generic[T]):
         """
         held = self._files.get(entry.name)
         taken = entry.name in self._built_in or entry.name in self._entry_points or entry.name in self.aliases
-        if taken or (held and held.module != entry.module):
+        if taken or (held and held.module != entry.module and held.source != entry.source):
             raise BrokenPlugin(
                 f"{entry.origin} registers {self.kind} {entry.name!r}, which exists", hint="choose another name"
             )
-        if held and held.source != entry.source:
+        if held is None or held.source != entry.source:
             self._loaded.pop(entry.name, None)
-        self._files[entry.name] = entry
+            self._files[entry.name] = entry
+
+    def load_files(self, paths: Container[str]) -> None:
+        """Load every plugin that some files, by their resolved paths, register.
+
+        Raises:
+            BrokenPlugin: one does not load.
+        """
+        for name, entry in self._files.items():
+            if entry.module in paths:
+                self.get(name)
 
 
 def origin_of(point: metadata.EntryPoint) -> str:
@@ -261,6 +312,11 @@ class Registration:
     call: ast.Call
     path: Path
 
+    @property
+    def names_a_plugin(self) -> bool:
+        """Whether the decorator's first argument is a text."""
+        return bool(self.call.args) and isinstance(getattr(self.call.args[0], "value", None), str)
+
 
 def read_registrations(path: Path) -> Iterator[Registration]:
     """Find the ``@register…("name")`` of a source file without importing it.
@@ -271,12 +327,11 @@ def read_registrations(path: Path) -> Iterator[Registration]:
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.ClassDef | ast.FunctionDef):
             for call in node.decorator_list:
-                if not (isinstance(call, ast.Call) and call.args and isinstance(call.args[0], ast.Constant)):
-                    continue
-                called = call.func
-                name = called.attr if isinstance(called, ast.Attribute) else getattr(called, "id", "")
-                if name == "register" or name.startswith("register_"):
-                    yield Registration(name.partition("_")[2], node, call, path)
+                if isinstance(call, ast.Call):
+                    called = call.func
+                    name = called.attr if isinstance(called, ast.Attribute) else getattr(called, "id", "")
+                    if name == "register" or name.startswith("register_"):
+                        yield Registration(name.partition("_")[2], node, call, path)
 
 
 def read_entry(found: Registration, registry: Registry[Any], *, module: str, origin: str, source: str = "") -> Entry:
@@ -286,40 +341,36 @@ def read_entry(found: Registration, registry: Registry[Any], *, module: str, ori
         BrokenPlugin: a name, version, declaration or default in it is not a literal, or nothing of that name is
             declared.
     """
-    node, call = found.node, found.call
+    node, call, where = found.node, found.call, f"{found.path}, line {found.node.lineno}"
     try:
         keywords = {word.arg or "": ast.literal_eval(word.value) for word in call.keywords}
+        name = ast.literal_eval(call.args[0]) if call.args else keywords.pop("name", None)
         attributes = dict(read_assignments(node.body, registry.attributes)) if isinstance(node, ast.ClassDef) else {}
         options, files = dict[str, Any](), list[str]()
         for option, annotation, default in option_nodes(node):
+            if default is None:
+                raise BrokenPlugin(f"{where}: option {option!r} has no default", hint="give it one")
             options[option] = ast.literal_eval(default)
             if annotation is not None and "Path" in ast.unparse(annotation):
                 files.append(option)
-        name = ast.literal_eval(call.args[0])
     except ValueError as error:
-        raise BrokenPlugin(
-            f"{found.path}, line {node.lineno}: name, version, declarations and defaults must be literals"
-        ) from error
-    version = keywords.pop("version", 1)
-    for key in keywords:
-        if key not in registry.declares:
-            known = ", ".join(["version", *registry.declares])
-            raise BrokenPlugin(
-                f"{found.path}, line {node.lineno}: {registry.kind} {name!r} declares {key!r}",
-                hint=f"register_{registry.kind} takes {known}",
-            )
-    return Entry(
+        raise BrokenPlugin(f"{where}: name, version, declarations and defaults must be literals") from error
+    if not isinstance(name, str):
+        raise BrokenPlugin(f"{where}: {registry.kind} without a name", hint=f'write @register_{registry.kind}("name")')
+    entry = Entry(
         name=name,
         kind=registry.kind,
         module=module,
         origin=origin,
-        version=version,
+        version=keywords.pop("version", 1),
         summary=(ast.get_docstring(node) or "").partition("\n")[0],
         options=options,
         files=tuple(files),
-        declared={**registry.declares, **registry.attributes, **attributes, **keywords},
+        members=tuple(member_names(node)),
+        declared={**attributes, **keywords},
         source=source,
     )
+    return registry.checked(entry)
 
 
 def read_assignments(body: list[ast.stmt], names: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -333,27 +384,57 @@ def read_assignments(body: list[ast.stmt], names: Mapping[str, Any]) -> Iterator
                 yield target.id, ast.literal_eval(line.value)  # type: ignore[attr-defined]
 
 
-def option_nodes(node: ast.ClassDef | ast.FunctionDef) -> Iterator[tuple[str, ast.expr | None, ast.expr]]:
+def option_nodes(node: ast.ClassDef | ast.FunctionDef) -> Iterator[tuple[str, ast.expr | None, ast.expr | None]]:
     """Name, annotation and default of every option: see :func:`default_options`."""
     if isinstance(node, ast.FunctionDef):
         for argument, default in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True):
-            if default is not None:
-                yield argument.arg, argument.annotation, default
+            yield argument.arg, argument.annotation, default
         return
     for inner in node.body:
         if isinstance(inner, ast.ClassDef) and inner.name == "Options":
             for line in inner.body:
-                if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name) and line.value:
+                if not isinstance(line, ast.AnnAssign) or "ClassVar" in ast.unparse(line.annotation):
+                    continue
+                if isinstance(line.target, ast.Name):
                     yield line.target.id, line.annotation, line.value
 
 
+def member_names(node: ast.ClassDef | ast.FunctionDef) -> Iterator[str]:
+    """See ``Entry.members``."""
+    if isinstance(node, ast.FunctionDef):
+        yield from (argument.arg for argument in (*node.args.posonlyargs, *node.args.args))
+        return
+    for line in node.body:
+        if isinstance(line, ast.FunctionDef | ast.ClassDef):
+            yield line.name
+        elif isinstance(line, ast.Assign):
+            yield from (target.id for target in line.targets if isinstance(target, ast.Name))
+        elif isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name):
+            yield line.target.id
+
+
+def members_of(plugin: Any) -> list[str]:
+    """See ``Entry.members``."""
+    if inspect.isclass(plugin):
+        return [name for name in vars(plugin) if not name.startswith("__")]
+    parameters = inspect.signature(plugin).parameters.values()
+    return [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+
+
 def default_options(plugin: Any) -> dict[str, Any]:
-    """Option names and defaults: the fields of a class's ``Options``, the keyword-only parameters of a function."""
+    """Option names and defaults: the fields of a class's ``Options``, the keyword-only parameters of a function.
+
+    Raises:
+        BrokenPlugin: one has no default.
+    """
     if inspect.isclass(plugin):
         options = getattr(plugin, "Options", None)
         return dataclasses.asdict(options()) if options else {}
-    parameters = inspect.signature(plugin).parameters.values()
-    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+    parameters = [p for p in inspect.signature(plugin).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    for parameter in parameters:
+        if parameter.default is parameter.empty:
+            raise BrokenPlugin(f"{plugin.__name__}: option {parameter.name!r} has no default", hint="give it one")
+    return {p.name: p.default for p in parameters}
 
 
 def file_options(plugin: Any) -> Iterator[str]:
@@ -367,14 +448,33 @@ def file_options(plugin: Any) -> Iterator[str]:
 
 
 def source_digest(plugin: Any) -> str:
-    """Digest of the module that a plugin is defined in, or of the plugin where it has no file, as in a notebook."""
-    try:
+    """Digest of the code that a plugin is defined in; called while it is registered.
+
+    That is the file of its module; in a notebook the whole cell, as it may hold functions that the plugin calls; where
+    no source is left, as of ``python -c``, the compiled code.
+    """
+    with contextlib.suppress(OSError, TypeError):
         file = inspect.getsourcefile(plugin)
         if file and Path(file).is_file():
             return digest_of_file(Path(file))
-        return hashlib.sha256(inspect.getsource(plugin).encode()).hexdigest()[:12]
-    except (OSError, TypeError):
+    frame = inspect.currentframe()
+    while frame and frame.f_globals.get("__name__") != getattr(plugin, "__module__", None):
+        frame = frame.f_back
+    if frame is None:
         return ""
+    text = "".join(linecache.getlines(frame.f_code.co_filename)) or describe_code(frame.f_code)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def describe_code(code: CodeType) -> str:
+    """Instructions, names and constants of compiled code and the functions in it; the same in every process."""
+    constants = (
+        describe_code(value)
+        if isinstance(value, CodeType)
+        else repr(sorted(value, key=repr) if isinstance(value, frozenset) else value)
+        for value in code.co_consts
+    )
+    return " ".join([code.co_code.hex(), *code.co_names, *constants])
 
 
 def digest_of_file(path: Path) -> str:
@@ -390,4 +490,8 @@ def import_file(path: Path) -> None:
         raise BrokenPlugin(f"{path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise

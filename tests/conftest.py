@@ -1,8 +1,6 @@
-"""What tests of several floors share."""
+"""What tests of several packages share."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,21 +8,19 @@ import pytest
 if "PYTEST_XDIST_WORKER" in os.environ:  # tests run side by side, each on one core
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-PACKED = Path(__file__).parents[2] / "shared" / "data" / "expand.py"
+
+@pytest.fixture(scope="session", autouse=True)
+def environment():
+    """The variables that set defaults of the command line, taken away so that tests see its own; as they were."""
+    return {name: os.environ.pop(name, "") for name in ("BENCH_DATA", "BENCH_RUNS")}
 
 
 @pytest.fixture(scope="session")
-def real_data(request):
-    """A folder with CIFAR-10, CIFAR-100 and 20 classes of Tiny ImageNet; to be read, never written to.
+def real_data(environment):
+    """A folder with CIFAR-10, CIFAR-100 and 20 classes of Tiny ImageNet, named by the variable ``BENCH_DATA``.
 
-    The environment variable ``BENCH_DATA`` names it; else it is expanded, once, from packed data beside the checkout.
+    To be read, never written to.
     """
-    if given := os.environ.get("BENCH_DATA"):
-        return Path(given)
-    if not PACKED.is_file():
-        pytest.skip("no real data: BENCH_DATA is not set, and no packed data lie beside the checkout")
-    folder = Path(request.config.cache.mkdir("data"))
-    if not (folder / "complete").is_file():
-        subprocess.run([sys.executable, PACKED, folder], check=True, capture_output=True)
-        (folder / "complete").touch()
-    return folder
+    if not environment["BENCH_DATA"]:
+        pytest.skip("no real images: BENCH_DATA is not set to the folder of the data sets")
+    return Path(environment["BENCH_DATA"]).resolve()

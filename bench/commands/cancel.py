@@ -20,10 +20,10 @@ def cancel(
 
     Runs save their state: bench submit --retry all resumes them.
     """
-    from bench.commands.show import find
+    from bench.commands.show import find_run
     from slurm.cancel import cancel_jobs
     from slurm.queue import require_slurm
 
     require_slurm()
-    jobs, cancelled = cancel_jobs(runs, [find(name, runs).name for name in names or ()])
+    jobs, cancelled = cancel_jobs(runs, [find_run(name, runs).name for name in names or ()])
     typer.echo(f"cancelled {jobs} jobs with {cancelled} runs" if jobs else "nothing is queued or running")

@@ -1,4 +1,4 @@
-"""``bench data``: make a data set ready before runs need it."""
+"""``bench data``: download, verify and decode data sets."""
 
 from __future__ import annotations
 
@@ -22,33 +22,35 @@ def data(
 ) -> None:
     """Download, verify and decode data sets, once, so that no run has to.
 
-    What is there already is only verified. Without internet, put the files in their place and run this to check them.
+    Files that are there already are only verified. Without internet, copy the files into the data folder and run this
+    to check them.
     """
     for name in names:
-        typer.echo(describe(ready(name, data)))
+        typer.echo(describe(fetch_dataset(name, data)))
 
 
-def ready(name: str, data: Path) -> Dataset:
-    """Make a data set ready.
+def fetch_dataset(name: str, data: Path) -> Dataset:
+    """Download, verify and decode a data set.
 
     Raises:
-        RequestError: it cannot be had.
+        DataMissing: it cannot be downloaded, or is damaged.
+        RequestError: it does not exist.
     """
-    from protocols.datasets.load import prepare
+    from protocols.datasets.load import prepare_dataset
 
     try:
-        return prepare(name, data, progress=say)
+        return prepare_dataset(name, data, progress=print_progress)
     except OSError as error:
         raise DataMissing(str(error), hint=f"put its files under {data}, or point --data to them") from error
 
 
-def say(work: str, done: int, total: int) -> None:
-    """Report long work, in a line that is written over."""
-    typer.echo(f"\r{work}: {done:,} of {total:,}", err=True, nl=done == total)
+def print_progress(task: str, done: int, total: int) -> None:
+    """Print the progress of a long task on one line that is updated."""
+    typer.echo(f"\r{task}: {done:,} of {total:,}", err=True, nl=done == total)
 
 
 def describe(dataset: Dataset) -> str:
-    """A data set in a line."""
+    """Numbers of images and classes of a data set, on one line."""
     unlabeled = f"{len(dataset.unlabeled):,} unlabelled + " if dataset.unlabeled is not None else ""
     sizes = f"{unlabeled}{len(dataset.train):,} training + {len(dataset.test):,} test images"
     return f"{dataset.name}: {sizes} of {dataset.side}×{dataset.side}, {len(dataset.classes)} classes"

@@ -1,4 +1,4 @@
-"""``bench doctor``: what is installed, what is here, what is broken."""
+"""``bench doctor``: check the installation, devices, data sets, plugins and stored runs."""
 
 from __future__ import annotations
 
@@ -27,47 +27,49 @@ def doctor(*, data: Data = DATA, runs: Runs = RUNS) -> None:
 
 
 def machine_lines() -> Iterator[str]:
-    """Versions, devices, and the precision that pays on each."""
+    """Versions, devices, and the training precision on each."""
     import torch
 
     from bench import __version__
-    from protocols.system.compiled import works
-    from protocols.system.device import bfloat16_pays, describe, device_name
+    from protocols.system.compiled import compilation_works
+    from protocols.system.device import bfloat16_is_fast, describe_machine, device_name
     from protocols.system.provenance import commit
 
     here = commit()
     yield f"bench {__version__} {here['commit'][:10]}{' with changes' if here['dirty'] else ''}"
-    facts = describe(torch.device("cpu"))
+    facts = describe_machine(torch.device("cpu"))
     yield f"python {facts['python']}, {', '.join(f'{k} {v}' for k, v in facts['packages'].items())}"
     devices = [torch.device("cpu")] + [torch.device("cuda", i) for i in range(torch.cuda.device_count())]
     for device in devices:
-        precision = "bfloat16" if bfloat16_pays(device.type) else "float32"
+        precision = "bfloat16" if bfloat16_is_fast(device.type) else "float32"
         yield f"{device}: {device_name(device)}, trains in {precision}"
-    yield f"compiled kernels: {'work' if works() else 'do not work; training on the CPU is much slower'}"
+    yield f"compiled kernels: {'work' if compilation_works() else 'do not work; training on the CPU is much slower'}"
 
 
 def data_lines(data: Path) -> Iterator[str]:
-    """Which data sets are here."""
+    """Which data sets are on this machine."""
     from protocols.spec.plugins import DATASETS, dataset_source
 
-    for name in DATASETS.names():
+    working = [entry.name for entry in DATASETS.entries() if not entry.error]
+    for name in working:
         if not DATASETS.get(name).argument:
             missing = dataset_source(name, data).missing()
-            yield f"{name}: {f'not here: {missing}' if missing else 'here'}"
+            yield f"{name}: {f'missing: {missing}' if missing else 'found'}"
 
 
 def plugin_lines() -> Iterator[str]:
-    """Plugins that do not load."""
+    """Plugins from installed packages that do not load, and how many of every kind there are."""
     from protocols.spec.plugins import REGISTRIES
 
-    broken = [entry for DATASETS in REGISTRIES.values() for entry in DATASETS.entries() if entry.error]
+    entries = [entry for registry in REGISTRIES.values() for entry in registry.entries()]
+    broken = [entry for entry in entries if entry.error]
     yield from (f"broken: {entry.name} [{entry.origin}]: {entry.error}" for entry in broken)
     if not broken:
-        yield f"{sum(len(DATASETS.names()) for DATASETS in REGISTRIES.values())}, none broken"
+        yield f"{len(entries)}, none broken"
 
 
 def run_lines(runs: Path) -> Iterator[str]:
-    """How many runs there are of each status, and which cannot be read."""
+    """Number of runs of each status, and the runs that cannot be read."""
     from collections import Counter
 
     from results.store import read_runs

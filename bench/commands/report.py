@@ -1,4 +1,4 @@
-"""``bench report``: tables and figures of what is stored."""
+"""``bench report``: tables and figures of the stored runs."""
 
 from __future__ import annotations
 
@@ -7,27 +7,32 @@ from typing import Annotated
 
 import typer
 
-from bench.options import DATA, RUNS, Data, Runs
+from bench.options import DATA, RUNS, Data, Plugins, Runs
 
 
 def report(
     *,
     runs: Runs = RUNS,
     data: Data = DATA,
-    to: Annotated[Path, typer.Option(help="Folder that the files go to.")] = Path("report"),
+    to: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("report"),
     published: Annotated[
         bool, typer.Option("--published", help="Put published numbers beside the measured ones.")
     ] = False,
+    plugins: Plugins = [],  # noqa: B006 - typer copies it
 ) -> None:
     """Print the table, and write tables, figures and a page to a folder; works on a half-finished grid too."""
+    from protocols.spec.plugins import add_files, load_files
     from results.report import display, write
+
+    add_files(plugins)
+    load_files(plugins)
 
     display(write(runs, to, published=published, absent=lambda name: is_absent(name, data)).sections)
     typer.echo(f"written to {to}")
 
 
 def is_absent(dataset: str, data: Path) -> bool:
-    """Whether a data set is not on this machine, be it that nobody knows it."""
+    """Whether a data set is unknown or not on this machine."""
     from protocols.spec.plugins import dataset_source
     from results.errors import RequestError
 

@@ -26,16 +26,17 @@ Examples:
   bench run --methods 'relational[views=4],relational[views=8],simclr'
       several settings of one method, by the labels that tables print
   bench run --methods simclr --datasets cifar10 --evaluate-on cifar10,cifar100
-      pretrained once, evaluated on both; what is pretrained already is only evaluated
+      pretrain once, evaluate on both; runs that are pretrained already are only evaluated
   bench run --methods simclr,byol --refine graph,neighbour_mean
-      evaluated without refinement, and again after each of them
+      evaluate without refinement, and again after each refinement
   bench run --methods ./mine.py,simclr,random,supervised
       your own method beside the known ones
   bench run --methods simclr --plugins ./mine.py --evaluations linear,mine
       a file that registers an evaluation, an optimizer, … (see CONTRIBUTING.md)
   bench run --protocol relational2020 --datasets cifar10 --epochs 10 --dry-run
   bench run --protocol relational2020-table1 --datasets cifar10,cifar100
-      a published table, or the part of it whose data are here; runs of other tables are shared
+      a published table, or the part of it whose data are on this machine; runs that it shares with other tables
+      are executed once
 """
 
 
@@ -52,7 +53,7 @@ def run(
 ) -> None:
     """Compare methods: execute the runs of a grid that are not done yet, and show the table.
 
-    What is not given is the protocol's choice. The same command again resumes what was interrupted.
+    The protocol decides what the options leave open. The same command again resumes interrupted runs.
     """
     from protocols.spec.grid import expand, plan
 
@@ -61,16 +62,20 @@ def run(
     if dry_run:
         print_plan(planned, todo, context)
         return
-    failed = execute_runs(todo, context, jobs, per_gpu, force=grid.force) if todo else 0
+    try:
+        failed = execute_runs(todo, context, jobs, per_gpu, force=grid.force) if todo else 0
+    except KeyboardInterrupt:
+        typer.echo("bench: interrupted; the same command resumes", err=True)
+        raise typer.Exit(130) from None
     print_table(planned, grid.runs, to if todo else None)
     raise typer.Exit(1 if failed else 0)
 
 
 def check_before_work(todo: Sequence[Run], context: ExecutionContext) -> list[Budget]:
-    """Find out what is wrong before any work starts; returns how long each pretraining is.
+    """Check device, runs folder and runs before any work starts; returns the budget of each pretraining.
 
     Raises:
-        RequestError: something is.
+        RequestError: a run cannot work.
     """
     from protocols.preflight import check
     from protocols.system.device import choose_device
@@ -82,7 +87,12 @@ def check_before_work(todo: Sequence[Run], context: ExecutionContext) -> list[Bu
 
 
 def execute_runs(todo: Sequence[Run], context: ExecutionContext, jobs: int | None, per_gpu: int, *, force: bool) -> int:
-    """Execute runs and show their progress; returns how many failed."""
+    """Execute runs and show their progress; returns how many failed.
+
+    Raises:
+        RequestError: something is wrong with them; nothing was started.
+        KeyboardInterrupt: interrupted; the runs have saved their state.
+    """
     from bench.dry_run import is_pretrained
     from bench.progress import display_for
     from results.store import discard
@@ -96,12 +106,8 @@ def execute_runs(todo: Sequence[Run], context: ExecutionContext, jobs: int | Non
         budget.total_views if budget.views and not is_pretrained(one, context) else 0
         for one, budget in zip(todo, budgets, strict=True)
     ]
-    try:
-        with display_for(todo, views) as display:
-            return sum(outcome.record is None for outcome in launch(todo, context, display, jobs=jobs, per_gpu=per_gpu))
-    except KeyboardInterrupt:
-        typer.echo("bench: interrupted; the same command resumes", err=True)
-        raise typer.Exit(130) from None
+    with display_for(todo, views) as display:
+        return sum(outcome.record is None for outcome in launch(todo, context, display, jobs=jobs, per_gpu=per_gpu))
 
 
 def print_plan(planned: Plan, todo: Sequence[Run], context: ExecutionContext) -> None:

@@ -1,4 +1,4 @@
-"""``bench show``: everything about one run."""
+"""``bench show``: configuration, results and provenance of one run."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 
 def show(
     run: Annotated[
-        str, typer.Argument(metavar="RUN", help="Its folder, or the beginning or end of the folder's name.")
+        str, typer.Argument(metavar="RUN", help="The run's folder, or the beginning or end of the folder's name.")
     ],
     *,
     runs: Runs = RUNS,
     as_json: Annotated[bool, typer.Option("--json", help="The record as it is stored.")] = False,
 ) -> None:
-    """Show a run: what was measured, how it was trained, what it cost, where it comes from, why it failed."""
+    """Show a run: its configuration, results, training history, cost and provenance, or why it failed."""
     from results.store import read_run
 
-    stored = read_run(find(run, runs))
+    stored = read_run(find_run(run, runs))
     if as_json:
         typer.echo(json.dumps(stored.record or stored.config, indent=1, sort_keys=True))
         return
@@ -37,12 +37,12 @@ def show(
         typer.echo(line)
 
 
-def find(word: str, runs: Path) -> Path:
-    """The folder of the one run that ``word`` stands for.
+def find_run(word: str, runs: Path) -> Path:
+    """The folder of a run, given by its path or by its name or the beginning or end of its name.
 
     Raises:
-        UnknownName: there is none.
-        RequestError: there are several.
+        UnknownName: no run matches.
+        RequestError: several runs match.
     """
     if (Path(word) / CONFIG).is_file():
         return Path(word)
@@ -51,14 +51,12 @@ def find(word: str, runs: Path) -> Path:
     if not found:
         raise UnknownName("run", word, names)
     if len(found) > 1:
-        raise RequestError(
-            f"{len(found)} runs are called {word}…", hint=f"they end in {', '.join(n[-8:] for n in found)}"
-        )
+        raise RequestError(f"{len(found)} runs match {word}", hint=f"they end in {', '.join(n[-8:] for n in found)}")
     return runs / found[0]
 
 
 def lines(stored: Stored) -> Iterator[str]:
-    """A stored run, for people."""
+    """A stored run as readable text."""
     yield f"{stored.folder.name}: {stored.status}{f' ({stored.problem})' if stored.problem else ''}"
     if stored.config:
         yield from config_lines(stored.config)
@@ -70,10 +68,10 @@ def lines(stored: Stored) -> Iterator[str]:
 
 
 def config_lines(config: dict[str, Any]) -> Iterator[str]:
-    """What the run is."""
+    """Protocol, method, data set, backbone and seed of a run."""
     preset = config.get("preset") or config["protocol"]
-    asked = f"; asked for by {preset}" if preset != config["protocol"] else ""
-    yield f"  protocol   {config['label']} (version {config['version']}, {config['track']}){asked}"
+    requested = f"; requested by {preset}" if preset != config["protocol"] else ""
+    yield f"  protocol   {config['label']} (version {config['version']}, {config['track']}){requested}"
     for part in ("method", "dataset", "backbone"):
         options = ", ".join(f"{key}={value}" for key, value in config[part]["options"].items())
         yield f"  {part:10} {config[part]['label']}{f' ({options})' if options else ''}"
@@ -83,7 +81,7 @@ def config_lines(config: dict[str, Any]) -> Iterator[str]:
 
 
 def record_lines(record: dict[str, Any]) -> Iterator[str]:
-    """What was measured, and at what cost."""
+    """Results, health, training history, cost and provenance of a record."""
     yield "\nmeasured"
     for m in record["metrics"]:
         name = f"{m['label']} after {m['refinement']}" if m.get("refinement") else m["label"]
@@ -91,7 +89,7 @@ def record_lines(record: dict[str, Any]) -> Iterator[str]:
     pictures = record.get("pictures", ())
     yield from (f"  {p['label']:20} shown on {p['dataset']} in {p['file']}" for p in pictures)
     health = record["health"]
-    yield f"\nhealth     {health['warning'] or 'nothing wrong'}"
+    yield f"\nhealth     {health['warning'] or 'no warning'}"
     yield "  " + ", ".join(f"{key} {health[key]:.3g}" for key in ("std", "rankme", "alignment", "uniformity"))
     yield from history_lines(record["history"])
     cost = record["cost"]
@@ -104,14 +102,14 @@ def record_lines(record: dict[str, Any]) -> Iterator[str]:
 
 
 def speed(cost: dict[str, Any]) -> str:
-    """Views a second, and operations."""
+    """Views per second and floating-point operations of the pretraining; empty if nothing was pretrained."""
     if not cost["views_per_second"]:
         return ""
     return f", {cost['views_per_second']:,.0f} views/s, {cost['flops'] / 1e12:.3g} TFLOP"
 
 
 def history_lines(history: list[dict[str, Any]], at_most: int = 12) -> Iterator[str]:
-    """The losses of some epochs, evenly chosen, the last among them."""
+    """Losses of at most ``at_most`` evenly spaced epochs, the last one included."""
     if not history:
         return
     yield "\nhistory"

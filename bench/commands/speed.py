@@ -1,4 +1,4 @@
-"""``bench speed``: views a second on this machine, stage by stage."""
+"""``bench speed``: views per second on this machine, by stage."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Examples:
   bench speed
       every method of the protocol
   bench speed --methods simclr --datasets cifar10 --set pretrain.batch=256 --against pil
-      beside the same training fed image by image by PIL and a DataLoader
+      compare with the same training fed by PIL and a DataLoader, image by image
   bench speed --methods relational --protocol relational2020 --json > speed.json
 """
 
@@ -52,11 +52,11 @@ def speed(
     data: Data = DATA,
     device: Device = DEVICE,
     reference: Reference = False,
-    against: Annotated[str, typer.Option(help="pil: compare with PIL and a DataLoader with a worker a core.")] = "",
-    seconds: Annotated[float, typer.Option(min=0.1, help="To spend on each figure.")] = 5.0,
-    as_json: Annotated[bool, typer.Option("--json", help="Everything measured, and where.")] = False,
+    against: Annotated[str, typer.Option(help="pil: compare with PIL and a DataLoader with one worker per core.")] = "",
+    seconds: Annotated[float, typer.Option(min=0.1, help="Seconds to measure each number for.")] = 5.0,
+    as_json: Annotated[bool, typer.Option("--json", help="All measurements and the machine, as JSON.")] = False,
 ) -> None:
-    """Measure how fast methods train here: every stage of a step, the share of the machine's peak, the memory."""
+    """Measure how fast methods train on this machine: each stage of a step, the fraction of peak, the memory."""
     from protocols.preflight import check
     from protocols.spec.execution import ExecutionContext
     from protocols.spec.grid import Request, expand
@@ -86,7 +86,7 @@ def speed(
 
 
 def lines(run: Run, speed: Speed) -> Iterator[str]:
-    """What was measured, for people."""
+    """The measurements of a run as readable text."""
     views = speed.views // speed.batch
     yield f"{run.dataset.label} {run.backbone.label} {run.method.label}: {speed.batch} images × {views} views a step"
     total = sum(speed.stages.values())
@@ -94,29 +94,30 @@ def lines(run: Run, speed: Speed) -> Iterator[str]:
         yield row(name, seconds, speed.views, f"{100 * seconds / total:3.0f} %")
     yield row("whole step", speed.step, speed.views)
     yield (
-        f"  {speed.device}, {speed.precision}: {100 * speed.share_of_peak:.1f} % of the "
+        f"  {speed.device}, {speed.precision}: {100 * speed.fraction_of_peak:.1f} % of the "
         f"{speed.peak / 1e9:,.0f} Gflop/s of a matrix product; {speed.memory / 2**20:,.0f} MiB above the start"
     )
     for name, ratio in speed.ratios.items():
         yield (
-            f"  {name} against PIL and DataLoader({speed.workers}): {ratio.times:.1f} × "
-            f"({rate(speed.views, min(ratio.ours))} against {rate(speed.views, min(ratio.theirs))} views/s)"
+            f"  {name} against PIL and DataLoader({speed.workers}): {ratio.speedup:.1f} × "
+            f"({rate(speed.views, min(ratio.seconds))} against "
+            f"{rate(speed.views, min(ratio.baseline_seconds))} views/s)"
         )
     yield ""
 
 
-def row(name: str, seconds: float, views: int, share: str = "") -> str:
+def row(name: str, seconds: float, views: int, percent: str = "") -> str:
     """A line of the table of stages."""
-    return f"  {name:10} {1000 * seconds:9.2f} ms  {share:5}  {rate(views, seconds):>9} views/s"
+    return f"  {name:10} {1000 * seconds:9.2f} ms  {percent:5}  {rate(views, seconds):>9} views/s"
 
 
 def rate(views: int, seconds: float) -> str:
-    """Views a second."""
+    """Views per second, formatted."""
     return f"{views / seconds:,.0f}"
 
 
 def document(measured: list[tuple[Run, Speed]], device: str) -> dict[str, Any]:
-    """What was measured, with where it was, as reference values."""
+    """All measurements with their provenance, for JSON."""
     from protocols.system.device import choose_device
     from protocols.system.provenance import provenance
 
@@ -126,9 +127,13 @@ def document(measured: list[tuple[Run, Speed]], device: str) -> dict[str, Any]:
             {
                 "run": run.config(),
                 **asdict(speed),
+                "ratios": {
+                    name: {"ours": ratio.seconds, "theirs": ratio.baseline_seconds}
+                    for name, ratio in speed.ratios.items()
+                },
                 "views_per_second": speed.views_per_second,
-                "share_of_peak": speed.share_of_peak,
-                "times": {name: ratio.times for name, ratio in speed.ratios.items()},
+                "share_of_peak": speed.fraction_of_peak,
+                "times": {name: ratio.speedup for name, ratio in speed.ratios.items()},
             }
             for run, speed in measured
         ],

@@ -35,7 +35,7 @@ def status(
     runs: Runs = RUNS,
     watch: Annotated[bool, typer.Option("--watch", help="Update until nothing is queued or running.")] = False,
     every: Annotated[float, typer.Option(min=1, help="Seconds between two updates.")] = REFRESH_INTERVAL_S,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs: all runs, including those done.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="All runs, including those done, as JSON.")] = False,
 ) -> None:
     """Show the state of runs: done, running, queued, requeued, or failed with a reason and a remedy.
 
@@ -46,14 +46,14 @@ def status(
     if not runs.is_dir():
         raise RequestError(f"no runs folder {runs}", hint="point --runs to it")
     if watch:
-        follow(runs, every)
+        show_live(runs, every)
     elif as_json:
         typer.echo(json.dumps(read_status(runs).to_json(), indent=1))
     else:
         typer.echo("\n".join(lines(read_status(runs))))
 
 
-def follow(runs: Path, every: float) -> None:
+def show_live(runs: Path, every: float) -> None:
     """Show a table that updates, or lines where there is no terminal, until nothing is queued or running."""
     from rich.console import Console
     from rich.live import Live
@@ -76,7 +76,7 @@ def follow(runs: Path, every: float) -> None:
 def lines(overview: StatusOverview) -> Iterator[str]:
     """The summary and a line for each listed run, for output that is not a terminal."""
     yield summary(overview)
-    for run in listed(overview):
+    for run in runs_to_list(overview):
         job = f"job {run.job}" if run.job else ""
         yield "  ".join(part for part in (f"{run.state:10}", run.run, job, details(run)) if part)
 
@@ -88,12 +88,12 @@ def table(overview: StatusOverview) -> Table:
     rows = Table(title=summary(overview), title_justify="left", box=None, pad_edge=False)
     for name in ("state", "run", "job", ""):
         rows.add_column(name, no_wrap=name != "", overflow="ellipsis")
-    for run in listed(overview):
+    for run in runs_to_list(overview):
         rows.add_row(run.state, run.run, run.job, details(run))
     return rows
 
 
-def listed(overview: StatusOverview) -> list[RunStatus]:
+def runs_to_list(overview: StatusOverview) -> list[RunStatus]:
     """The runs that are listed, ordered by their state."""
     runs = (run for run in overview.runs if run.state in LISTED_STATES)
     return sorted(runs, key=lambda run: LISTED_STATES.index(run.state))

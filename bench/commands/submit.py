@@ -112,7 +112,7 @@ def submit(
         typer.echo("nothing to submit")
         return
     profiles.require_gpus(todo, grid.ranks)
-    batches = plan_batches(todo, prepare(todo, context, dry_run=dry_run), profiles, context)
+    batches = plan_batches(todo, prepare_runs(todo, context, dry_run=dry_run), profiles, context)
     if dry_run:
         for script, count in Counter(render_scripts(batches, context)).items():
             typer.echo(f"{script}\n# {count} such array{'s' if count > 1 else ''}\n")
@@ -124,7 +124,7 @@ def submit(
     typer.echo("show their state: bench status --watch; cancel them: bench cancel")
 
 
-def prepare(todo: Sequence[Run], context: ExecutionContext, *, dry_run: bool) -> list[Budget]:
+def prepare_runs(todo: Sequence[Run], context: ExecutionContext, *, dry_run: bool) -> list[Budget]:
     """Prepare the data sets and check the runs before any job is submitted.
 
     Returns:
@@ -133,7 +133,7 @@ def prepare(todo: Sequence[Run], context: ExecutionContext, *, dry_run: bool) ->
     Raises:
         RequestError: a run cannot work, or the runs folder cannot be written to.
     """
-    from bench.commands.data import ready
+    from bench.commands.data import fetch_dataset
     from protocols.preflight import check, dataset_names
     from protocols.spec.resolve import load_plugins
     from results.store import require_writable
@@ -143,7 +143,7 @@ def prepare(todo: Sequence[Run], context: ExecutionContext, *, dry_run: bool) ->
     if not dry_run:
         require_writable(context.runs)
         for name in dict.fromkeys(name for run in todo for name in dataset_names(run)):
-            ready(name, context.data)
+            fetch_dataset(name, context.data)
     return check(todo, context.data)
 
 

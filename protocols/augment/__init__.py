@@ -1,1 +1,1 @@
-"""Views of images, made on the device, a batch at a time, every view with parameters of its own."""
+"""Augmentation: views of images, made on the device in batches, with separate parameters for every view."""

@@ -1,4 +1,4 @@
-"""Makes the views of one augmentation, a batch at a time."""
+"""Makes views of one augmentation in batches."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from protocols.augment.grayscale import grayscale
 from protocols.augment.parameters import COLUMNS, sample_parameters
 from protocols.augment.solarize import solarize
 from protocols.spec.plugins import AUGMENTATIONS
-from protocols.system.compiled import works
+from protocols.system.compiled import compilation_works
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from protocols.spec.protocol import Augmentation
 
 PIXELS_PER_BLOCK = 2**19
-"""Pixels worked on at a time on a CPU, so that they stay in its cache: 512 views of 32×32."""
+"""Pixels processed at a time on a CPU, so that they fit its cache: 512 views of 32×32."""
 
 MIN_COMPILE_NUMEL = 2**18
-"""Numbers in a batch of views from which on compiling the colour jitter pays."""
+"""Values in a batch of views from which on the compiled colour jitter is faster."""
 
 
 class Augmenter:
@@ -39,10 +39,10 @@ class Augmenter:
         augmentation: the distribution of the views.
         mean: of each channel in [0, 1], subtracted at the end.
         std: of each channel, divided by at the end.
-        reference: compile nothing; slower, to compare with.
+        reference: do not compile; slower, to compare with.
 
     Attributes:
-        columns: uniform numbers that a view takes.
+        columns: uniform random numbers per view.
     """
 
     def __init__(
@@ -63,8 +63,8 @@ class Augmenter:
 
         Args:
             images: (m, side, 3, side) uint8.
-            index: (n,) which of them; an image may occur several times.
-            u: (n, ``columns``) uniform numbers in [0, 1) that decide everything.
+            index: (n,) indices of the images; an image may occur several times.
+            u: (n, ``columns``) uniform random numbers in [0, 1).
 
         Returns:
             (n, 3, size, size) float32, normalised, in channels-last memory.
@@ -77,7 +77,7 @@ class Augmenter:
         for start in range(0, len(index), step):
             rows = slice(start, start + step)
             selected = images.index_select(0, index[rows].to(images.device, non_blocking=True))
-            views = self._views(selected, parameters.part(rows), size)
+            views = self._views(selected, parameters.select(rows), size)
             if self._operations:
                 views = self._apply_operations(views, u[rows, COLUMNS:])
             for channel, (mean, std) in enumerate(zip(self.mean, self.std, strict=True)):
@@ -100,32 +100,34 @@ class Augmenter:
 
 
 def apply_colour_jitter(views: Tensor, parameters: ViewParameters, *, reference: bool) -> Tensor:
-    """Views (n, size, 3, size) after their colour operations, each in its own order; compiled if that pays."""
-    compile_it = not reference and views.device.type == "cpu" and views.numel() >= MIN_COMPILE_NUMEL and works()
+    """Apply colour operations to views (n, size, 3, size), to each in its own order; compiled for large batches."""
+    compile_it = (
+        not reference and views.device.type == "cpu" and views.numel() >= MIN_COMPILE_NUMEL and compilation_works()
+    )
     function = compiled_jitter if compile_it else jitter
     for operation, factor in zip(parameters.operation, parameters.factor, strict=True):
         if (operation >= 0).any():
-            # Copies: of a part of something, torch.compile takes the whole for an operand and compiles again.
-            moved = (some.clone().to(views.device, non_blocking=True) for some in (operation, factor))
-            views = function(views, *moved)
+            # Clones: torch.compile would recompile for slices of a larger tensor.
+            arguments = (values.clone().to(views.device, non_blocking=True) for values in (operation, factor))
+            views = function(views, *arguments)
     return views
 
 
 def apply_to_some(
-    views: Tensor, chosen: Tensor, operation: Callable[..., Tensor], parameter: Tensor | None = None
+    views: Tensor, mask: Tensor, operation: Callable[..., Tensor], parameter: Tensor | None = None
 ) -> Tensor:
     """Apply an operation to some of the views.
 
     Args:
         views: (n, size, 3, size); may be overwritten.
-        chosen: (n,) bool, on the CPU, so that no device has to be waited for.
-        operation: of views (m, size, 3, size), given parameters (m, 1) if there are any.
+        mask: (n,) bool, on the CPU, so that a GPU is not synchronized.
+        operation: a function of views (m, size, 3, size), and of parameters (m, 1) if given.
         parameter: (n,), on the CPU.
 
     Returns:
         (n, size, 3, size).
     """
-    rows = chosen.nonzero().squeeze(1)
+    rows = mask.nonzero().squeeze(1)
     if len(rows) == 0:
         return views
     parameters = [] if parameter is None else [parameter[rows, None].to(views.device, non_blocking=True)]

@@ -1,4 +1,4 @@
-"""Crop, resize and flip as matrix products: one matrix of weights for each axis of each view."""
+"""Crop, resize and flip as matrix products, with one matrix of weights per axis and view."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 
 def crop(images: Tensor, parameters: ViewParameters, augmentation: Augmentation, size: int) -> Tensor:
-    """Cut the sampled boxes out of images, resize them to ``size`` and flip them.
+    """Crop images to the sampled boxes, resize to ``size`` and flip.
 
     Args:
         images: (n, side, 3, side) uint8.
         parameters: of n views.
-        augmentation: names the filter.
+        augmentation: with the interpolation filter.
         size: side of the views, in pixels.
 
     Returns:
@@ -46,16 +46,16 @@ def crop(images: Tensor, parameters: ViewParameters, augmentation: Augmentation,
 def axis_weights(
     start: Tensor, length: Tensor, flip: Tensor, *, augmentation: Augmentation, side: int, size: int
 ) -> Tensor:
-    """How much of every input pixel goes into every output pixel along one axis.
+    """Weights of every input pixel in every output pixel along one axis.
 
-    Follows torchvision's ``resize`` of the box [start, start + length): with antialias the filter is as wide as the
-    shrinking factor and cut off at the box; without, the pixel at the border stands for those beyond it.
+    Follows torchvision's ``resize`` of the box [start, start + length): with antialias the filter is scaled by the
+    reduction factor and cut off at the box; without, the border pixel is repeated.
 
     Args:
         start: (n,) first pixel of the box; outside of the image there are zeros.
         length: (n,) of the box.
         flip: (n,) bool; whether the output is reversed.
-        augmentation: names the filter.
+        augmentation: with the interpolation filter.
         side: number of input pixels.
         size: number of output pixels.
 
@@ -67,12 +67,12 @@ def axis_weights(
     centre = (output + 0.5) * (length / size)[:, None] - 0.5
     if augmentation.interpolation == "bilinear" and (size >= side or not augmentation.antialias):
         centre = torch.minimum(centre.clamp_(min=0), (length - 1)[:, None])
-        return hat(distances(centre + start[:, None], side))
+        return triangle_filter(distances(centre + start[:, None], side))
     if not augmentation.antialias:
-        return cubic_with_border(centre, start, length, side)
+        return cubic_weights_with_border(centre, start, length, side)
     stretch = (length / size).clamp(min=1.0)[:, None, None]
-    away = distances(centre + start[:, None], side) / stretch
-    weights = hat(away) if augmentation.interpolation == "bilinear" else cubic(away, -0.5)
+    distance = distances(centre + start[:, None], side) / stretch
+    weights = triangle_filter(distance) if augmentation.interpolation == "bilinear" else cubic(distance, -0.5)
     weights = weights * inside_box(start, length, side)
     return weights / weights.sum(2, keepdim=True)
 
@@ -83,13 +83,13 @@ def distances(centre: Tensor, side: int) -> Tensor:
 
 
 def inside_box(start: Tensor, length: Tensor, side: int) -> Tensor:
-    """Which pixels (n, 1, side) belong to the box."""
+    """Mask (n, 1, side) of the pixels in the box."""
     pixel = torch.arange(side, device=start.device)
     return ((pixel >= start[:, None]) & (pixel < (start + length)[:, None]))[:, None]
 
 
-def hat(distance: Tensor) -> Tensor:
-    """The bilinear filter, in place: 1 - |x| within one pixel."""
+def triangle_filter(distance: Tensor) -> Tensor:
+    """The bilinear filter, in place: max(0, 1 - x) of distances x ≥ 0."""
     return distance.neg_().add_(1.0).clamp_(min=0.0)
 
 
@@ -100,7 +100,7 @@ def cubic(x: Tensor, a: float) -> Tensor:
     return torch.where(x < 1, near, torch.where(x < 2, far, torch.zeros_like(x)))
 
 
-def cubic_with_border(centre: Tensor, start: Tensor, length: Tensor, side: int) -> Tensor:
+def cubic_weights_with_border(centre: Tensor, start: Tensor, length: Tensor, side: int) -> Tensor:
     """Weights (n, size, side) of bicubic resampling that repeats the border pixel; a = -0.75 as in torch."""
     first = centre.floor()
     weights = centre.new_zeros(*centre.shape, side)

@@ -18,8 +18,8 @@ def cutout(views: Tensor, u: Tensor, *, probability: float = 0.5, size: float = 
 
     Args:
         views: (n, 3, side, side) in [0, 1].
-        u: (n, 3) uniform numbers in [0, 1): whether, row, column.
-        probability: that a view has a square.
+        u: (n, 3) uniform random numbers in [0, 1), for the decision, the row and the column.
+        probability: of a square in a view.
         size: side of the square, as a fraction of the side of the view.
 
     Returns:

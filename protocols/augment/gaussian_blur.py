@@ -1,4 +1,4 @@
-"""Gaussian blur as matrix products: one matrix of weights for each axis of each view."""
+"""Gaussian blur as matrix products, with one matrix of weights per axis and view."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def gaussian_blur(views: Tensor, sigma: Tensor) -> Tensor:
 
 
 def blur_weights(sigma: Tensor, size: int) -> Tensor:
-    """The blur of one axis as matrices (n, size, size)."""
+    """Matrices (n, size, size) of the blur along one axis."""
     radius = blur_radius(size)
     offsets = torch.arange(-radius, radius + 1, device=sigma.device)
     kernel = (-0.5 * (offsets / sigma) ** 2).exp()
@@ -32,10 +32,10 @@ def blur_weights(sigma: Tensor, size: int) -> Tensor:
     pixel = torch.arange(size, device=sigma.device)
     source = (pixel + offsets[:, None]).abs()
     source = torch.minimum(source, 2 * (size - 1) - source)
-    places = torch.nn.functional.one_hot(source, size).float()
-    return torch.einsum("nt,tos->nos", kernel, places)
+    one_hot = torch.nn.functional.one_hot(source, size).float()
+    return torch.einsum("nt,tos->nos", kernel, one_hot)
 
 
 def blur_radius(size: int) -> int:
-    """Half the kernel of the blur: the kernel is a tenth of the side, as in SimCLR, and odd."""
+    """Radius of the blur kernel in pixels: its width is a tenth of the side, as in SimCLR, and odd."""
     return max(1, size // 20)

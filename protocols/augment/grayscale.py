@@ -9,11 +9,11 @@ if TYPE_CHECKING:
 
 
 def luminance(views: Tensor) -> Tensor:
-    """Grey value (n, side, side) by ITU-R 601, as in torchvision."""
+    """Luminance (n, side, side) by ITU-R 601, as in torchvision."""
     red, green, blue = views.unbind(2)
     return red * 0.2989 + green * 0.587 + blue * 0.114
 
 
 def grayscale(views: Tensor) -> Tensor:
-    """Every channel has the grey value."""
+    """Replace every channel by the luminance."""
     return luminance(views)[:, :, None].expand_as(views)

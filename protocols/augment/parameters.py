@@ -1,4 +1,4 @@
-"""What is drawn at random for every view, with the distributions of torchvision's transforms."""
+"""Random parameters of every view, with the distributions of torchvision's transforms."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from protocols.spec.protocol import Augmentation
 
 TRIES = 10
-"""Boxes that torchvision's RandomResizedCrop tries before it takes the whole image."""
+"""Boxes that torchvision's RandomResizedCrop tries before it falls back to the whole image."""
 
 COLUMNS = 2 * TRIES + 14
-"""Uniform numbers that the built-in operations take of a view."""
+"""Uniform random numbers per view of the built-in operations."""
 
 ORDERS = np.array(list(itertools.permutations(range(len(OPERATIONS)))))
-"""Every order of the colour operations."""
+"""All orders of the colour operations."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class ViewParameters:
         height: (n,) of the crop box.
         width: (n,) of the crop box.
         flip: (n,) bool.
-        operation: (4, n) the first, second, … colour operation, by its index in ``OPERATIONS``; -1 where there is none.
+        operation: (4, n) the first, second, … colour operation, by its index in ``OPERATIONS``, or -1 for none.
         factor: (4, n) of that operation.
         grayscale: (n,) bool.
         blur: (n,) bool.
@@ -57,22 +57,22 @@ class ViewParameters:
     sigma: Tensor
     solarize: Tensor
 
-    def part(self, rows: slice) -> ViewParameters:
+    def select(self, rows: slice) -> ViewParameters:
         """The parameters of some of the views."""
         fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
         return ViewParameters(**{name: value[..., rows] for name, value in fields.items()})
 
 
 def sample_parameters(augmentation: Augmentation, u: NDArray[np.float32], side: int) -> ViewParameters:
-    """Turn uniform numbers into the parameters of views.
+    """Compute the parameters of views from uniform random numbers.
 
     Args:
         augmentation: the distributions.
         u: (n, ``COLUMNS``) in [0, 1).
         side: of the square images, in pixels.
     """
-    tries, rest = u[:, : 2 * TRIES], iter(u[:, 2 * TRIES :].T)
-    height, width = crop_size(augmentation, tries, side)
+    crop_uniforms, rest = u[:, : 2 * TRIES], iter(u[:, 2 * TRIES :].T)
+    height, width = crop_size(augmentation, crop_uniforms, side)
     top, left = (offset(augmentation, next(rest), size, side) for size in (height, width))
     flip, jitter, grayscale, blur, solarize = (
         next(rest) < getattr(augmentation, name) for name in ("flip", "jitter", "grayscale", "blur", "solarize")
@@ -128,6 +128,6 @@ def offset(
 ) -> NDArray[np.float32]:
     """First row or column (n,) of a box of ``size``, anywhere in the image and the padding around it."""
     padding = round(augmentation.pad * side)
-    places = side + 2 * padding - size + 1
-    first: NDArray[np.float32] = np.floor(u * places) - padding
+    offsets = side + 2 * padding - size + 1
+    first: NDArray[np.float32] = np.floor(u * offsets) - padding
     return first

@@ -1,4 +1,4 @@
-"""Solarised views."""
+"""Solarisation."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ if TYPE_CHECKING:
 
 
 def solarize(views: Tensor) -> Tensor:
-    """What is not darker than one half is inverted."""
+    """Invert values of at least one half."""
     return torch.where(views >= 0.5, 1.0 - views, views)

@@ -1,9 +1,9 @@
-"""Convolution, BatchNorm, ReLU, and the halving of the map that may update_running_statistics.
+"""Convolution, BatchNorm and ReLU, optionally followed by 2×2 average pooling.
 
 On a CPU what follows a convolution takes PyTorch longer than the convolution itself: its kernels for channels-last
-memory are vectorised over channels, of which small backbones have few, and each goes over the whole map. Here a row of
-pixels with all its channels is one vector, and :mod:`protocols.backbones.kernels` does everything at once. What comes
-out is the same, to rounding.
+memory are vectorised over channels, of which small backbones have few, and each passes over the whole map. Here a row
+of pixels with all its channels is one vector, and :mod:`protocols.backbones.kernels` fuses the operations. Results are
+equal to rounding.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from torch.nn import functional as F
 
 from protocols.backbones import kernels
 from protocols.backbones.norm import update_running_statistics
-from protocols.backbones.pool import across, is_halvable, spread
-from protocols.system.compiled import works
+from protocols.backbones.pool import average_pairs, average_pairs_backward, can_halve
+from protocols.system.compiled import compilation_works
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-WIDTH = 64
-"""Channels and neighbouring pixels whose statistics are taken side by side."""
+STATISTICS_WIDTH = 64
+"""Columns of the matrix whose statistics are computed: the channels of as many neighbouring pixels as fit."""
 
-LEAST = 2**20
-"""Numbers in a map from which on it is worth the trouble."""
+MIN_NUMEL = 2**20
+"""Values in a batch of maps from which on the fused kernels pay."""
 
 
 class Block(nn.Sequential):
     """A convolution without bias, BatchNorm and ReLU.
 
     Attributes:
-        reference: do one after the other always; the slow way, to compare with.
+        reference: apply one operation after the other; slower, to compare with.
     """
 
     reference = False
@@ -46,23 +46,23 @@ class Block(nn.Sequential):
         """(n, in, h, w) to (n, out, h / stride, w / stride)."""
         convolution, norm, relu = self
         maps: Tensor = convolution(input)
-        if self.is_quick(maps):
-            return normed(norm, maps, rows=1)
+        if self.is_fused(maps):
+            return fused_norm_relu(norm, maps, rows=1)
         activated: Tensor = relu(norm(maps))
         return activated
 
-    def halved(self, images: Tensor) -> Tensor:
-        """The same, and the mean of 2×2 pixels: (n, in, h, w) to (n, out, h / 2, w / 2)."""
+    def forward_pooled(self, images: Tensor) -> Tensor:
+        """:meth:`forward` and average pooling over 2×2 pixels: (n, in, h, w) to (n, out, h / 2, w / 2)."""
         convolution, norm, relu = self
         maps: Tensor = convolution(images)
-        if self.is_quick(maps) and is_halvable(maps):
-            return normed(norm, maps, rows=2)
+        if self.is_fused(maps) and can_halve(maps):
+            return fused_norm_relu(norm, maps, rows=2)
         return F.avg_pool2d(relu(norm(maps)), 2)
 
-    def is_quick(self, maps: Tensor) -> bool:
-        """Whether what follows the convolution is done at once."""
-        alone = type(self[1]) is nn.BatchNorm2d and self.training and not self.reference
-        return alone and is_fit(maps) and works()
+    def is_fused(self, maps: Tensor) -> bool:
+        """Whether the operations after the convolution run as fused kernels."""
+        standard = type(self[1]) is nn.BatchNorm2d and self.training and not self.reference
+        return standard and can_fuse(maps) and compilation_works()
 
 
 def convolution_of(width_in: int, width_out: int, size: int = 3, stride: int = 1) -> nn.Conv2d:
@@ -72,16 +72,16 @@ def convolution_of(width_in: int, width_out: int, size: int = 3, stride: int = 1
     return layer
 
 
-def is_fit(maps: Tensor) -> bool:
-    """Whether maps lie as they must, and there are enough of them."""
-    channels, width = maps.shape[1], max(WIDTH, maps.shape[1])
+def can_fuse(maps: Tensor) -> bool:
+    """Whether the fused kernels apply to the memory layout of maps, and pay for their size."""
+    channels, width = maps.shape[1], max(STATISTICS_WIDTH, maps.shape[1])
     divides = width % channels == 0 and maps.numel() % width == 0
-    in_place = maps.device.type == "cpu" and maps.is_contiguous(memory_format=torch.channels_last)
-    return in_place and divides and maps.numel() >= LEAST
+    channels_last = maps.device.type == "cpu" and maps.is_contiguous(memory_format=torch.channels_last)
+    return channels_last and divides and maps.numel() >= MIN_NUMEL
 
 
-def normed(norm: nn.Module, maps: Tensor, rows: int) -> Tensor:
-    """BatchNorm, which learns from the maps, and ReLU; of 2 rows, the mean of 2×2 pixels too."""
+def fused_norm_relu(norm: nn.Module, maps: Tensor, rows: int) -> Tensor:
+    """BatchNorm in training mode and ReLU; with ``rows`` 2, average pooling over 2×2 pixels too."""
     assert isinstance(norm, nn.BatchNorm2d)
     out, mean, variance = NormRelu.apply(maps, norm.weight, norm.bias, (norm.eps, rows))
     update_running_statistics(norm, mean, variance, maps.numel() // maps.shape[1])
@@ -90,24 +90,24 @@ def normed(norm: nn.Module, maps: Tensor, rows: int) -> Tensor:
 
 
 class NormRelu(torch.autograd.Function):
-    """Training-mode BatchNorm, ReLU and, of 2 rows, average pooling of maps in channels-last memory."""
+    """BatchNorm in training mode and ReLU of maps in channels-last memory; with two rows, average pooling too."""
 
     @staticmethod
     def forward(
         ctx: Any, maps: Tensor, weight: Tensor, bias: Tensor, options: tuple[float, int]
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """The outcome, and mean and variance of each channel."""
+        """The output, and mean and variance of each channel."""
         (n, channels, height, width), (eps, rows) = maps.shape, options
         mean, variance = statistics(maps)
         rstd = (variance + eps).rsqrt()
         scale = weight * rstd
-        affine = wide(width, scale, bias - mean * scale)
+        affine = repeat_over_pixels(width, scale, bias - mean * scale)
         y = maps.permute(0, 2, 3, 1).reshape(n * height // rows, rows, width * channels)
-        out = kernels.activated(y, affine)
+        out = kernels.affine_relu(y, affine)
         ctx.shape = maps.shape
         ctx.save_for_backward(y, affine, scale, mean, rstd)
         ctx.mark_non_differentiable(mean, variance)
-        pixels = (across(out, channels) if rows == 2 else out).view(n, height // rows, width // rows, channels)
+        pixels = (average_pairs(out, channels) if rows == 2 else out).view(n, height // rows, width // rows, channels)
         return pixels.permute(0, 3, 1, 2), mean, variance
 
     @staticmethod
@@ -116,27 +116,27 @@ class NormRelu(torch.autograd.Function):
         n, channels, height, width = ctx.shape
         y, affine, scale, mean, rstd = ctx.saved_tensors
         pixels, rows = grad.permute(0, 2, 3, 1).contiguous(), y.shape[1]
-        back = (spread(pixels, channels) if rows == 2 else pixels).view(-1, width * channels)
+        back = (average_pairs_backward(pixels, channels) if rows == 2 else pixels).view(-1, width * channels)
         by_image = y.view(n, -1, *y.shape[1:]), back.view(n, -1, width * channels)
         sums, products = (
-            of_images.sum(0).view(width, channels).sum(0)
-            for of_images in kernels.slopes(*by_image, affine, wide(width, mean)[0])
+            image_sums.sum(0).view(width, channels).sum(0)
+            for image_sums in kernels.affine_relu_gradient_sums(*by_image, affine, repeat_over_pixels(width, mean)[0])
         )
         slope = -scale * rstd.square() * products / (n * height * width)
         constant = -scale * sums / (n * height * width) - slope * mean
-        grad_maps = kernels.gradient(y, back, affine, wide(width, slope, constant))
+        grad_maps = kernels.affine_relu_backward(y, back, affine, repeat_over_pixels(width, slope, constant))
         return grad_maps.view(n, height, width, channels).permute(0, 3, 1, 2), rstd * products, sums, None
 
 
-def wide(width: int, *values: Tensor) -> Tensor:
-    """Values (channels,) for a row of pixels, (values, width · channels)."""
+def repeat_over_pixels(width: int, *values: Tensor) -> Tensor:
+    """Values (channels,) repeated for each pixel of a row, (values, width · channels)."""
     return torch.stack(values).repeat(1, width)
 
 
 def statistics(maps: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and biased variance (channels,) in float32, by torch's kernel for many channels."""
+    """Mean and biased variance (channels,) in float32, computed by torch for the channels of several pixels at once."""
     channels = maps.shape[1]
-    columns = maps.permute(0, 2, 3, 1).reshape(-1, max(WIDTH, channels))
+    columns = maps.permute(0, 2, 3, 1).reshape(-1, max(STATISTICS_WIDTH, channels))
     zeros, ones = torch.zeros(columns.shape[1]), torch.ones(columns.shape[1])
     means, variances = torch.ops.aten.batch_norm_update_stats(columns, zeros, ones, 0.0)
     means, variances = means.view(-1, channels), variances.view(-1, channels)

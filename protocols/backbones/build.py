@@ -1,4 +1,4 @@
-"""A run's backbone with its initial weights."""
+"""Builds a run's backbone."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ M = TypeVar("M", bound=nn.Module)
 
 
 def new_backbone(run: Run) -> Backbone:
-    """The backbone with its initial weights, which depend on nothing but its name and the seed."""
+    """The backbone with its initial weights, which depend only on its name and the seed."""
     torch.manual_seed(randomness.key(run.seed, "backbone"))
     return BACKBONES.get(run.backbone.name)(run.backbone.name)
 

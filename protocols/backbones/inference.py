@@ -1,4 +1,4 @@
-"""Representations of images by a frozen backbone."""
+"""Feature extraction by a frozen backbone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from methods.base import Backbone
 
-BATCH = 1000
+BATCH_SIZE = 1000
 """Images in one forward pass."""
 
 
@@ -23,13 +23,13 @@ def extract_features(
 ) -> Tensor:
     """Representations (n, dim) of images (n, …), preprocessed and computed batch by batch in float32."""
     with evaluation_mode(backbone), torch.inference_mode():
-        batches = [backbone(preprocess(some.to(device))).float() for some in images.split(BATCH)]
+        batches = [backbone(preprocess(batch.to(device))).float() for batch in images.split(BATCH_SIZE)]
     return torch.cat(batches).clone()
 
 
 @contextlib.contextmanager
 def evaluation_mode(backbone: Backbone) -> Iterator[None]:
-    """Use running statistics and leave them untouched; afterwards the module is in its former mode."""
+    """Put a backbone into evaluation mode; restores its former mode at the end."""
     training = backbone.training
     backbone.eval()
     try:

@@ -1,7 +1,7 @@
-"""BatchNorm's transformation, ReLU and the sum of two rows in one pass over memory.
+"""Kernels for small backbones: BatchNorm's affine map, ReLU and the sum of rows in one pass over memory.
 
-A small backbone spends its time reading and writing maps, not computing. PyTorch goes over them once an operation,
-these functions once for all of them.
+A small backbone spends its time reading and writing feature maps, not computing. PyTorch reads and writes them once per
+operation, these functions once for all operations.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @compiled
-def activated(y: Tensor, affine: Tensor) -> Tensor:
+def affine_relu(y: Tensor, affine: Tensor) -> Tensor:
     """ReLU of scale · y + shift, summed over rows.
 
     Args:
@@ -34,17 +34,17 @@ def activated(y: Tensor, affine: Tensor) -> Tensor:
 
 
 @compiled
-def slopes(y: Tensor, grad: Tensor, affine: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
-    """Sums over an image of what comes back through the ReLU, alone and times y - mean.
+def affine_relu_gradient_sums(y: Tensor, grad: Tensor, affine: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
+    """Sums, over the rows of an image, of the gradient behind the ReLU, and of this gradient times y - mean.
 
     Args:
-        y: (n, m, rows, k) what :func:`activated` was given, by image.
-        grad: (n, m, k) for what it returned.
-        affine: (2, k) as there.
+        y: (n, m, rows, k), the input of :func:`affine_relu`, by image.
+        grad: (n, m, k), the gradient of its output.
+        affine: (2, k), scale and shift.
         mean: (k,) of y.
 
     Returns:
-        Twice (n, k).
+        Both sums, (n, k) each.
     """
     scale, shift = affine.unbind()
     y = y.float()
@@ -53,19 +53,19 @@ def slopes(y: Tensor, grad: Tensor, affine: Tensor, mean: Tensor) -> tuple[Tenso
 
 
 @compiled
-def gradient(y: Tensor, grad: Tensor, affine: Tensor, line: Tensor) -> Tensor:
-    """For y: scale times what comes back through the ReLU, and slope · y + constant.
+def affine_relu_backward(y: Tensor, grad: Tensor, affine: Tensor, statistics_terms: Tensor) -> Tensor:
+    """The gradient for y: scale times the gradient behind the ReLU, plus slope · y + constant.
 
     Args:
-        y: (m, rows, k) as in :func:`activated`; likewise ``affine``.
-        grad: (m, k) for what it returned.
-        affine: (2, k).
-        line: (2, k), slope and constant.
+        y: (m, rows, k), the input of :func:`affine_relu`.
+        grad: (m, k), the gradient of its output.
+        affine: (2, k), scale and shift.
+        statistics_terms: (2, k), slope and constant: the gradient through BatchNorm's mean and variance.
 
     Returns:
         (m, rows, k).
     """
-    (scale, shift), (slope, constant) = affine.unbind(), line.unbind()
-    wide = y.float()
-    passed = torch.where(wide * scale + shift > 0, grad.float()[:, None], 0.0)
-    return (passed * scale + wide * slope + constant).to(y.dtype)
+    (scale, shift), (slope, constant) = affine.unbind(), statistics_terms.unbind()
+    y_float = y.float()
+    passed = torch.where(y_float * scale + shift > 0, grad.float()[:, None], 0.0)
+    return (passed * scale + y_float * slope + constant).to(y.dtype)

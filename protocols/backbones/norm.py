@@ -13,7 +13,14 @@ if TYPE_CHECKING:
 
 @torch.no_grad()
 def update_running_statistics(norm: _BatchNorm, mean: Tensor, variance: Tensor, count: int | Tensor) -> None:
-    """Move the running statistics of a layer, if it has any, as torch does: the variance with count - 1."""
+    """Update the running statistics of a BatchNorm layer, if it has any, with torch's rule.
+
+    Args:
+        norm: the layer.
+        mean: (channels,) of the batch.
+        variance: (channels,) of the batch, biased; the running variance is unbiased.
+        count: number of values per channel.
+    """
     if norm.running_mean is None or norm.running_var is None or norm.num_batches_tracked is None:
         return
     norm.num_batches_tracked += 1

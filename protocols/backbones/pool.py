@@ -1,7 +1,7 @@
 """Pooling in channels-last memory.
 
 PyTorch's average pooling there is vectorised over channels, and with 8 of them takes longer on a CPU than the
-convolution before it. Here neighbouring pixels are brought together by a product with a small matrix.
+convolution before it. Here neighbouring pixels are averaged by a product with a small matrix.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from torch import nn
 if TYPE_CHECKING:
     from torch import Tensor
 
-WIDTH = 32
-"""Neighbouring pixels' channels that a product takes together, at least."""
+MIN_ROW_LENGTH = 32
+"""Values in a row of the matrix product, at least."""
 
 
 class SpatialMean(nn.Module):
     """The mean over all pixels, written so that its gradient keeps channels-last memory.
 
     Attributes:
-        reference: as its definition reads; the slow way, to compare with.
+        reference: average by ``maps.mean``; slower, to compare with.
     """
 
     reference = False
@@ -33,30 +33,30 @@ class SpatialMean(nn.Module):
         return maps.mean((2, 3)) if self.reference else maps.permute(0, 2, 3, 1).flatten(1, 2).mean(1)
 
 
-def is_halvable(maps: Tensor) -> bool:
-    """Whether maps (n, channels, height, width) can be halved by :func:`across`."""
+def can_halve(maps: Tensor) -> bool:
+    """Whether :func:`average_pairs` applies to maps (n, channels, height, width)."""
     channels, height, width = maps.shape[1:]
-    together = taken(channels)
-    return height % 2 == 0 and (width * channels) % together == 0 and together % (2 * channels) == 0
+    length = row_length(channels)
+    return height % 2 == 0 and (width * channels) % length == 0 and length % (2 * channels) == 0
 
 
-def across(rows: Tensor, channels: int) -> Tensor:
-    """Each two neighbouring pixels of sums of two rows brought to the mean of all four: half as many numbers."""
-    return rows.view(-1, taken(channels)) @ neighbours(channels, rows.dtype)
+def average_pairs(rows: Tensor, channels: int) -> Tensor:
+    """Average pooling over 2×2 pixels, of which each two rows are summed already: half as many values."""
+    return rows.view(-1, row_length(channels)) @ pooling_matrix(channels, rows.dtype)
 
 
-def spread(grad: Tensor, channels: int) -> Tensor:
-    """The gradient of :func:`across` for the rows: twice as many numbers."""
-    return grad.view(-1, taken(channels) // 2) @ neighbours(channels, grad.dtype).T
+def average_pairs_backward(grad: Tensor, channels: int) -> Tensor:
+    """The gradient of :func:`average_pairs` for ``rows``: twice as many values."""
+    return grad.view(-1, row_length(channels) // 2) @ pooling_matrix(channels, grad.dtype).T
 
 
-def taken(channels: int) -> int:
-    """Numbers that a product takes together."""
-    return max(WIDTH, 2 * channels)
+def row_length(channels: int) -> int:
+    """Values in a row of the matrix product."""
+    return max(MIN_ROW_LENGTH, 2 * channels)
 
 
 @functools.cache
-def neighbours(channels: int, dtype: torch.dtype) -> Tensor:
-    """(t, t / 2) that adds the channels of each two neighbouring pixels, and divides by four."""
+def pooling_matrix(channels: int, dtype: torch.dtype) -> Tensor:
+    """(t, t / 2) matrix that adds the channels of each two neighbouring pixels, and divides by four."""
     pair = torch.eye(channels).repeat(2, 1)
-    return (torch.kron(torch.eye(taken(channels) // (2 * channels)), pair) / 4).to(dtype)
+    return (torch.kron(torch.eye(row_length(channels) // (2 * channels)), pair) / 4).to(dtype)

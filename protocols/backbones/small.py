@@ -1,7 +1,7 @@
 """The backbones of Patacchiola & Storkey (2020), with the parameter counts of their code.
 
-All end in ReLU and global average pooling, so that representations are not negative and any image side will do.
-Convolutions are initialised from a normal distribution by fan-out (He et al. 2015).
+All end in ReLU and global average pooling, so that representations are non-negative and images of any size are
+accepted. Convolutions are initialised from a normal distribution by fan-out (He et al. 2015).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Conv4(Backbone):
 
     def forward(self, images: Tensor) -> Tensor:
         """(n, 3, side, side) to (n, 64)."""
-        return self._after_stem(self.stem.halved(images))
+        return self._after_stem(self.stem.forward_pooled(images))
 
     def _forward_with_map(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """See ``Backbone``."""
@@ -45,7 +45,7 @@ class Conv4(Backbone):
 
     def _after_stem(self, maps: Tensor) -> Tensor:
         for block in (self.second, self.third):
-            maps = block.halved(maps)
+            maps = block.forward_pooled(maps)
         means: Tensor = self.mean(self.fourth(maps))
         return means
 
@@ -70,8 +70,8 @@ class ResNet(Backbone):
     """A residual network of basic blocks.
 
     Args:
-        stem: what comes before the first stage, without pooling.
-        pool: what follows the stem.
+        stem: the layers before the first stage, without pooling.
+        pool: pooling after the stem.
         widths: channels of each stage.
         depths: blocks of each stage; every stage but the first starts with stride 2.
     """
@@ -84,8 +84,8 @@ class ResNet(Backbone):
         blocks: list[nn.Module] = []
         width = widths[0]
         for stage, (out, depth) in enumerate(zip(widths, depths, strict=True)):
-            for place in range(depth):
-                blocks.append(BasicBlock(width, out, stride=2 if stage and not place else 1))
+            for number in range(depth):
+                blocks.append(BasicBlock(width, out, stride=2 if stage and not number else 1))
                 width = out
         self.body = nn.Sequential(*blocks)
         self.mean = SpatialMean()

@@ -20,10 +20,10 @@ SMALL = "@small"
 class Timm(Backbone):
     """A timm model without its classifier.
 
-    A model that takes images of one size only, as most transformers do, gets those of another size resized to it.
+    Images are resized to the input size of models that accept one size only, as most transformers do.
 
     Args:
-        model: made with ``num_classes=0``.
+        model: created with ``num_classes=0``.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -53,7 +53,7 @@ def timm(name: str) -> Backbone:
     """timm:NAME is any timm model, freshly initialised; timm:NAME@small has a stem for small images.
 
     The small stem is the usual one for CIFAR: the first convolution becomes 3×3 with stride 1 and padding 1, and the
-    max-pool goes. Without ``@small`` the model is timm's own.
+    max-pool is removed. Without ``@small`` the model is timm's own.
 
     Raises:
         UnknownName: timm has no such model.
@@ -61,18 +61,18 @@ def timm(name: str) -> Backbone:
     """
     import timm as library
 
-    wanted = name.partition(":")[2]
-    model_name = wanted.removesuffix(SMALL)
+    requested = name.partition(":")[2]
+    model_name = requested.removesuffix(SMALL)
     if model_name not in library.list_models():
         raise UnknownName("timm model", model_name, library.list_models())
     model = library.create_model(model_name, num_classes=0)
-    if wanted.endswith(SMALL):
+    if requested.endswith(SMALL):
         shrink_stem(model, name)
     return Timm(model)
 
 
 def shrink_stem(model: nn.Module, name: str) -> None:
-    """Give a timm ResNet the CIFAR stem, in place."""
+    """Replace the stem of a timm ResNet by the CIFAR stem, in place."""
     first, pool = getattr(model, "conv1", None), getattr(model, "maxpool", None)
     if not isinstance(first, nn.Conv2d) or not isinstance(pool, nn.Module):
         raise RequestError(f"{name}: no small stem is known for this model", hint="leave out @small")

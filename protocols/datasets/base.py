@@ -14,16 +14,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 Progress = Callable[[str, int, int], None]
-"""Told what is being done, how many images are done, and of how many."""
+"""Called with the name of a task, the number of images done, and their total."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """Some images and what they show.
+    """Images and labels.
 
     Attributes:
-        images: (n, height, 3, width) uint8; rows of pixels one channel after the other, the order in which
-            resampling an axis is a plain matrix product. May be memory-mapped.
+        images: (n, height, 3, width) uint8; each row holds its channels one after another, so that
+            resampling an axis is a matrix product. May be memory-mapped.
         labels: (n,) int64 in [0, classes); -1 where unknown.
     """
 
@@ -40,12 +40,12 @@ class Dataset:
 
     Attributes:
         name: as on the command line.
-        classes: what labels mean, in their order.
+        classes: names of the classes, by label.
         mean: of each channel in [0, 1], for normalisation.
-        std: likewise.
+        std: of each channel in [0, 1], for normalisation.
         train: labelled images for training; evaluations fit on these.
-        test: labelled images that are measured on, once, at the end.
-        unlabeled: images to pretrain on instead of ``train``, where the data set has such.
+        test: labelled images that evaluations are scored on.
+        unlabeled: images to pretrain on instead of ``train``, where the data set has any.
     """
 
     name: str
@@ -58,7 +58,7 @@ class Dataset:
 
     @property
     def pretrain(self) -> Split:
-        """What self-supervised methods train on."""
+        """The images that self-supervised methods train on."""
         return self.train if self.unlabeled is None else self.unlabeled
 
     @property
@@ -68,15 +68,15 @@ class Dataset:
 
 
 class Source:
-    """Where a data set comes from.
+    """Loads, downloads and checks a data set.
 
     Args:
-        name: as on the command line, with what follows a colon: ``folder:PATH``.
+        name: as on the command line, with the argument after a colon: ``folder:PATH``.
         root: folder that holds the data sets of this machine.
 
     Attributes:
-        argument: what follows a colon in its name, in words; empty where nothing does.
-        progress: told of long work, if set.
+        argument: description of the argument after a colon in its name; empty if it takes none.
+        progress: called with the progress of long tasks, if set.
     """
 
     argument: ClassVar[str] = ""
@@ -87,15 +87,15 @@ class Source:
         self.root = root
 
     def missing(self) -> str:
-        """What is not there, in words; empty when it can be loaded. Quick: looks at names, not at contents."""
+        """Description of what is missing; empty if the data set can be loaded. Checks names, not contents."""
         return ""
 
     def hint(self) -> str:
-        """What to do about it when it is missing."""
-        return f"run: bench data {self.name} --data {self.root}, or point --data to where it is"
+        """How to get the data set if it is missing."""
+        return f"run: bench data {self.name} --data {self.root}, or point --data to its folder"
 
     def require(self) -> None:
-        """Do nothing if it can be loaded.
+        """Check that the data set can be loaded.
 
         Raises:
             DataMissing: something is missing.
@@ -104,38 +104,38 @@ class Source:
             raise DataMissing(f"{self.name}: {missing}", hint=self.hint())
 
     def digest(self) -> str:
-        """What tells its content from another's of the same name; empty where the name alone says it all."""
+        """Digest of the content; empty where the name alone identifies it."""
         return ""
 
     def download(self) -> None:
-        """Fetch and verify what is missing.
+        """Download and verify missing files.
 
         Raises:
-            OSError: there is no way to fetch it, or what came is damaged.
+            OSError: it cannot be downloaded, or a file is damaged.
         """
         if missing := self.missing():
             raise OSError(f"{self.name}: {missing}, and cannot be downloaded; {self.hint()}")
 
     def load(self) -> Dataset:
-        """Read it whole.
+        """Load the data set.
 
         Raises:
-            DataMissing: it is not there, or damaged.
+            DataMissing: it is missing or damaged.
         """
         raise NotImplementedError
 
     def report(self, what: str, done: int, total: int) -> None:
-        """Tell :attr:`progress`, if anyone listens."""
+        """Call :attr:`progress`, if it is set."""
         if self.progress:
             self.progress(what, done, total)
 
     def damaged(self, path: Path, why: str) -> DataMissing:
-        """The error to raise for a file that is not what it should be."""
+        """The error to raise for a damaged file."""
         return DataMissing(f"{path} is damaged: {why}", hint=f"delete it, then {self.hint()}")
 
 
 def rows_of_planes(images: np.ndarray) -> np.ndarray:
-    """Bring (n, height, width, 3) or grey (n, height, width) uint8 images into the order that ``Split`` asks for."""
+    """Reorder (n, height, width, 3) or grey (n, height, width) uint8 images to the layout of ``Split``."""
     if images.ndim == 3:
         images = np.repeat(images[..., None], 3, axis=3)
     return np.ascontiguousarray(images.transpose(0, 1, 3, 2))
@@ -149,13 +149,13 @@ def statistics(images: np.ndarray, *, at_most: int = 10_000) -> tuple[Triple, Tr
 
     Args:
         images: (n, height, 3, width) uint8.
-        at_most: of more images than this, evenly spaced ones are measured.
+        at_most: number of images to measure; of more images, evenly spaced ones are taken.
     """
     chosen = np.linspace(0, len(images) - 1, min(len(images), at_most)).round().astype(np.int64)
     counts = np.zeros((3, 256), np.int64)
     for start in range(0, len(chosen), 512):
-        some = images[chosen[start : start + 512]]
-        counts += [np.bincount(some[:, :, channel].ravel(), minlength=256) for channel in range(3)]
+        block = images[chosen[start : start + 512]]
+        counts += [np.bincount(block[:, :, channel].ravel(), minlength=256) for channel in range(3)]
     values, shares = np.arange(256) / 255, counts / counts.sum(axis=1, keepdims=True)
     mean = shares @ values
     std = np.sqrt(np.maximum(shares @ values**2 - mean**2, 255.0**-2))
@@ -163,6 +163,6 @@ def statistics(images: np.ndarray, *, at_most: int = 10_000) -> tuple[Triple, Tr
 
 
 def triple(values: np.ndarray) -> Triple:
-    """Three numbers, to four digits."""
+    """Three numbers, rounded to four digits."""
     red, green, blue = (round(float(value), 4) for value in values)
     return red, green, blue

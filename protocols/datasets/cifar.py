@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 
 class Cifar(Fetched):
-    """What the three have in common: Python 2 pickles, read once their checksums are known to be right.
+    """Base class: Python 2 pickles, read after their checksums were verified.
 
     Attributes:
         labels: key of the labels in a batch.
-        names: key of their meanings in the last of :attr:`files`.
+        names: key of the class names in the last of :attr:`files`.
     """
 
     labels: ClassVar[str]
@@ -36,7 +36,7 @@ class Cifar(Fetched):
         *batches, meta = self.files
         return Dataset(
             name=self.name,
-            classes=tuple(self.unpickled(meta)[self.names]),
+            classes=tuple(self.unpickle(meta)[self.names]),
             mean=self.mean,
             std=self.std,
             train=self.split(file for file in batches if "/test" not in file),
@@ -45,16 +45,16 @@ class Cifar(Fetched):
 
     def split(self, files: Iterable[str]) -> Split:
         """The images and labels of some batches, in their order."""
-        batches = [self.unpickled(file) for file in files]
+        batches = [self.unpickle(file) for file in files]
         planes = np.concatenate([batch["data"] for batch in batches]).reshape(-1, 3, 32, 32)
         labels = np.concatenate([batch[self.labels] for batch in batches])
         return Split(np.ascontiguousarray(planes.transpose(0, 2, 1, 3)), labels.astype(np.int64))
 
-    def unpickled(self, file: str) -> dict[str, Any]:
-        """What a file holds."""
+    def unpickle(self, file: str) -> dict[str, Any]:
+        """The content of a pickled file."""
         with self.verified(file).open("rb") as opened, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # NumPy's, about how its old versions pickled
-            content: dict[str, Any] = pickle.load(opened, encoding="latin1")  # noqa: S301 - the checksum was right
+            warnings.simplefilter("ignore")  # NumPy warns about pickles of old versions
+            content: dict[str, Any] = pickle.load(opened, encoding="latin1")  # noqa: S301 - the checksum was verified
         return content
 
 
@@ -80,7 +80,7 @@ class Cifar10(Cifar):
     std = (0.247, 0.243, 0.262)
 
     def fetch(self) -> None:
-        """Call torchvision's own downloader."""
+        """Call torchvision's downloader."""
         from torchvision.datasets import CIFAR10
 
         CIFAR10(self.root, download=True)
@@ -104,7 +104,7 @@ class Cifar100(Cifar):
     std = (0.267, 0.256, 0.276)
 
     def fetch(self) -> None:
-        """Call torchvision's own downloader."""
+        """Call torchvision's downloader."""
         from torchvision.datasets import CIFAR100
 
         CIFAR100(self.root, download=True)

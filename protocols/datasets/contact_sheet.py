@@ -1,4 +1,4 @@
-"""A contact sheet: test images, each beside the training images that are most similar to it."""
+"""A contact sheet: test images with their most similar training images."""
 
 from __future__ import annotations
 
@@ -15,44 +15,44 @@ TILE, MARGIN, TEXT = 64, 8, 14
 """Side of an image, space around it, and height of the text below it, in pixels."""
 
 SAME_CLASS, OTHER_CLASS = "#009e73", "#d55e00"
-"""Frame of a neighbour of the query's class, and of another class, which also has a filled corner."""
+"""Frame colours of a neighbour of the query's class, and of another class, which also has a filled corner."""
 
 CORNER = 14
-"""Of the filled corner, in pixels."""
+"""Side of the filled corner, in pixels."""
 
 
 def contact_sheet(dataset: Dataset, queries: Tensor, neighbours: Tensor) -> Image.Image:
-    """A row for every query: its image, then its neighbours, framed; below each the name of its class.
+    """Draw a row per query: its image and its framed neighbours, with the class names below.
 
     Args:
-        dataset: whose images they are.
+        dataset: of the images.
         queries: (q,) indices of test images.
         neighbours: (q, k) indices of training images, the most similar first.
     """
     rows, columns = neighbours.shape
     width, height = TILE + MARGIN, TILE + TEXT + MARGIN
-    sheet = Image.new("RGB", (width * (columns + 1) + 2 * MARGIN, height * rows + MARGIN), "white")
+    canvas = Image.new("RGB", (width * (columns + 1) + 2 * MARGIN, height * rows + MARGIN), "white")
     for row, (query, found) in enumerate(zip(queries.tolist(), neighbours.tolist(), strict=True)):
         top = MARGIN + row * height
-        paste(sheet, dataset, dataset.test, query, (MARGIN, top))
+        paste(canvas, dataset, dataset.test, query, (MARGIN, top))
         for column, index in enumerate(found, start=1):
             position = (2 * MARGIN + column * width, top)
-            paste(sheet, dataset, dataset.train, index, position)
-            frame(sheet, position, same=bool(dataset.train.labels[index] == dataset.test.labels[query]))
-    return sheet
+            paste(canvas, dataset, dataset.train, index, position)
+            frame(canvas, position, same=bool(dataset.train.labels[index] == dataset.test.labels[query]))
+    return canvas
 
 
-def paste(sheet: Image.Image, dataset: Dataset, split: Split, index: int, position: tuple[int, int]) -> None:
-    """Put one image and the name of its class at a position of the sheet."""
+def paste(canvas: Image.Image, dataset: Dataset, split: Split, index: int, position: tuple[int, int]) -> None:
+    """Draw an image and the name of its class at a position of the sheet."""
     pixels = split.images[index].transpose(0, 2, 1)
-    sheet.paste(Image.fromarray(pixels).resize((TILE, TILE), Image.Resampling.NEAREST), position)
+    canvas.paste(Image.fromarray(pixels).resize((TILE, TILE), Image.Resampling.NEAREST), position)
     name = dataset.classes[split.labels[index]].encode("ascii", "replace").decode()
-    ImageDraw.Draw(sheet).text((position[0], position[1] + TILE + 2), name[: TILE // 6], fill="black")
+    ImageDraw.Draw(canvas).text((position[0], position[1] + TILE + 2), name[: TILE // 6], fill="black")
 
 
-def frame(sheet: Image.Image, position: tuple[int, int], *, same: bool) -> None:
+def frame(canvas: Image.Image, position: tuple[int, int], *, same: bool) -> None:
     """Frame a neighbour; fill a corner of one of another class."""
-    pen, (left, top), right = ImageDraw.Draw(sheet), position, position[0] + TILE - 1
+    pen, (left, top), right = ImageDraw.Draw(canvas), position, position[0] + TILE - 1
     pen.rectangle((left, top, right, top + TILE - 1), outline=SAME_CLASS if same else OTHER_CLASS, width=2)
     if not same:
         pen.polygon([(right - CORNER, top), (right, top), (right, top + CORNER)], fill=OTHER_CLASS)

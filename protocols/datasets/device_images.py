@@ -1,4 +1,4 @@
-"""The images of a training split while views are made of them: on the device if they fit, else on the host."""
+"""Images of the training split during pretraining: on the device if they fit, else on the host."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 MAX_MEMORY_FRACTION = 0.5
-"""Of a GPU's free memory, what images may take."""
+"""Fraction of a GPU's free memory that images may take."""
 
 
 class DeviceImages:
-    """The images of a split, all on the device.
+    """All images of a split, on the device.
 
     Attributes:
         stored: (n, side, 3, side) uint8.
-        device: where views are made.
+        device: that views are made on.
     """
 
     def __init__(self, stored: NDArray[np.uint8], device: torch.device) -> None:
@@ -33,7 +33,7 @@ class DeviceImages:
         return len(self.stored)
 
     def prefetch(self, index: Tensor) -> None:
-        """Begin to read the images (b,) that are needed next."""
+        """Start reading the images (b,) of the next batch; nothing to do on the device."""
 
     def gather(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """Images on the device, and the positions among them of an ``index`` of any shape."""
@@ -41,7 +41,7 @@ class DeviceImages:
 
 
 class HostImages(DeviceImages):
-    """The images of a split in memory or in a mapped file; those of a batch are read ahead on a thread, each once."""
+    """Images of a split in host memory or a memory-mapped file; a thread prefetches the images of the next batch."""
 
     def __init__(self, stored: NDArray[np.uint8], device: torch.device) -> None:
         self.stored = torch.from_numpy(stored)
@@ -50,7 +50,7 @@ class HostImages(DeviceImages):
         self._prefetched: dict[bytes, Future[Tensor]] = {}
 
     def prefetch(self, index: Tensor) -> None:
-        """Begin to read images (b,); what was prefetched before the last call is dropped."""
+        """Start reading images (b,); of earlier calls only the last one's images are retained."""
         rows = index.cpu().unique().numpy()
         self._prefetched = dict([*self._prefetched.items()][-1:])
         if rows.tobytes() not in self._prefetched:
@@ -71,7 +71,7 @@ class HostImages(DeviceImages):
 
 
 def device_images(stored: NDArray[np.uint8], device: torch.device) -> DeviceImages:
-    """Images (n, side, 3, side): on a GPU only if they leave room for training, else :class:`HostImages`."""
+    """Images (n, side, 3, side) on the device, or :class:`HostImages` if a GPU has too little memory for them."""
     if device.type == "cuda" and stored.nbytes > MAX_MEMORY_FRACTION * torch.cuda.mem_get_info(device)[0]:
         return HostImages(stored, device)
     return DeviceImages(stored, device)

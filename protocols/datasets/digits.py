@@ -1,4 +1,4 @@
-"""The handwritten digits that come with scikit-learn: real images without a download."""
+"""The handwritten digits of scikit-learn: real images without a download."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ class Digits(Source):
     """Handwritten digits, 1,297 + 500 of 16×16 grey, 10 classes; comes with scikit-learn, no download.
 
     The test part of UCI's "Optical Recognition of Handwritten Digits" (Alpaydin & Kaynak 1998), 8×8 pixels of 17
-    levels, brought to 16×16 (bilinear) so that small backbones can pool. The last 50 images of each digit, which the
+    levels, resized to 16×16 (bilinear) so that small backbones can pool. The last 50 images of each digit, which the
     last of the writers wrote, are the test split. Normalisation measured on the train split.
     """
 
     def load(self) -> Dataset:
-        """Read it out of scikit-learn."""
+        """Read the images from scikit-learn."""
         from sklearn.datasets import load_digits
 
         grey, labels = load_digits(return_X_y=True)
-        images = enlarged(np.rint(grey.reshape(-1, 8, 8) * 255 / 16).astype(np.uint8))
+        images = enlarge(np.rint(grey.reshape(-1, 8, 8) * 255 / 16).astype(np.uint8))
         held_out = last_of_each(labels, HELD_OUT)
         return Dataset(
             name=self.name,
@@ -37,8 +37,8 @@ class Digits(Source):
         )
 
 
-def enlarged(grey: np.ndarray) -> np.ndarray:
-    """Bring (n, 8, 8) uint8 to (n, SIDE, 3, SIDE)."""
+def enlarge(grey: np.ndarray) -> np.ndarray:
+    """Resize (n, 8, 8) uint8 to (n, SIDE, 3, SIDE)."""
     from PIL import Image
 
     size, bilinear = (SIDE, SIDE), Image.Resampling.BILINEAR

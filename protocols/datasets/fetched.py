@@ -1,4 +1,4 @@
-"""Data sets in files of known checksums, which torchvision knows how to download."""
+"""Data sets whose files torchvision downloads, verified by their checksums."""
 
 from __future__ import annotations
 
@@ -15,40 +15,40 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-PATIENCE = 30.0
-"""Seconds without an answer after which a server counts as out of reach."""
+DOWNLOAD_TIMEOUT_S = 30.0
+"""Seconds without an answer after which a download fails."""
 
 
 class Fetched(Source):
-    """A data set in files of known checksums.
+    """A data set in files with known checksums.
 
     Attributes:
-        files: MD5 of every file that is read, by its path under the root. The checksums are those that torchvision
-            publishes, written down here so that reading needs no torchvision, which is slow to import.
+        files: MD5 checksum of every file, by its path under the root. The checksums are those of torchvision, repeated
+            here because torchvision is slow to import.
     """
 
     files: ClassVar[Mapping[str, str]]
 
     def missing(self) -> str:
-        """The first file that is not there."""
+        """The first missing file."""
         paths = (self.root / file for file in self.files)
         return next((f"{path} is not there" for path in paths if not path.is_file()), "")
 
     def download(self) -> None:
-        """Let torchvision download what is missing, and check it.
+        """Download and verify missing files with torchvision.
 
         Raises:
-            OSError: no connection, no disk space, no working torchvision, or what came is damaged.
+            OSError: no connection, no disk space, no working torchvision, or a file is damaged.
         """
         with in_one_line(f"cannot download {self.name}"):
             self.fetch()
 
     def fetch(self) -> None:
-        """Call torchvision's own downloader."""
+        """Call torchvision's downloader."""
         raise NotImplementedError
 
     def verified(self, file: str) -> Path:
-        """The path of one of :attr:`files`, once its content is known to be the published one.
+        """The path of one of :attr:`files`, after its checksum was verified.
 
         Raises:
             DataMissing: it cannot be read, or is damaged.
@@ -65,18 +65,18 @@ class Fetched(Source):
 
 
 @contextlib.contextmanager
-def in_one_line(what: str) -> Iterator[None]:
-    """Turn whatever goes wrong in a download into an ``OSError`` of one line.
+def in_one_line(message: str) -> Iterator[None]:
+    """Convert any error of a download to an ``OSError`` with a message of one line.
 
     Args:
-        what: begins the line.
+        message: beginning of the line.
     """
     before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(PATIENCE)
+    socket.setdefaulttimeout(DOWNLOAD_TIMEOUT_S)
     try:
         yield
-    except Exception as error:  # torchvision and what lies under it raise a dozen kinds, down to a failed import
+    except Exception as error:  # torchvision and its dependencies raise many kinds, ImportError among them
         reason = " ".join(str(getattr(error, "reason", error)).split())
-        raise OSError(f"{what}: {reason or type(error).__name__}") from error
+        raise OSError(f"{message}: {reason or type(error).__name__}") from error
     finally:
         socket.setdefaulttimeout(before)

@@ -1,4 +1,4 @@
-"""A part of a data set's own training images to choose settings on, so that the test split stays untouched."""
+"""Held-out training images for choosing options, so that the test split is not used."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from protocols.datasets.base import Dataset, Source, Split
 from protocols.spec.labels import HELD_OUT
 from protocols.spec.plugins import dataset_source, register_dataset
 
-EVERY = 10
+HELD_OUT_EVERY = 10
+"""Every tenth training image is held out."""
 
 
 @register_dataset("held_out")
 class HeldOut(Source):
     """A data set without its test split: held_out:NAME measures on every tenth training image, trains on the others.
 
-    To choose a setting, compare on ``held_out:NAME``; to report, run what was chosen on ``NAME``. Which images are held
-    out is the same for everybody; classes keep their shares where a set is sorted by class or shuffled. Unlabelled
+    To choose options, compare on ``held_out:NAME``; to report, run the chosen options on ``NAME``. The held-out images
+    are the same for every run; class proportions are preserved where a set is sorted by class or shuffled. Unlabelled
     images and the normalisation are those of the whole data set. The training images are copied into memory.
     """
 
@@ -27,41 +28,41 @@ class HeldOut(Source):
 
     @cached_property
     def whole(self) -> Source:
-        """The data set of which it is a part.
+        """The data set whose training images are divided.
 
         Raises:
-            UnknownName: there is none of that name.
+            UnknownName: it does not exist.
         """
         return dataset_source(self.name.removeprefix(HELD_OUT), self.root)
 
     def missing(self) -> str:
-        """What the whole lacks."""
+        """Description of the missing files of the whole data set."""
         return self.whole.missing()
 
     def hint(self) -> str:
-        """What to do about it."""
+        """How to get the whole data set."""
         return self.whole.hint()
 
     def digest(self) -> str:
-        """That of the whole."""
+        """Digest of the whole data set."""
         return self.whole.digest()
 
     def download(self) -> None:
-        """Fetch the whole.
+        """Download the whole data set.
 
         Raises:
-            OSError: there is no way to fetch it, or what came is damaged.
+            OSError: it cannot be downloaded, or a file is damaged.
         """
         self.whole.download()
 
     def load(self) -> Dataset:
-        """Read the whole, and part it.
+        """Load the whole data set, and divide its training images.
 
         Raises:
-            DataMissing: it is not there, or damaged.
+            DataMissing: it is missing or damaged.
         """
         self.whole.progress = self.progress
         whole = self.whole.load()
-        held_out = np.arange(len(whole.train)) % EVERY == EVERY - 1
-        train, test = (Split(whole.train.images[some], whole.train.labels[some]) for some in (~held_out, held_out))
+        held_out = np.arange(len(whole.train)) % HELD_OUT_EVERY == HELD_OUT_EVERY - 1
+        train, test = (Split(whole.train.images[mask], whole.train.labels[mask]) for mask in (~held_out, held_out))
         return replace(whole, name=self.name, train=train, test=test)

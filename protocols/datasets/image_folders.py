@@ -1,4 +1,4 @@
-"""Data sets that are folders of image files, one folder a class; among them anybody's own, as ``folder:PATH``."""
+"""Data sets in folders of image files, one folder per class; any such folder can be used as ``folder:PATH``."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ UNLABELED = "unlabeled"
 
 
 class Listing(NamedTuple):
-    """The images of a split before they are decoded: their files, and (n,) int64 labels."""
+    """The image files of a split, and (n,) int64 labels."""
 
     files: Sequence[File]
     labels: np.ndarray
 
 
 class ImageFolders(Source):
-    """What they have in common: files are listed at every load, and decoded at the first only.
+    """Base class: files are listed at every load, and decoded at the first load only.
 
     Attributes:
-        counts: how many images a split must have, where that is known.
+        counts: the number of images that a split must have, where it is known.
     """
 
     counts: ClassVar[Mapping[str, int]] = {}
 
     @property
     def folder(self) -> Path:
-        """Where the folders of the splits lie."""
+        """The folder that contains the folders of the splits."""
         raise NotImplementedError
 
     @property
@@ -50,12 +50,12 @@ class ImageFolders(Source):
 
     @property
     def resize(self) -> bool:
-        """Whether images of another size are resized or refused."""
+        """Whether images of another size are resized; otherwise they are an error."""
         return False
 
     @property
     def test(self) -> str:
-        """The split that is measured on."""
+        """Name of the test split's folder."""
         return "test"
 
     @cached_property
@@ -64,7 +64,7 @@ class ImageFolders(Source):
         return subfolders(self.folder / "train")
 
     def class_names(self) -> tuple[str, ...]:
-        """What the classes are called."""
+        """Names of the classes to show."""
         return self.classes
 
     def normalisation(self, images: np.ndarray) -> tuple[Triple, Triple]:
@@ -72,12 +72,12 @@ class ImageFolders(Source):
         return statistics(images)
 
     def missing(self) -> str:
-        """The first folder that is not there."""
+        """The first missing folder."""
         folders = (self.folder / split for split in ("train", self.test))
         return next((f"{folder} is not there" for folder in folders if not folder.is_dir()), "")
 
     def load(self) -> Dataset:
-        """Decode it, or map what an earlier call kept.
+        """Decode the images, or map the array that an earlier load wrote.
 
         Raises:
             DataMissing: folders or images are missing, damaged, or of the wrong size.
@@ -96,7 +96,7 @@ class ImageFolders(Source):
         )
 
     def split(self, split: str) -> Split:
-        """Decode a split, or map what an earlier call kept.
+        """Decode a split, or map the array that an earlier load wrote.
 
         Raises:
             DataMissing: it has too few images, or some are damaged or of the wrong size.
@@ -104,19 +104,19 @@ class ImageFolders(Source):
         files, labels = self.listing(split)
         count = len(files)
         if not count or count != self.counts.get(split, count):
-            wanted = f"{self.counts[split]:,}" if split in self.counts else "some"
-            raise DataMissing(f"{self.folder / split} holds {count:,} images, not {wanted}", hint=self.hint())
+            expected = f"{self.counts[split]:,}" if split in self.counts else "some"
+            raise DataMissing(f"{self.folder / split} holds {count:,} images, not {expected}", hint=self.hint())
         paths = [self.folder / split / file.path for file in files]
-        what = f"decoding {self.folder.name}/{split}"
-        decode = prepared.Decoding(paths, self.side, self.resize, lambda done: self.report(what, done, count))
-        place = prepared.place(self.root, f"{self.folder.name}-{split}", self.side, self.resize, *files)
-        return Split(prepared.kept(place, (count, self.side, 3, self.side), decode), labels)
+        task = f"decoding {self.folder.name}/{split}"
+        decode = prepared.ImageDecoder(paths, self.side, self.resize, lambda done: self.report(task, done, count))
+        path = prepared.array_path(self.root, f"{self.folder.name}-{split}", self.side, self.resize, *files)
+        return Split(prepared.load_or_write(path, (count, self.side, 3, self.side), decode), labels)
 
     def listing(self, split: str) -> Listing:
         """The images of a split, sorted by class and path; those of ``unlabeled`` by path.
 
         Raises:
-            DataMissing: a class is empty, or not one of the train split.
+            DataMissing: a class folder is empty, or missing in the train split.
         """
         folder, no_labels = self.folder / split, np.empty(0, np.int64)
         if split == UNLABELED:
@@ -125,14 +125,14 @@ class ImageFolders(Source):
         found = {name: sorted(scan(folder / name, below=f"{name}/")) for name in subfolders(folder)}
         for name, files in found.items():
             if bool(files) != (name in self.classes):
-                wrong = "is not a class of the train split" if files else "holds no images"
-                raise DataMissing(f"{folder / name} {wrong}", hint=self.hint())
+                problem = "is not a class of the train split" if files else "holds no images"
+                raise DataMissing(f"{folder / name} {problem}", hint=self.hint())
         labels = [np.full(len(files), self.classes.index(name)) for name, files in found.items() if files]
         return Listing([file for files in found.values() for file in files], np.concatenate([*labels, no_labels]))
 
 
 def subfolders(folder: Path) -> tuple[str, ...]:
-    """Their names, sorted; none that begins with a dot."""
+    """Names of the subfolders, sorted; hidden folders are skipped."""
     return tuple(sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")))
 
 
@@ -140,19 +140,19 @@ def subfolders(folder: Path) -> tuple[str, ...]:
 class Folder(ImageFolders):
     """Your own images: folder:PATH[@SIDE] with PATH/train/CLASS/*, PATH/test/CLASS/* (or val), PATH/unlabeled/*.
 
-    Files in any format that Pillow reads, also in subfolders. ``test`` is measured on where it has class folders, else
-    ``val``. Self-supervised methods pretrain on ``unlabeled`` where there is such a folder, else on ``train``.
+    Files in any format that Pillow reads, also in subfolders. The test split is ``test`` where it has class folders,
+    else ``val``. Self-supervised methods pretrain on ``unlabeled`` where there is such a folder, else on ``train``.
     With ``@SIDE`` the largest centred square of every image is resized to SIDE×SIDE; without it all images must be
-    squares of one size already, so that nothing is resized unasked. A relative PATH is looked for here, then under the
-    root of the data sets. Normalisation is measured on the train split. As torchvision does, EXIF's orientation is left
-    out of account.
+    squares of one size already, because nothing is resized by default. A relative PATH is looked up in the working
+    directory, then in the data folder. Normalisation is measured on the train split. As in torchvision, EXIF
+    orientation is ignored.
     """
 
     argument = "PATH[@SIDE]"
 
     @cached_property
-    def place_and_side(self) -> tuple[Path, int | None]:
-        """PATH, and SIDE if it is given."""
+    def path_and_side(self) -> tuple[Path, int | None]:
+        """PATH, and SIDE or None."""
         argument = self.name.partition(":")[2]
         path, at, side = argument.rpartition("@")
         if not (at and side.isdecimal() and int(side)):
@@ -161,8 +161,8 @@ class Folder(ImageFolders):
 
     @cached_property
     def folder(self) -> Path:
-        """PATH, from here or from the root."""
-        path = self.place_and_side[0]
+        """PATH, relative to the working directory or to the data folder."""
+        path = self.path_and_side[0]
         return path if path.is_dir() else self.root / path
 
     @cached_property
@@ -170,14 +170,14 @@ class Folder(ImageFolders):
         """SIDE, or the width of an image.
 
         Raises:
-            DataMissing: that image is damaged.
+            DataMissing: the image is damaged.
         """
-        return self.place_and_side[1] or prepared.size_of(self.example)[0]
+        return self.path_and_side[1] or prepared.image_size(self.example)[0]
 
     @property
     def resize(self) -> bool:
         """Whether SIDE is given."""
-        return self.place_and_side[1] is not None
+        return self.path_and_side[1] is not None
 
     @property
     def test(self) -> str:
@@ -187,31 +187,31 @@ class Folder(ImageFolders):
 
     @cached_property
     def example(self) -> Path:
-        """Any train image; the train folder itself if it has none."""
+        """One training image; the train folder itself if it has none."""
         train = self.folder / "train"
         return next((train / file.path for file in scan(train)), train)
 
     def missing(self) -> str:
-        """The first folder that is not there, or why the images cannot be used."""
+        """The first missing folder, or why the images cannot be used."""
         if not self.folder.is_dir():
             return f"{self.folder} is not there"
-        return super().missing() or self.unfit()
+        return super().missing() or self.why_unusable()
 
-    def unfit(self) -> str:
-        """Why the images cannot be used, as far as one of them tells."""
+    def why_unusable(self) -> str:
+        """Why the images cannot be used, judged by one of them; empty if they can."""
         if self.example.is_dir():
             return f"{self.example} holds no images"
         if self.resize:
             return ""
-        width, height = prepared.size_of(self.example)
+        width, height = prepared.image_size(self.example)
         return f"{self.example} is {width}×{height}, not square" if width != height else ""
 
     def hint(self) -> str:
-        """How the folders must lie."""
+        """The required layout of the folders."""
         return "folder:PATH needs PATH/train/CLASS/* and PATH/test/CLASS/* (or val); folder:PATH@64 resizes to 64×64"
 
     def digest(self) -> str:
-        """The names and sizes of all files, and the side that they are resized to, if they are."""
+        """Digest of the names and sizes of all files, and of the side that images are resized to."""
         splits = [split for split in ("train", self.test, UNLABELED) if (self.folder / split).is_dir()]
-        listed = ((split, file.path, file.size) for split in splits for file in self.listing(split).files)
-        return prepared.digest_of(*listed, *([self.side] if self.resize else []))
+        entries = ((split, file.path, file.size) for split in splits for file in self.listing(split).files)
+        return prepared.digest_of(*entries, *([self.side] if self.resize else []))

@@ -1,4 +1,4 @@
-"""Small editions of ImageNet: Tiny ImageNet and SlimageNet64."""
+"""Subsets of ImageNet at low resolution: Tiny ImageNet and SlimageNet64."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 
 class ImageNetSubset(ImageFolders):
-    """What they have in common: 64×64 pixels, and the normalisation of Patacchiola & Storkey 2020."""
+    """Base class: 64×64 pixels, and the normalisation of Patacchiola & Storkey 2020."""
 
     @property
     def side(self) -> int:
         """Side of the images in pixels."""
         return 64
 
-    def normalisation(self, images: np.ndarray) -> tuple[Triple, Triple]:  # noqa: ARG002 - others measure them
+    def normalisation(self, images: np.ndarray) -> tuple[Triple, Triple]:  # noqa: ARG002 - the base class measures them
         """Mean and standard deviation of the channels, fixed."""
         return (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 
@@ -46,19 +46,19 @@ class TinyImageNet(ImageNetSubset):
 
     @property
     def folder(self) -> Path:
-        """As the archive calls it."""
+        """The folder in the original archive."""
         return self.root / "tiny-imagenet-200"
 
     @property
     def test(self) -> str:
-        """The split whose labels are public."""
+        """The split with public labels."""
         return "val"
 
     def download(self) -> None:
-        """Fetch the original archive, check and unpack it.
+        """Download, verify and extract the original archive.
 
         Raises:
-            OSError: no connection, no disk space, no working torchvision, or what came is damaged.
+            OSError: no connection, no disk space, no working torchvision, or the archive is damaged.
         """
         with in_one_line(f"cannot download {self.name}"):
             from torchvision.datasets.utils import download_and_extract_archive
@@ -66,10 +66,10 @@ class TinyImageNet(ImageNetSubset):
             download_and_extract_archive(self.url, str(self.root), md5=self.md5)
 
     def class_names(self) -> tuple[str, ...]:
-        """The WordNet names in ``words.txt``; where it lacks them, WordNet's numbers."""
+        """The WordNet names in ``words.txt``, or WordNet numbers where a name is missing."""
         lines = read_table(self.folder / "words.txt")
-        words = {number: names.partition(",")[0] for number, names, *_ in lines}
-        return tuple(words.get(number, number) for number in self.classes)
+        names_by_number = {number: names.partition(",")[0] for number, names, *_ in lines}
+        return tuple(names_by_number.get(number, number) for number in self.classes)
 
     def listing(self, split: str) -> Listing:
         """The images of a split; of val in the original layout sorted by name, with labels from the annotations."""
@@ -77,9 +77,9 @@ class TinyImageNet(ImageNetSubset):
         if not images.is_dir() or not (files := sorted(scan(images, below="images/"))):
             return super().listing(split)
         labels = {f"images/{name}": self.label(number) for name, number, *_ in self.annotations}
-        unknown = [file.path for file in files if file.path not in labels]
-        if unknown:
-            raise DataMissing(f"val_annotations.txt has no label for {unknown[0]}", hint=self.hint())
+        unlabelled = [file.path for file in files if file.path not in labels]
+        if unlabelled:
+            raise DataMissing(f"val_annotations.txt has no label for {unlabelled[0]}", hint=self.hint())
         return Listing(files, np.array([labels[file.path] for file in files], np.int64))
 
     @cached_property
@@ -90,12 +90,12 @@ class TinyImageNet(ImageNetSubset):
     def label(self, number: str) -> int:
         """The label of a WordNet number."""
         if number not in self.classes:
-            raise DataMissing(f"val_annotations.txt names {number}, which train lacks", hint=self.hint())
+            raise DataMissing(f"val_annotations.txt names {number}, which is missing in train", hint=self.hint())
         return self.classes.index(number)
 
 
 def read_table(path: Path) -> list[list[str]]:
-    """The lines of a file, split at tabs; those of one column only are left out. No file has no lines."""
+    """Lines of a tab-separated file, those with one column left out; empty if there is no file."""
     if not path.is_file():
         return []
     rows = (line.split("\t") for line in path.read_text(encoding="utf-8").splitlines())
@@ -107,18 +107,18 @@ class SlimageNet64(ImageNetSubset):
     """SlimageNet64: the 1,000 classes of ImageNet, 160 train images each, 64×64; fetched by hand.
 
     Antoniou et al. 2020. The archive does not split its 200 images a class; put 160 of each under ``train`` and the
-    others under ``test``, as Patacchiola & Storkey 2020 ask for without saying which.
+    others under ``test``; Patacchiola & Storkey 2020 use this split without naming the images.
     """
 
     counts: ClassVar = {"train": 160_000}
 
     @property
     def folder(self) -> Path:
-        """As the authors call it."""
+        """The folder name used by the authors."""
         return self.root / "SlimageNet64"
 
     def hint(self) -> str:
-        """Where it comes from and goes to."""
+        """Where to download it, and the folders to put it in."""
         return (
             "fetch it from https://zenodo.org/record/3672132, put it into "
             f"{self.folder}/train/CLASS/* and test/CLASS/*, then run: bench data {self.name} --data {self.root}"

@@ -1,4 +1,4 @@
-"""From the name of a data set to its images, checked. Never imports torch."""
+"""Loads and validates data sets by name. Never imports torch."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from protocols.spec.plugins import dataset_source
+from protocols.spec.resolve import dataset_digest
 from results.errors import BrokenPlugin
 
 if TYPE_CHECKING:
@@ -15,29 +16,29 @@ if TYPE_CHECKING:
 
     from protocols.datasets.base import Dataset, Progress, Split
 
-HELD = 2
-"""Data sets kept in memory for the next run of the process: one to pretrain and one to evaluate on."""
+MAX_CACHED = 2
+"""Data sets that stay in memory for the next run of the process: one to pretrain and one to evaluate on."""
 
-_held: dict[tuple[str, Path], Dataset] = {}
+_cache: dict[tuple[str, Path], Dataset] = {}
 
 
 def require(names: Iterable[str], root: Path) -> None:
-    """Do nothing if all of these data sets are there; looks at names of files only, so it is quick.
+    """Check that data sets are on this machine, by the names of their files only.
 
     Raises:
-        DataMissing: one of them is not there.
-        RequestError: one of them does not exist.
+        DataMissing: a data set is missing.
+        RequestError: a data set does not exist.
     """
     for name in names:
         dataset_source(name, root).require()
 
 
-def prepare(name: str, root: Path, *, progress: Progress | None = None) -> Dataset:
-    """Download a data set if it is missing, verify it, and decode what later runs shall find decoded.
+def prepare_dataset(name: str, root: Path, *, progress: Progress | None = None) -> Dataset:
+    """Download a data set if it is missing, verify it, and decode its images for later runs.
 
     Raises:
-        OSError: there is no way to fetch it, or what came is damaged.
-        DataMissing: what is there is damaged.
+        OSError: it cannot be downloaded, or a downloaded file is damaged.
+        DataMissing: a file is damaged.
         RequestError: it does not exist.
     """
     source = dataset_source(name, root)
@@ -47,47 +48,53 @@ def prepare(name: str, root: Path, *, progress: Progress | None = None) -> Datas
 
 
 def load_dataset(name: str, root: Path, *, progress: Progress | None = None) -> Dataset:
-    """Load and check a data set; the last two stay in memory, so that the runs of one process share them.
+    """Load and check a data set; the last two stay in memory, so that the runs of a process share them.
 
     Args:
         name: as on the command line.
         root: folder that holds the data sets of this machine.
-        progress: told of long work.
+        progress: called with the progress of long tasks.
 
     Raises:
-        DataMissing: it is not there, or damaged.
+        DataMissing: it is missing or damaged.
         RequestError: it does not exist.
-        BrokenPlugin: what came does not keep the contract of ``Dataset``.
+        BrokenPlugin: it violates the contract of ``Dataset``.
     """
     key = (name, root.resolve())
-    if key not in _held:
+    if key not in _cache:
         source = dataset_source(name, root)
         source.require()
         source.progress = progress
-        for old in list(_held)[: len(_held) - HELD + 1]:
-            del _held[old]
+        for old in list(_cache)[: len(_cache) - MAX_CACHED + 1]:
+            del _cache[old]
         dataset = source.load()
         validate(dataset)
-        _held[key] = dataset
-    return _held[key]
+        _cache[key] = dataset
+    return _cache[key]
+
+
+def clear_caches() -> None:
+    """Forget what was read of data sets: in a notebook, files and plugins may have changed since the last call."""
+    _cache.clear()
+    dataset_digest.cache_clear()
 
 
 def validate(dataset: Dataset) -> None:
-    """Do nothing if a data set keeps the contract.
+    """Check that a data set follows the contract of ``Dataset``.
 
     Raises:
-        BrokenPlugin: it does not; the message says in what.
+        BrokenPlugin: it does not.
     """
     splits = {"train": dataset.train, "test": dataset.test, "unlabeled": dataset.unlabeled}
     for name, split in splits.items():
-        for complaint in complaints(split, dataset) if split is not None else ():
+        for complaint in contract_violations(split, dataset) if split is not None else ():
             raise BrokenPlugin(f"dataset {dataset.name!r}: {name} {complaint}")
     if min(dataset.std) <= 0:
         raise BrokenPlugin(f"dataset {dataset.name!r}: std {dataset.std} must be above 0")
 
 
-def complaints(split: Split, dataset: Dataset) -> Iterator[str]:
-    """What is wrong with a split."""
+def contract_violations(split: Split, dataset: Dataset) -> Iterator[str]:
+    """Violations of the contract by a split."""
     images, labels = split.images, split.labels
     lowest = -1 if split is dataset.unlabeled else 0
     if images.dtype != np.uint8:

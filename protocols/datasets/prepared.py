@@ -1,7 +1,7 @@
-"""Images that are slow to read, read once and kept as an array on disk that later runs map into memory.
+"""A cache of decoded images: arrays on disk that runs map into memory.
 
-The arrays lie under ``<root>/prepared``; a name there ends in a key that changes when the originals do. Everything in
-that folder can be deleted at any time and is made again when needed.
+The arrays lie under ``<root>/prepared``; their names end in a key that changes when the original files do. Everything
+in that folder can be deleted at any time and is written again when needed.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 
     from PIL.Image import Image
 
-    Shape = tuple[int, int, int, int]
+    ArrayShape = tuple[int, int, int, int]
 
 log = logging.getLogger(__name__)
 
 FOLDER = "prepared"
 VERSION = 1
-"""Bumped by hand when the same originals come to be decoded to other pixels."""
+"""To be increased when the same files are decoded to other pixels."""
 
 CHUNK = 512
 """Images read at a time."""
@@ -44,7 +44,10 @@ IMAGES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".we
 
 
 class File(NamedTuple):
-    """An image file: its path below the folder that was scanned, its size in bytes, when it last changed in ns."""
+    """An image file: its path below the scanned folder, size in bytes, and time of the last change in ns.
+
+    Its representation is part of the keys of the cache: a new name of class or field would decode everything again.
+    """
 
     path: str
     size: int
@@ -52,14 +55,14 @@ class File(NamedTuple):
 
 
 def scan(folder: Path, *, below: str = "") -> Iterator[File]:
-    """The images in a folder and its subfolders, in no particular order; nothing whose name begins with a dot.
+    """Image files in a folder and its subfolders, in no particular order; hidden files are skipped.
 
     Args:
-        folder: to be searched.
-        below: put before the paths of what is found.
+        folder: to search.
+        below: prefix of the returned paths.
 
     Raises:
-        DataMissing: a folder cannot be read, or a link leads nowhere.
+        DataMissing: a folder cannot be read, or a link is broken.
     """
     try:
         with os.scandir(folder) as entries:
@@ -76,42 +79,42 @@ def scan(folder: Path, *, below: str = "") -> Iterator[File]:
 
 
 def digest_of(*values: object) -> str:
-    """Twelve hexadecimal digits that tell some values from others."""
+    """Digest of values, twelve hexadecimal digits."""
     digest = hashlib.sha256()
     for value in values:
         digest.update(f"{value!r}\n".encode())
     return digest.hexdigest()[:12]
 
 
-def place(root: Path, name: str, side: int, *originals: object) -> Path:
-    """Where images of a side are kept; another place if any of their originals differs in name, size or time."""
+def array_path(root: Path, name: str, side: int, *originals: object) -> Path:
+    """Path of the cached array of images of a side; it differs if a file differs in name, size or time."""
     words = re.sub(r"[^\w.-]+", "_", name)
     return root / FOLDER / f"{words}-{side}px-{digest_of(VERSION, side, *originals)}.npy"
 
 
-def kept(path: Path, shape: Shape, read: Callable[[], Iterable[np.ndarray]]) -> np.ndarray:
-    """Map the array at ``path`` into memory, written first if it is not there.
+def load_or_write(path: Path, shape: ArrayShape, read: Callable[[], Iterable[np.ndarray]]) -> np.ndarray:
+    """Map the array at ``path`` into memory, after writing it if there is none.
 
     Args:
-        path: where it is kept; if that cannot be written the array stays in memory, and a warning is logged.
+        path: of the array; if it cannot be written the array stays in memory, and a warning is logged.
         shape: of the whole array.
-        read: gives the array in C-contiguous uint8 chunks along its first axis.
+        read: returns the array in C-contiguous uint8 chunks along its first axis.
 
     Raises:
-        DataMissing: what lies at ``path`` is damaged, or ``read`` raises it.
+        DataMissing: the array at ``path`` is damaged, or ``read`` raises it.
     """
     try:
         if not path.is_file():
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(path, lambda temporary: write(temporary, shape, read()))
+            write_atomically(path, lambda temporary: write_array(temporary, shape, read()))
     except OSError as error:
-        log.warning("cannot keep prepared images in %s (%s): they stay in memory", path.parent, error.strerror)
-        return collect(shape, read())
-    return mapped(path, shape)
+        log.warning("cannot write prepared images to %s (%s): they stay in memory", path.parent, error.strerror)
+        return concatenate_chunks(shape, read())
+    return open_memmap(path, shape)
 
 
-def mapped(path: Path, shape: Shape) -> np.ndarray:
-    """Map a kept array into memory; what is written to it never gets to the file, and torch takes it without complaint.
+def open_memmap(path: Path, shape: ArrayShape) -> np.ndarray:
+    """Map a cached array into memory, copy-on-write: writes do not reach the file, and torch accepts it as writable.
 
     Raises:
         DataMissing: it is damaged.
@@ -123,11 +126,11 @@ def mapped(path: Path, shape: Shape) -> np.ndarray:
         why = f"its shape is {array.shape}, not {shape}"
     except (OSError, ValueError, EOFError) as error:
         why = str(error)
-    raise DataMissing(f"{path} is damaged: {why}", hint="delete it; it is made again")
+    raise DataMissing(f"{path} is damaged: {why}", hint="delete it; it is written again")
 
 
-def write(path: Path, shape: Shape, chunks: Iterable[np.ndarray]) -> None:
-    """Write an array in NumPy's format without ever holding it whole."""
+def write_array(path: Path, shape: ArrayShape, chunks: Iterable[np.ndarray]) -> None:
+    """Write an array in NumPy's format chunk by chunk."""
     header = {"descr": "|u1", "fortran_order": False, "shape": shape}
     with path.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, header)
@@ -135,8 +138,8 @@ def write(path: Path, shape: Shape, chunks: Iterable[np.ndarray]) -> None:
             file.write(chunk.data)
 
 
-def collect(shape: Shape, chunks: Iterable[np.ndarray]) -> np.ndarray:
-    """Put an array together in memory."""
+def concatenate_chunks(shape: ArrayShape, chunks: Iterable[np.ndarray]) -> np.ndarray:
+    """Concatenate chunks in memory."""
     whole, done = np.empty(shape, np.uint8), 0
     for chunk in chunks:
         whole[done : done + len(chunk)] = chunk
@@ -145,14 +148,14 @@ def collect(shape: Shape, chunks: Iterable[np.ndarray]) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Decoding:
-    """Image files, to be decoded on all available_cores.
+class ImageDecoder:
+    """Decodes image files on all available cores.
 
     Attributes:
         paths: of the files.
         side: of the decoded images, in pixels.
         resize: whether files of another size are resized or refused.
-        report: told how many images are done.
+        report: called with the number of decoded images.
     """
 
     paths: Sequence[Path]
@@ -161,7 +164,7 @@ class Decoding:
     report: Callable[[int], None]
 
     def __call__(self) -> Iterator[np.ndarray]:
-        """Decode them, some at a time.
+        """Decode the files, a chunk at a time.
 
         Yields:
             (≤ CHUNK, side, 3, side) uint8, in the order of ``paths``.
@@ -169,23 +172,23 @@ class Decoding:
         Raises:
             DataMissing: a file is damaged, of another size, or of more than 8 bits a channel.
         """
-        one = partial(decode_one, side=self.side, resize=self.resize)
+        decode = partial(decode_image, side=self.side, resize=self.resize)
         with ThreadPoolExecutor(available_cores()) as pool:
             for start in range(0, len(self.paths), CHUNK):
-                some = self.paths[start : start + CHUNK]
-                yield rows_of_planes(np.stack(list(pool.map(one, some))))
-                self.report(start + len(some))
+                paths = self.paths[start : start + CHUNK]
+                yield rows_of_planes(np.stack(list(pool.map(decode, paths))))
+                self.report(start + len(paths))
 
 
-def decode_one(path: Path, side: int, *, resize: bool) -> np.ndarray:
-    """Decode an image file to (side, side, 3) uint8; to resize is to take the largest centred square, bicubic.
+def decode_image(path: Path, side: int, *, resize: bool) -> np.ndarray:
+    """Decode an image file to (side, side, 3) uint8; resizing takes the largest centred square, bicubic.
 
     Raises:
         DataMissing: it is damaged, of another size, or of more than 8 bits a channel.
     """
     from PIL import Image, ImageOps
 
-    with opened(path) as image:
+    with open_image(path) as image:
         if image.mode[0] in "IF":
             raise DataMissing(f"{path} has more than 8 bits a channel", hint="convert it to 8 bits")
         width, height = image.size
@@ -193,26 +196,26 @@ def decode_one(path: Path, side: int, *, resize: bool) -> np.ndarray:
             return np.asarray(image.convert("RGB"))
         if not resize:
             raise DataMissing(f"{path} is {width}×{height}, not {side}×{side}", hint="folder:PATH@SIDE resizes to SIDE")
-        image.draft(None, (2 * side, 2 * side))  # lets the JPEG decoder leave out what would be thrown away
+        image.draft(None, (2 * side, 2 * side))  # lets the JPEG decoder work at reduced resolution
         return np.asarray(ImageOps.fit(image.convert("RGB"), (side, side), Image.Resampling.BICUBIC))
 
 
-def size_of(path: Path) -> tuple[int, int]:
+def image_size(path: Path) -> tuple[int, int]:
     """Width and height of an image file, from its first bytes.
 
     Raises:
         DataMissing: it is damaged.
     """
-    with opened(path) as image:
+    with open_image(path) as image:
         return image.size
 
 
 @contextlib.contextmanager
-def opened(path: Path) -> Iterator[Image]:
-    """An image file, opened.
+def open_image(path: Path) -> Iterator[Image]:
+    """Open an image file.
 
     Raises:
-        DataMissing: it turns out to be damaged.
+        DataMissing: it is damaged.
     """
     from PIL import Image
 
@@ -223,4 +226,4 @@ def opened(path: Path) -> Iterator[Image]:
         raise
     except Exception as error:  # Pillow raises a dozen kinds for files it cannot read
         why = " ".join(str(error).split())
-        raise DataMissing(f"{path} is damaged: {why}", hint="replace it, or take it out of the folder") from error
+        raise DataMissing(f"{path} is damaged: {why}", hint="replace it, or remove it from the folder") from error

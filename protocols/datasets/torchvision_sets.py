@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 class Stl10(Fetched):
     """STL-10: photographs of 10 kinds of things, 100,000 unlabelled + 5,000 + 8,000 of 96×96.
 
-    Coates, Ng & Lee 2011. Self-supervised methods pretrain on the unlabelled images. The images are brought into the
-    harness's order once, and kept under ``prepared``. Normalisation: as in Patacchiola & Storkey 2020.
+    Coates, Ng & Lee 2011. Self-supervised methods pretrain on the unlabelled images. The images are converted to the
+    harness's layout once, and written to ``prepared``. Normalisation: as in Patacchiola & Storkey 2020.
     """
 
     files: ClassVar = {
@@ -34,13 +34,13 @@ class Stl10(Fetched):
     }
 
     def fetch(self) -> None:
-        """Call torchvision's own downloader."""
+        """Call torchvision's downloader."""
         from torchvision.datasets import STL10
 
         STL10(self.root, split="test", download=True)
 
     def load(self) -> Dataset:
-        """Read it, or map what an earlier call kept."""
+        """Read the files, or map the arrays that an earlier load wrote."""
         self.require()
         unlabeled = self.images("unlabeled")
         return Dataset(
@@ -63,11 +63,11 @@ class Stl10(Fetched):
         stat = (self.root / file).stat()
         original = prepared.File(file, stat.st_size, stat.st_mtime_ns)
         count = stat.st_size // (3 * 96 * 96)
-        place = prepared.place(self.root, f"stl10-{part}", 96, original)
-        return prepared.kept(place, (count, 96, 3, 96), partial(self.chunks, file, f"reading STL-10 {part}"))
+        path = prepared.array_path(self.root, f"stl10-{part}", 96, original)
+        return prepared.load_or_write(path, (count, 96, 3, 96), partial(self.chunks, file, f"reading STL-10 {part}"))
 
     def chunks(self, file: str, what: str) -> Iterator[np.ndarray]:
-        """The images of a file, some at a time."""
+        """The images of a file, a chunk at a time."""
         images = stl10_images(self.verified(file))
         for start in range(0, len(images), prepared.CHUNK):
             yield np.ascontiguousarray(images[start : start + prepared.CHUNK])
@@ -92,14 +92,14 @@ class Svhn(Fetched):
     }
 
     def fetch(self) -> None:
-        """Call torchvision's own downloader."""
+        """Call torchvision's downloader."""
         from torchvision.datasets import SVHN
 
         for split in ("train", "test"):
             SVHN(self.root, split=split, download=True)
 
     def load(self) -> Dataset:
-        """Read it whole."""
+        """Read all files."""
         return Dataset(
             name=self.name,
             classes=tuple("0123456789"),
@@ -135,13 +135,13 @@ class FashionMnist(Fetched):
     }
 
     def fetch(self) -> None:
-        """Call torchvision's own downloader."""
+        """Call torchvision's downloader."""
         from torchvision.datasets import FashionMNIST
 
         FashionMNIST(self.root, download=True)
 
     def load(self) -> Dataset:
-        """Read it whole."""
+        """Read all files."""
         classes = "T-shirt/top,Trouser,Pullover,Dress,Coat,Sandal,Shirt,Sneaker,Bag,Ankle boot"
         return Dataset(
             name=self.name,

@@ -3,5 +3,5 @@
 An evaluation is a function of frozen :class:`~protocols.features.features.Features` and of its own options, which are
 keyword-only. One that declares ``takes="context"`` is given an
 :class:`~protocols.features.context.EvaluationContext` instead: the backbone itself with images and labels. It returns
-metrics by name, or a :class:`~protocols.evaluate.retrieval.RetrievalResult`, which has images to show too.
+metrics by name, or a :class:`~protocols.evaluate.retrieval.RetrievalResult`, which also has images for a contact sheet.
 """

@@ -1,4 +1,4 @@
-"""All evaluations of a pretrained backbone; every result is stored as soon as it is there."""
+"""Runs all evaluations of a pretrained backbone, and stores each result as soon as it is computed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from protocols.evaluate.retrieval import RetrievalResult
 from protocols.features.context import EvaluationContext
 from protocols.pretrain.build import build_augmenters
 from protocols.refine.refiner import Refiner, store_graph_and_pictures
-from protocols.spec.plugins import EVALUATIONS
+from protocols.spec.plugins import EVALUATIONS, typed_options
 from protocols.spec.run import Run, digest_of
 from protocols.system import randomness
 from results.record import Health, Metric, Picture
@@ -34,24 +34,24 @@ if TYPE_CHECKING:
     from protocols.system.progress import ProgressListener
     from results.record import Record
 
-    Table = dict[str, Any]
+    JsonDict = dict[str, Any]
 
 HEALTH_IMAGES = 10_000
 """Images of the training split on which health is measured."""
 
-PAIRS = 2_000
-"""Of those, images of which two views are compared."""
+ALIGNMENT_IMAGES = 2_000
+"""Images of these of which two views are compared."""
 
 
 @dataclass(frozen=True)
 class Measurements:
-    """Everything that was measured of a backbone.
+    """Results of all evaluations of a backbone.
 
     Attributes:
         health: of its representation of the data set it was pretrained on.
         metrics: of all evaluations.
-        pictures: that evaluations and refinements drew.
-        seconds: that each took, by name.
+        pictures: drawn by evaluations and refinements.
+        seconds: of each evaluation and refinement, by name.
     """
 
     health: Health
@@ -81,7 +81,7 @@ class Evaluator:
         self._context: EvaluationContext | None = None
 
     def context(self, dataset: str) -> EvaluationContext:
-        """The backbone and a data set; the last one stays in memory, with its features."""
+        """The backbone with a data set; the last data set stays in memory with its features."""
         if self._context is None or self._context.dataset.name != dataset:
             loaded = load_dataset(dataset, self.data)
             augmenters = build_augmenters(self.run, loaded)
@@ -94,40 +94,40 @@ class Evaluator:
         return self.refiner.refine(context, refinement) if refinement else context.features
 
     def measure(self) -> Measurements:
-        """Everything the run asks for; stored results are not computed again.
+        """Run all evaluations of the run whose results are not stored yet.
 
         Raises:
             Diverged: the representation is not finite.
             KeyboardInterrupt: the listener asked to stop; finished results are stored.
         """
         (self.folder / EVALUATIONS_FOLDER).mkdir(exist_ok=True)
-        wanted = self.run.evaluations
-        self.listener.stage("evaluate", 1 + len(wanted))
+        evaluations = self.run.evaluations
+        self.listener.stage("evaluate", 1 + len(evaluations))
         self.listener.progress(0, "health")
         health = self._health()
         metrics, pictures, seconds = list[Metric](), list[Picture](), {"health": health["seconds"]}
-        for done, evaluation in enumerate(wanted, start=1):
+        for done, evaluation in enumerate(evaluations, start=1):
             if self.listener.stopping():
                 raise KeyboardInterrupt
             name, dataset, refinement = self.run.evaluation_name(evaluation), evaluation.dataset, evaluation.refinement
-            self.listener.stage("evaluate", 1 + len(wanted), done)  # some evaluations have stages of their own
+            self.listener.stage("evaluate", 1 + len(evaluations), done)  # evaluations may have started nested stages
             self.listener.progress(done, name)
             if refinement:
                 refined = self._refinement(dataset, refinement)
                 seconds[self.run.with_dataset(refinement.label, dataset)] = refined["seconds"]
                 pictures += [Picture(refinement.label, dataset.name, file) for file in refined["pictures"]]
-            stored = load_or_compute(path_of(self.folder, evaluation), partial(self._evaluate, evaluation))
+            stored = load_or_compute(evaluation_path(self.folder, evaluation), partial(self._evaluate, evaluation))
             seconds[name] = stored["seconds"]
             labels = {"label": evaluation.label, "refinement": refinement.label if refinement else ""}
             metrics += [Metric(**{**metric, **labels}) for metric in stored["metrics"]]
             pictures += [Picture(evaluation.label, dataset.name, file) for file in stored.get("pictures", ())]
-        self.listener.progress(1 + len(wanted))
+        self.listener.progress(1 + len(evaluations))
         return Measurements(Health(**health["health"]), tuple(metrics), tuple(dict.fromkeys(pictures)), seconds)
 
-    def _refinement(self, dataset: Component, refinement: Component) -> Table:
-        path = path_of_refinement(self.folder, refinement, dataset)
+    def _refinement(self, dataset: Component, refinement: Component) -> JsonDict:
+        path = refinement_path(self.folder, refinement, dataset)
 
-        def compute() -> Table:
+        def compute() -> JsonDict:
             refined = self.features(dataset, refinement)
             if refined is None:
                 return {"pictures": []}
@@ -136,16 +136,17 @@ class Evaluator:
 
         return load_or_compute(path, compute)
 
-    def _evaluate(self, evaluation: Evaluation) -> Table:
+    def _evaluate(self, evaluation: Evaluation) -> JsonDict:
         function, context = EVALUATIONS.get(evaluation.name), self.context(evaluation.dataset.name)
+        options = typed_options(function, evaluation.options, evaluation.name)
         transductive = False
         if EVALUATIONS.describe(evaluation.name).declared["takes"] == "context":
-            result = function(context, **evaluation.options)
+            result = function(context, **options)
         else:
             features = self.features(evaluation.dataset, evaluation.refinement)
             if features is None:
                 return {"metrics": []}
-            result, transductive = function(features, **evaluation.options), features.transductive
+            result, transductive = function(features, **options), features.transductive
         metrics = [
             Metric(
                 evaluation=evaluation.name,
@@ -162,18 +163,18 @@ class Evaluator:
         ]
         pictures = []
         if isinstance(result, RetrievalResult):
-            path = path_of(self.folder, evaluation).with_suffix(".png")
-            sheet = contact_sheet(context.dataset, result.queries, result.neighbours)
-            write_atomically(path, lambda temporary: sheet.save(temporary, format="PNG"))
+            path = evaluation_path(self.folder, evaluation).with_suffix(".png")
+            picture = contact_sheet(context.dataset, result.queries, result.neighbours)
+            write_atomically(path, lambda temporary: picture.save(temporary, format="PNG"))
             pictures.append(str(path.relative_to(self.folder)))
         return {"metrics": [asdict(metric) for metric in metrics], "pictures": pictures}
 
-    def _health(self) -> Table:
+    def _health(self) -> JsonDict:
         path = self.folder / EVALUATIONS_FOLDER / f"health-{digest_of({'version': 1})[:8]}.json"
 
-        def compute() -> Table:
+        def compute() -> JsonDict:
             context = self.context(self.run.dataset.name)
-            images = torch.from_numpy(context.dataset.pretrain.images[:PAIRS])
+            images = torch.from_numpy(context.dataset.pretrain.images[:ALIGNMENT_IMAGES])
             index = torch.arange(len(images))
             views = []
             for number in range(2):
@@ -181,36 +182,36 @@ class Evaluator:
                 augmenter = context.augmenters["standard"]
                 u = randomness.uniforms(randomness.key(self.run.seed, "health"), rows, augmenter.columns)
                 view = augmenter(images.to(context.device), index, u)
-                views.append(extract_features(self.backbone, view, lambda some: some, context.device))
+                views.append(extract_features(self.backbone, view, lambda images: images, context.device))
             return {"health": asdict(diagnose(context.features.train[:HEALTH_IMAGES], *views))}
 
         return load_or_compute(path, compute)
 
 
-def path_of(folder: Path, evaluation: Evaluation) -> Path:
-    """Where a run's folder stores an evaluation."""
+def evaluation_path(folder: Path, evaluation: Evaluation) -> Path:
+    """Path of a stored evaluation in a run's folder."""
     refinement = [evaluation.refinement.name] if evaluation.refinement else []
-    return path_for([evaluation.name, evaluation.dataset.name, *refinement], evaluation.identity(), folder)
+    return result_path([evaluation.name, evaluation.dataset.name, *refinement], evaluation.identity(), folder)
 
 
-def path_of_refinement(folder: Path, refinement: Component, dataset: Component) -> Path:
-    """Where a run's folder stores how long a refinement took, beside its graph and pictures."""
+def refinement_path(folder: Path, refinement: Component, dataset: Component) -> Path:
+    """Path of a refinement's duration and list of pictures in a run's folder."""
     identity = {"refinement": refinement.identity(), "dataset": dataset.identity()}
-    return path_for([refinement.name, dataset.name], identity, folder)
+    return result_path([refinement.name, dataset.name], identity, folder)
 
 
-def path_for(words: Sequence[str], identity: Table, folder: Path) -> Path:
-    """A file named by words and a digest of what identifies its content."""
-    stem = "-".join(words).replace(":", "_").replace("/", "_")
+def result_path(names: Sequence[str], identity: JsonDict, folder: Path) -> Path:
+    """Path of a file named by ``names`` and a digest of the identity of its content."""
+    stem = "-".join(names).replace(":", "_").replace("/", "_")
     return folder / EVALUATIONS_FOLDER / f"{stem}-{digest_of(identity)[:8]}.json"
 
 
 def restore_evaluations(folder: Path, evaluations: Iterable[Evaluation], record: Record) -> None:
-    """Write what a record holds of some evaluations to where :func:`path_of` looks for it, if it is not there."""
+    """Write results of a record to the files of :func:`evaluation_path`, unless they exist."""
     run = Run.from_config({**record.run, "evaluations": ()})
     (folder / EVALUATIONS_FOLDER).mkdir(exist_ok=True)
     for evaluation in evaluations:
-        path, dataset = path_of(folder, evaluation), evaluation.dataset.name
+        path, dataset = evaluation_path(folder, evaluation), evaluation.dataset.name
         if path.exists():
             continue
         refinement = evaluation.refinement.label if evaluation.refinement else ""
@@ -225,9 +226,9 @@ def restore_evaluations(folder: Path, evaluations: Iterable[Evaluation], record:
         )
 
 
-def load_or_compute(path: Path, compute: Callable[[], Table]) -> Table:
-    """The content of a file; if there is none, what ``compute`` returns, stored with the ``seconds`` it took."""
-    stored: Table | None = read_json(path)
+def load_or_compute(path: Path, compute: Callable[[], JsonDict]) -> JsonDict:
+    """Read a JSON file; if it does not exist, store the result of ``compute`` and the ``seconds`` it took."""
+    stored: JsonDict | None = read_json(path)
     if stored is None:
         start = time.perf_counter()
         stored = compute()

@@ -1,4 +1,4 @@
-"""Finetuning: how well a network does that begins from the pretrained backbone."""
+"""Finetuning: accuracy of a network that is initialised by the pretrained backbone."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from protocols.features.context import EvaluationContext
 
 MILESTONES = (100, 150)
-"""Epochs after which both learning rates are a tenth of what they were."""
+"""Epochs after which both learning rates are multiplied by 0.1."""
 
 
 @register_evaluation("finetune", takes="context", version=1)
@@ -47,44 +47,46 @@ def finetune(
 ) -> dict[str, float]:
     """Backbone and linear classifier trained together on the training split, scored once on the test split.
 
-    The defaults are those of the released code of Patacchiola & Storkey (2020): Adam, a tenth of the learning rates
-    after 100 and 150 epochs (which its 100 epochs never reach), a classifier that learns more slowly than the
-    backbone, no augmentation, last epoch. Whether the published numbers had their finetuning augmentation, ``affine``,
-    is not known. Deviations: a lone image makes no batch; precision is float32.
+    The defaults are those of the released code of Patacchiola & Storkey (2020): Adam, learning rates multiplied by 0.1
+    after 100 and 150 epochs (not reached in its 100 epochs), a smaller learning rate of the classifier than of the
+    backbone, no augmentation, last epoch. Whether the published numbers were measured with their finetuning
+    augmentation, ``affine``, is not known. Deviations: batches of one image are left out; precision is float32.
 
     Args:
         context: backbone and data set; a copy of the backbone is trained.
-        epochs: over the labelled images.
-        batch: images a step; the last of an epoch may be smaller.
+        epochs: passes over the labelled images.
+        batch: images per step; the last batch of an epoch may be smaller.
         backbone_lr: learning rate of the backbone.
-        classifier_lr: of the classifier.
+        classifier_lr: learning rate of the classifier.
         weight_decay: L2 penalty of both.
-        augmentation: of the training images: a recipe of the protocol, or ``affine``, see ``affine``.
-        erase: area of the square that ``affine`` erases, as a fraction of the image: theirs is 0.25 on CIFAR-10, 0.0625
-            on CIFAR-100, 0.111 on STL-10.
-        fraction: of every class's training images whose labels are known, in (0, 1]; drawn by the seed.
+        augmentation: of the training images: the name of an augmentation of the protocol, or ``affine``.
+        erase: area of the square that ``affine`` erases, as a fraction of the image; in the code 0.25 on CIFAR-10,
+            0.0625 on CIFAR-100, 0.111 on STL-10.
+        fraction: of the labels of every class that are used, in (0, 1]; drawn by the seed.
 
     Returns:
         ``top1``, and with more than ten classes ``top5``, in percent.
 
     Raises:
-        Diverged: the loss stopped being a number.
-        KeyboardInterrupt: the watch asked to stop.
+        Diverged: the loss is not finite.
+        KeyboardInterrupt: the listener asked to stop.
     """
     backbone, classifier = copy.deepcopy(context.backbone).train(), new_classifier(context)
     rates = [(backbone, backbone_lr), (classifier, classifier_lr)]
     groups = [{"params": list(module.parameters()), "lr": lr} for module, lr in rates]
     optimizer = torch.optim.Adam(groups, weight_decay=weight_decay)
     schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, MILESTONES)
-    places = stratified_subset(torch.from_numpy(context.dataset.train.labels), fraction, context.seed)
-    context.listener.stage("finetune", epochs * len(places))
+    indices = stratified_subset(torch.from_numpy(context.dataset.train.labels), fraction, context.seed)
+    context.listener.stage("finetune", epochs * len(indices))
     for epoch in range(epochs):
-        order = places[randomness.permutation(len(places), context.seed, "finetune", epoch)]
-        prepared = partial(prepare, context, epoch=epoch, augmentation=augmentation, erase=erase)
-        loss, seen = torch.zeros(()), epoch * len(places)
-        for images, labels in batches(context, order.split(batch), prepared):
+        order = indices[randomness.permutation(len(indices), context.seed, "finetune", epoch)]
+        prepare = partial(prepare_images, context, epoch=epoch, augmentation=augmentation, erase=erase)
+        loss, seen = torch.zeros(()), epoch * len(indices)
+        for images, labels in batches(context, order.split(batch), prepare):
             loss = F.cross_entropy(classifier(backbone(images)), labels)
-            step(optimizer, loss)
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
             seen += len(labels)
             context.listener.advance_or_stop(seen, f"epoch {epoch + 1}/{epochs}")
         require_finite(loss)
@@ -93,19 +95,19 @@ def finetune(
 
 
 def batches(
-    context: EvaluationContext, places: Iterable[Tensor], prepared: Callable[[Tensor], Tensor]
+    context: EvaluationContext, indices: Iterable[Tensor], prepare: Callable[[Tensor], Tensor]
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Images and labels of the training split on the device; a lone image is left out."""
-    for index in places:
+    """Images and labels of the training split on the device; batches of one image are left out."""
+    for index in indices:
         if len(index) > 1:
-            yield prepared(index), torch.from_numpy(context.dataset.train.labels)[index].to(context.device)
+            yield prepare(index), torch.from_numpy(context.dataset.train.labels)[index].to(context.device)
 
 
 def require_finite(loss: Tensor) -> None:
-    """Do nothing if a loss is a number.
+    """Check a loss.
 
     Raises:
-        Diverged: it is not.
+        Diverged: it is not finite.
     """
     if not loss.isfinite():
         raise Diverged(f"the loss of finetuning became {loss.item()}", hint="try lower learning rates")
@@ -117,8 +119,8 @@ def new_classifier(context: EvaluationContext) -> nn.Linear:
     return nn.Linear(context.backbone.dim, len(context.dataset.classes)).to(context.device)
 
 
-def prepare(context: EvaluationContext, index: Tensor, *, epoch: int, augmentation: str, erase: float) -> Tensor:
-    """Training images, normalised, as they are or augmented; what is drawn depends on image and epoch only."""
+def prepare_images(context: EvaluationContext, index: Tensor, *, epoch: int, augmentation: str, erase: float) -> Tensor:
+    """Training images, normalised or augmented; random numbers depend on image and epoch only."""
     dataset = context.dataset
     images = torch.from_numpy(dataset.train.images)[index].to(context.device)
     key = randomness.key(context.seed, "finetune views", epoch)
@@ -132,17 +134,10 @@ def prepare(context: EvaluationContext, index: Tensor, *, epoch: int, augmentati
     return augmenter(images, torch.arange(len(images)), u)
 
 
-def step(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
-    """One update."""
-    loss.backward()
-    optimizer.step()
-    optimizer.zero_grad()
-
-
 def score(backbone: Backbone, classifier: nn.Linear, context: EvaluationContext) -> dict[str, float]:
-    """Accuracy on the test split."""
+    """Accuracies on the test split."""
     dataset, device = context.dataset, context.device
     images, labels = torch.from_numpy(dataset.test.images), torch.from_numpy(dataset.test.labels)
-    test = extract_features(backbone, images, lambda some: normalise(some, dataset.mean, dataset.std), device)
+    test = extract_features(backbone, images, lambda batch: normalise(batch, dataset.mean, dataset.std), device)
     with torch.no_grad():
         return top_k(classifier(test), labels.to(device), len(dataset.classes))

@@ -1,4 +1,4 @@
-"""Whether a representation is healthy, whatever its accuracy."""
+"""Health of a representation: collapse, effective rank, alignment and uniformity."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def diagnose(features: Tensor, first: Tensor, second: Tensor) -> Health:
     """Measure a representation's health.
 
     Args:
-        features: (n, d) of images as they are.
-        first: (m, d) of one augmented view of some images.
-        second: (m, d) of another view of the same.
+        features: (n, d) of images without augmentation.
+        first: (m, d) of one augmented view of m images.
+        second: (m, d) of another view of the same images.
     """
     n, dim = features.shape
-    std, rank = spread(features), rankme(features)
+    std, rank = feature_std(features), rankme(features)
     return Health(
         std=std,
         rankme=rank,
@@ -31,12 +31,12 @@ def diagnose(features: Tensor, first: Tensor, second: Tensor) -> Health:
         uniformity=uniformity(features[:2000]),
         n=n,
         dim=dim,
-        warning=warning_for(std, rank),
+        warning=collapse_warning(std, rank),
     )
 
 
-def spread(features: Tensor) -> float:
-    """Mean over dimensions of the deviation of L2-normalised features, times √d; 1 when they fill the sphere evenly."""
+def feature_std(features: Tensor) -> float:
+    """Mean standard deviation of L2-normalised features, times √d; 1 when they are uniform on the sphere."""
     normalised = F.normalize(features.float())
     return float(normalised.std(0).mean()) * math.sqrt(features.shape[1])
 
@@ -62,10 +62,10 @@ def uniformity(features: Tensor) -> float:
     return torch.pdist(F.normalize(features)).square().mul(-2).exp().mean().log().item()
 
 
-def warning_for(std: float, rank: float) -> str:
-    """What is wrong, in words; nothing if all seems well."""
+def collapse_warning(std: float, rank: float) -> str:
+    """A warning if the representation has collapsed, else an empty string."""
     if std < 0.02:
-        return f"collapsed: all images are represented alike (feature std {std:.3f})"
+        return f"collapsed: all images have almost the same representation (feature std {std:.3f})"
     if rank < 1.5:
         return f"collapsed: the representation has one dimension (RankMe {rank:.1f})"
     return ""

@@ -1,4 +1,4 @@
-"""Nearest neighbours: how well the classes of the nearest training images predict that of a test image."""
+"""k-nearest-neighbour classification."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def knn(features: Features, *, k: int = 20, temperature: float = 0.07) -> dict[s
 
 
 def vote(neighbours: Neighbours, labels: Tensor, classes: int, temperature: float) -> Tensor:
-    """Votes (n, classes) of each image's neighbours."""
+    """Weighted votes (n, classes) of each image's neighbours."""
     weights = ((neighbours.similarity - 1.0) / temperature).exp()
     votes = torch.zeros(len(weights), classes, device=weights.device)
     return votes.scatter_add_(1, labels[neighbours.index.long()], weights)

@@ -1,4 +1,4 @@
-"""Linear evaluation: how well a linear classifier does on frozen features."""
+"""Linear evaluation: accuracy of a linear classifier on frozen features."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ def linear(
 ) -> dict[str, float]:
     """Linear classifier on frozen features, trained on the training split, scored once on the test split.
 
-    Nothing is selected: the classifier scored is the one that training ends with.
+    Nothing is selected: the classifier after the last step is scored.
 
     Args:
         features: of the run.
         solver: ``lbfgs`` minimises the penalised cross-entropy to convergence; ``adam`` is section 4.1 of Patacchiola &
             Storkey (2020): minibatches, constant learning rate, no penalty, last epoch.
         standardize: scale every feature to mean 0 and deviation 1 over the training split.
-        l2: half the weight of the squared norm of the classifier's matrix, beside the mean loss; of ``lbfgs``.
-        epochs: of ``adam``.
-        lr: of ``adam``.
-        batch: of ``adam``.
-        fraction: of every class's training images whose labels are known, in (0, 1]; drawn by the seed. The scale of
-            features is still that of all.
+        l2: weight decay of ``lbfgs``: l2 / 2 times the squared norm of the weights is added to the mean loss.
+        epochs: passes over the training split by ``adam``.
+        lr: learning rate of ``adam``.
+        batch: batch size of ``adam``.
+        fraction: of the labels of every class that are used, in (0, 1]; drawn by the seed. Features are still scaled by
+            the whole training split.
 
     Returns:
         ``top1``, and with more than ten classes ``top5``, in percent.
@@ -71,7 +71,7 @@ def standardized(features: Features) -> Features:
 
 
 def new_classifier(features: Features) -> nn.Linear:
-    """A linear layer initialised by torch's default, as a function of the seed."""
+    """A linear layer with torch's default initialisation, determined by the seed."""
     torch.manual_seed(randomness.key(features.seed, "classifier"))
     return nn.Linear(features.train.shape[1], features.classes).to(features.train.device)
 

@@ -1,4 +1,4 @@
-"""Retrieval: whether the training images most like a test image show the same."""
+"""Retrieval: precision of the training images most similar to a test image."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RetrievalResult:
-    """Metrics of an evaluation, and neighbours to show on a contact sheet.
+    """Metrics of an evaluation, and neighbours for a contact sheet.
 
     Attributes:
-        metrics: as of any evaluation.
+        metrics: by name.
         queries: (q,) indices of test images.
         neighbours: (q, k) indices of training images, the most similar first.
     """
@@ -32,18 +32,18 @@ class RetrievalResult:
     neighbours: Tensor
 
 
-BLOCK = 2**22
+SIMILARITIES_PER_BLOCK = 2**22
 """Similarities sorted at a time, so that memory does not grow with the data set."""
 
 
 @register_evaluation("retrieval", version=1)
 def retrieval(features: Features, *, k: int = 10, queries: int = 10) -> RetrievalResult:
-    """Test images as queries, the training split ranked by cosine similarity; relevant is what is of the same class.
+    """Test images as queries, the training split ranked by cosine similarity; relevant are those of the same class.
 
     Args:
         features: of the run.
-        k: neighbours that ``precision@k`` looks at, and that the contact sheet shows.
-        queries: on the contact sheet, drawn by the seed.
+        k: neighbours of ``precision@k`` and of the contact sheet.
+        queries: number of queries on the contact sheet, drawn by the seed.
 
     Returns:
         ``precision@1``, ``precision@k`` and ``map``, mean average precision over the whole ranking, in percent; and the
@@ -52,31 +52,33 @@ def retrieval(features: Features, *, k: int = 10, queries: int = 10) -> Retrieva
     train, test = F.normalize(features.train), F.normalize(features.test)
     k = min(k, len(train))
     sums = torch.zeros(3, dtype=torch.float64, device=train.device)
-    rows = max(1, BLOCK // len(train))
-    for some, labels in zip(test.split(rows), features.test_labels.split(rows), strict=True):
-        similarity, order = (some @ train.T).sort(dim=1, descending=True, stable=True)
+    rows = max(1, SIMILARITIES_PER_BLOCK // len(train))
+    for block, labels in zip(test.split(rows), features.test_labels.split(rows), strict=True):
+        similarity, order = (block @ train.T).sort(dim=1, descending=True, stable=True)
         relevant = features.train_labels[order] == labels[:, None]
         precisions = [relevant[:, :count].double().mean(1) for count in (1, k)]
         sums += torch.stack([*precisions, average_precision(similarity, relevant)]).sum(1)
-    first, several, whole = (100 * sums / len(test)).tolist()
+    precision_at_1, precision_at_k, mean_ap = (100 * sums / len(test)).tolist()
     shown = randomness.permutation(len(test), features.seed, "retrieval")[:queries]
     neighbours = (test[shown.to(test.device)] @ train.T).sort(dim=1, descending=True, stable=True).indices[:, :k]
-    return RetrievalResult({"precision@1": first, f"precision@{k}": several, "map": whole}, shown, neighbours.cpu())
+    return RetrievalResult(
+        {"precision@1": precision_at_1, f"precision@{k}": precision_at_k, "map": mean_ap}, shown, neighbours.cpu()
+    )
 
 
 def average_precision(similarity: Tensor, relevant: Tensor) -> Tensor:
-    """The mean, over what is relevant, of the precision down to its rank; what is equally similar has one rank.
+    """Average precision of every row: mean of the precision at the rank of each relevant image; ties share a rank.
 
     Args:
-        similarity: (n, m), falling in every row.
+        similarity: (n, m), sorted in descending order.
         relevant: (n, m) bool.
 
     Returns:
         (n,) float64; 0 where nothing is relevant.
     """
-    places = torch.arange(similarity.shape[1], device=similarity.device).expand_as(similarity)
+    ranks = torch.arange(similarity.shape[1], device=similarity.device).expand_as(similarity)
     last = F.pad(similarity[:, 1:] != similarity[:, :-1], (0, 1), value=True)
-    rank = places.where(last, similarity.shape[1]).flip(1).cummin(1).values.flip(1)
+    rank = ranks.where(last, similarity.shape[1]).flip(1).cummin(1).values.flip(1)
     hits = relevant.cumsum(1)
     precision = hits.gather(1, rank).double() / (rank + 1)
     return (precision * relevant).sum(1) / hits[:, -1].clamp(min=1)

@@ -1,4 +1,4 @@
-"""A pretrained backbone and a data set: all that an evaluation may need."""
+"""The input of evaluations: a pretrained backbone and a data set."""
 
 from __future__ import annotations
 

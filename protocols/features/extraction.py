@@ -1,4 +1,4 @@
-"""Features of a whole data set by a frozen backbone; computed once, they feed every evaluation of a run."""
+"""Extraction of a data set's features by a frozen backbone, once for all evaluations of a run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def extract_dataset(backbone: Backbone, dataset: Dataset, device: torch.device, 
     """Features of a data set's training and test split; images are normalised and not augmented."""
 
     def extract(images: Tensor) -> Tensor:
-        return extract_features(backbone, images, lambda some: normalise(some, dataset.mean, dataset.std), device)
+        return extract_features(backbone, images, lambda batch: normalise(batch, dataset.mean, dataset.std), device)
 
     return Features(
         train=extract(torch.from_numpy(dataset.train.images)),

@@ -1,4 +1,4 @@
-"""Frozen features of a data set: what refinements and frozen evaluations are functions of."""
+"""Frozen features of a data set, the input of refinements and of frozen evaluations."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Graph:
 
 @dataclass(frozen=True)
 class Features:
-    """What refinements and frozen evaluations are given.
+    """Frozen features and labels of a data set.
 
     Attributes:
         train: (n, d) float32 representations of the training split.
@@ -71,7 +71,7 @@ class Features:
         seed: of the run, for what is drawn at random.
         recorded_neighbours: see ``NetworkFeatures``.
         student: representations by the method's second network, where it keeps two (the first is the teacher).
-        graph: by which the features were refined, if they were.
+        graph: that the features were refined with, if any.
         transductive: whether a test image's features depend on other test images.
         listener: receives the progress of long refinements, and may ask to stop.
     """
@@ -91,8 +91,8 @@ class Features:
     @cached_property
     def networks(self) -> tuple[NetworkFeatures, ...]:
         """Features by network, the evaluated one first."""
-        own = NetworkFeatures(self.train, self.test, self.recorded_neighbours)
-        return (own,) if self.student is None else (own, self.student)
+        evaluated = NetworkFeatures(self.train, self.test, self.recorded_neighbours)
+        return (evaluated,) if self.student is None else (evaluated, self.student)
 
 
 def label_fraction(features: Features, fraction: float) -> Features:

@@ -1,11 +1,12 @@
 """Exact nearest neighbours by cosine similarity, in bounded memory.
 
-What is found for one query is a function of that query and the bank alone, bit for bit: not of the other queries, their
-order, or how a matrix product happens to be split. A fast search in floating point only proposes candidates. They are
-ranked in fixed point, where every sum is exact in whatever order it is taken; a query whose candidates cannot be proven
-to hold its neighbours is searched again, more precisely.
+The result for a query is a function of that query and the bank alone, bit for bit: not of the other queries, their
+order, or the split of a matrix product. A fast search in floating point only proposes candidates. They are ranked in
+fixed point, where sums are exact in any order; a query whose candidates cannot be proven to contain its neighbours is
+searched again with higher precision.
 
-The largest case meant: ImageNet's 1,281,167 images × 768 dimensions against themselves, on one GPU, in half precision::
+The largest intended case: ImageNet's 1,281,167 images × 768 dimensions against themselves, on one GPU, in half
+precision::
 
     bank        1,281,167 × 768 × 4 B = 3.9 GB in float32, and 2.0 GB for its copy in half precision
     search      2**28 similarities × 2 B = 0.5 GB at a time: 209 queries, in 6,130 blocks
@@ -25,17 +26,17 @@ import torch
 if TYPE_CHECKING:
     from torch import Tensor
 
-SIMILARITIES = {"cpu": 2**25, "cuda": 2**28}
-"""Held at a time, by kind of device."""
+SIMILARITIES_PER_BLOCK = {"cpu": 2**25, "cuda": 2**28}
+"""Similarities held at a time, by kind of device."""
 
-COMPONENTS = 2**25
+COMPONENTS_PER_BLOCK = 2**25
 """Components of candidates held at a time."""
 
-SPARE = {torch.float16: 128, torch.float32: 8}
+EXTRA_CANDIDATES = {torch.float16: 128, torch.float32: 8}
 """Candidates beyond the neighbours asked for, by the precision of the search."""
 
-FIXED = 2**23
-"""Similarities in fixed point held at a time, and sorted."""
+EXACT_SIMILARITIES_PER_BLOCK = 2**23
+"""Similarities in fixed point held and sorted at a time."""
 
 ONE = 2.0**26
 """The number 1 in fixed point: products of unit vectors sum up to whole numbers below 2**53, exact in float64."""
@@ -43,7 +44,7 @@ ONE = 2.0**26
 
 @dataclass(frozen=True)
 class Neighbours:
-    """The nearest in a bank, most similar first; of equals, the one that comes first in the bank.
+    """Nearest neighbours in a bank, most similar first; ties are ordered by their row in the bank.
 
     Attributes:
         similarity: (n, k) cosines, float32.
@@ -60,14 +61,14 @@ def nearest(queries: Tensor, bank: Tensor, k: int, *, precision: torch.dtype = t
     Args:
         queries: (n, d).
         bank: (m, d), on the same device.
-        k: how many; all of the bank if it is smaller.
+        k: number of neighbours; the whole bank if it is smaller.
         precision: of the search for candidates, float32 or float16; changes its speed, not the result.
     """
     return search(unit(queries), unit(bank), min(k, len(bank)), precision)
 
 
 def nearest_others(features: Tensor, k: int, *, precision: torch.dtype = torch.float32) -> Neighbours:
-    """The rows of (n, d) that are most similar to each row, itself left out; all others if there are fewer than k."""
+    """The rows of (n, d) that are most similar to each row, without itself; all others if there are fewer than k."""
     units = unit(features)
     found = search(units, units, min(k + 1, len(units)), precision)
     itself = found.index == torch.arange(len(units), device=units.device)[:, None]
@@ -85,60 +86,66 @@ def unit(features: Tensor) -> Tensor:
 
 def search(queries: Tensor, bank: Tensor, k: int, precision: torch.dtype) -> Neighbours:
     """:func:`nearest` for unit vectors."""
-    copy, wide = bank.to(precision), k + SPARE[precision]
-    rows = min(SIMILARITIES.get(bank.device.type, 2**25) // len(bank), COMPONENTS // (wide * bank.shape[1]))
-    return joined([search_block(some, bank, copy, k) for some in queries.split(max(1, rows))])
+    copy, candidates = bank.to(precision), k + EXTRA_CANDIDATES[precision]
+    rows = min(
+        SIMILARITIES_PER_BLOCK.get(bank.device.type, 2**25) // len(bank),
+        COMPONENTS_PER_BLOCK // (candidates * bank.shape[1]),
+    )
+    return concatenate([search_block(block, bank, copy, k) for block in queries.split(max(1, rows))])
 
 
-def joined(blocks: list[Neighbours]) -> Neighbours:
-    """Blocks of queries as one."""
+def concatenate(blocks: list[Neighbours]) -> Neighbours:
+    """Concatenate the neighbours of blocks of queries."""
     return Neighbours(torch.cat([block.similarity for block in blocks]), torch.cat([block.index for block in blocks]))
 
 
 def search_block(queries: Tensor, bank: Tensor, copy: Tensor, k: int) -> Neighbours:
-    """Search with a copy of the bank in lower precision; what stays in doubt, again in a higher one."""
-    wide = min(k + SPARE[copy.dtype], len(bank))
-    proposed = (queries.to(copy.dtype) @ copy.T).topk(wide, dim=1)
-    found = rank(queries, bank, proposed.indices, k)
-    if wide == len(bank):
+    """Search with a copy of the bank in lower precision; uncertain queries are searched again in a higher one."""
+    candidates = min(k + EXTRA_CANDIDATES[copy.dtype], len(bank))
+    proposed = (queries.to(copy.dtype) @ copy.T).topk(candidates, dim=1)
+    found = rank_candidates(queries, bank, proposed.indices, k)
+    if candidates == len(bank):
         return found
     last = proposed.values[:, -1].float() + error_bound(copy)
-    doubtful = (found.similarity[:, -1] <= last).nonzero().flatten()
-    if len(doubtful):
-        again = search if copy.dtype == torch.float16 else search_exactly
-        better = again(queries[doubtful], bank, k, torch.float32)
-        found.similarity[doubtful], found.index[doubtful] = better.similarity, better.index
+    uncertain = (found.similarity[:, -1] <= last).nonzero().flatten()
+    if len(uncertain):
+        search_again = search if copy.dtype == torch.float16 else search_exactly
+        better = search_again(queries[uncertain], bank, k, torch.float32)
+        found.similarity[uncertain], found.index[uncertain] = better.similarity, better.index
     return found
 
 
 def error_bound(copy: Tensor) -> float:
-    """What a cosine computed from it may be wrong by: rounding of components, of the result, and of d sums."""
+    """Bound of the error of a cosine computed from ``copy``: rounding of components, of the result, and of d sums."""
     return 4 * torch.finfo(copy.dtype).eps + copy.shape[1] * torch.finfo(torch.float32).eps
 
 
-def rank(queries: Tensor, bank: Tensor, candidates: Tensor, k: int) -> Neighbours:
+def rank_candidates(queries: Tensor, bank: Tensor, candidates: Tensor, k: int) -> Neighbours:
     """The k most similar of each query's candidates, (n, c) rows of the bank."""
     candidates = candidates.sort(dim=1).values
-    exact = torch.einsum("nd,ncd->nc", fixed(queries), fixed(bank[candidates]))
-    return best(exact, candidates, k)
+    exact = torch.einsum("nd,ncd->nc", to_fixed_point(queries), to_fixed_point(bank[candidates]))
+    return top_k_exact(exact, candidates, k)
 
 
 def search_exactly(queries: Tensor, bank: Tensor, k: int, _: torch.dtype) -> Neighbours:
     """:func:`search` in fixed point from the start; slow."""
-    everything = torch.arange(len(bank), device=bank.device)[None]
+    all_rows = torch.arange(len(bank), device=bank.device)[None]
     blocks = []
-    for some in queries.split(max(1, FIXED // len(bank))):
-        exact = [fixed(some) @ fixed(part).T for part in bank.split(max(1, COMPONENTS // bank.shape[1]))]
-        blocks.append(best(torch.cat(exact, dim=1), everything.expand(len(some), -1), k))
-    return joined(blocks)
+    for block in queries.split(max(1, EXACT_SIMILARITIES_PER_BLOCK // len(bank))):
+        exact = [
+            to_fixed_point(block) @ to_fixed_point(part).T
+            for part in bank.split(max(1, COMPONENTS_PER_BLOCK // bank.shape[1]))
+        ]
+        blocks.append(top_k_exact(torch.cat(exact, dim=1), all_rows.expand(len(block), -1), k))
+    return concatenate(blocks)
 
 
-def best(exact: Tensor, index: Tensor, k: int) -> Neighbours:
-    """The k largest of (n, c) similarities in fixed point, with their rows of the bank, which must ascend."""
+def top_k_exact(exact: Tensor, index: Tensor, k: int) -> Neighbours:
+    """The k largest of (n, c) similarities in fixed point; ``index`` holds their rows of the bank, ascending."""
     order = exact.sort(dim=1, descending=True, stable=True).indices[:, :k]
     return Neighbours((exact.gather(1, order) / ONE**2).float(), index.gather(1, order).int())
 
 
-def fixed(units: Tensor) -> Tensor:
-    """Unit vectors in fixed point: whole numbers, held in float64."""
+def to_fixed_point(units: Tensor) -> Tensor:
+    """Unit vectors in fixed point: whole numbers stored as float64."""
     return (units.double() * ONE).round()

@@ -1,4 +1,4 @@
-"""From a run to a pretraining that can begin: method, budget, views, images on their device."""
+"""Builds a run's pretraining: method, budget, augmenters, images on their device."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 def build_job(
     run: Run, folder: Path, dataset: Dataset, device: torch.device, *, reference: bool = False
 ) -> PretrainJob:
-    """Everything a run's pretraining needs, on its device.
+    """Build a run's pretraining on its device.
 
     Args:
         run: to be pretrained.
@@ -64,7 +64,7 @@ def build_job(
 
 
 def build_method(run: Run, dataset: Dataset) -> tuple[Method, Budget]:
-    """The method with fresh heads around the initial backbone, and how long it is trained.
+    """The method with initial heads and backbone, and the budget of its pretraining.
 
     Raises:
         RequestError: its options cannot work with this protocol, data set or backbone.
@@ -91,10 +91,10 @@ def build_augmenters(run: Run, dataset: Dataset, *, reference: bool = False) -> 
 
 
 def augmentations_of_views(method_class: type[Method], options: Any, run: Run) -> tuple[str, ...]:
-    """The augmentation of every view that a method wants: of its second ``standard`` view ``standard2``, if there is.
+    """The augmentation of each view of a method; for the second ``standard`` view it is ``standard2`` if that exists.
 
     Raises:
-        RequestError: the protocol has no such augmentation.
+        RequestError: the protocol has no such augmentation, or added it later and the method does not declare it.
     """
     wanted = method_class.views(options)
     for name in wanted:
@@ -104,9 +104,19 @@ def augmentations_of_views(method_class: type[Method], options: Any, run: Run) -
                 hint=f"its augmentations: {', '.join(run.augmentations)}",
             )
     numbered = [f"{name}{wanted[:index].count(name) + 1}" for index, name in enumerate(wanted)]
-    return tuple(own if own in run.augmentations else name for own, name in zip(numbered, wanted, strict=True))
+    chosen = tuple(
+        numbered_name if numbered_name in run.augmentations else name
+        for numbered_name, name in zip(numbered, wanted, strict=True)
+    )
+    for name in chosen:
+        if name in run.unused:  # else it would decide the weights and not the name of the run
+            raise RequestError(
+                f"{run.method.name} uses augmentation {name!r}, added to {run.preset} later, without declaring it",
+                hint=f'write augmentations = ("{name}",) in its class',
+            )
+    return chosen
 
 
 def pretraining_split(method_class: type[Method], dataset: Dataset) -> Split:
-    """The images a method is trained on: the labelled ones if it uses labels."""
+    """The images that a method is trained on: the labelled ones if it uses labels."""
     return dataset.train if method_class.uses_labels else dataset.pretrain

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class TrainingState:
-    """How far a pretraining has come. Weights and optimizer state aside, this is all there is to save.
+    """The state of a pretraining in a checkpoint, beside the weights and the optimizer's state.
 
     Attributes:
         step: optimizer steps taken.
@@ -49,7 +49,7 @@ def save(path: Path, content: dict[str, Any]) -> None:
 
 
 def load(path: Path, device: torch.device) -> dict[str, Any] | None:
-    """Read what :func:`save` wrote; None if there is no such file."""
+    """Load a file of :func:`save`; None if it does not exist."""
     if not path.exists():
         return None
     content: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
@@ -57,22 +57,22 @@ def load(path: Path, device: torch.device) -> dict[str, Any] | None:
 
 
 MIN_INTERVAL_S = 10.0
-"""Least time between two checkpoints."""
+"""Minimum seconds between two checkpoints."""
 
 
 class CheckpointTimer:
-    """Decides when a checkpoint is due: often, but saving takes at most a twentieth of the time."""
+    """Decides when a checkpoint is due, so that saving takes at most a twentieth of the time."""
 
     def __init__(self) -> None:
         self._saved_at = time.monotonic()
         self._seconds_to_save = 0.0
 
     def due(self) -> bool:
-        """Whether it is time to save."""
+        """Whether a checkpoint is due."""
         return time.monotonic() - self._saved_at >= max(MIN_INTERVAL_S, 20 * self._seconds_to_save)
 
     def save(self, path: Path, content: dict[str, Any]) -> None:
-        """Save now."""
+        """Save a checkpoint."""
         start = time.monotonic()
         save(path, content)
         self._saved_at = time.monotonic()

@@ -1,4 +1,4 @@
-"""What ranks share of a training step: each sends its own images through the backbone, and gets all representations.
+"""Data-parallel training: each rank computes the backbone for its images, and receives all representations.
 
 Every rank's heads and loss see the whole batch, as a single process does. The backbone's BatchNorm takes its
 statistics over all ranks, and its gradients are added up. Methods need not know. The numbers are those of one process,
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def scatter_local(views: Tensor, blocks: int, images: int) -> Tensor:
-    """This rank's views at their rows among those of all ranks; the other rows are zero.
+    """Scatter this rank's views to their rows among those of all ranks; the other rows are zero.
 
     Args:
         views: (blocks · local images, …), in ``blocks`` blocks of one row an image.
@@ -44,10 +44,10 @@ def scatter_local(views: Tensor, blocks: int, images: int) -> Tensor:
 
 
 class SharedBatch:
-    """The batch that ranks work on together.
+    """The batch that is divided between ranks.
 
     Attributes:
-        images: in it; 0 outside of steps, when every rank works for itself.
+        images: in it; 0 outside of steps, when every rank computes all rows.
     """
 
     images = 0
@@ -55,7 +55,7 @@ class SharedBatch:
 
 @contextlib.contextmanager
 def shared_batch(images: int) -> Iterator[None]:
-    """Share the backbone's work on a batch of ``images``; with 0, every rank works for itself."""
+    """Divide the backbone's work on a batch of ``images`` between ranks; with 0, every rank computes all rows."""
     before, SharedBatch.images = SharedBatch.images, images if world_size() > 1 else 0
     try:
         yield
@@ -64,7 +64,7 @@ def shared_batch(images: int) -> Iterator[None]:
 
 
 def make_data_parallel(backbone: Backbone) -> None:
-    """Let a backbone, and copies of it, compute this rank's part of a shared batch and return the whole.
+    """Let a backbone and its copies compute this rank's part of a shared batch and return all rows.
 
     Names and shapes of its parameters stay, so that a checkpoint fits any number of ranks.
     """
@@ -92,7 +92,7 @@ def local_rows(rows: Tensor) -> Tensor:
 
 
 def rows_of_all_ranks(local: int) -> int:
-    """How many rows all ranks have of which this one has ``local``."""
+    """Number of rows of all ranks, of which this rank has ``local``."""
     part = local_slice(SharedBatch.images)
     rows: int = local // (part.stop - part.start) * SharedBatch.images
     return rows
@@ -105,11 +105,11 @@ def all_gather(part: Tensor, rows: int) -> Tensor:
 
 
 class AllGather(torch.autograd.Function):
-    """Rows of all ranks. Every rank has the same loss of them, so that its own rows' gradient is already whole."""
+    """Gather rows of all ranks. Every rank computes the same loss, so that the gradient of its rows is complete."""
 
     @staticmethod
     def forward(ctx: Any, part: Tensor, rows: int, images: int) -> Tensor:
-        """See :func:`all_gather`; added in float32, which is exact, since all but one of the terms are zero."""
+        """See :func:`all_gather`; summed in float32, which is exact because all but one of the terms are zero."""
         ctx.images = images
         whole = part.new_zeros((rows // images, images, *part.shape[1:]), dtype=torch.float32)
         whole[:, local_slice(images)] = torch.stack(part.float().tensor_split(rows // images))
@@ -118,21 +118,21 @@ class AllGather(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        """Gradient for the part."""
+        """Gradient of this rank's rows."""
         return grad.unflatten(0, (-1, ctx.images))[:, local_slice(ctx.images)].flatten(0, 1), None, None
 
 
 class AllReduceSum(torch.autograd.Function):
-    """Sum over ranks of a term of each; the gradients are summed over ranks too."""
+    """Sum of a term over ranks; gradients are summed over ranks too."""
 
     @staticmethod
     def forward(_ctx: Any, term: Tensor) -> Tensor:
-        """The sum."""
+        """The sum over ranks."""
         return all_reduce_sum(term)
 
     @staticmethod
     def backward(_ctx: Any, grad: Tensor) -> Tensor:
-        """Gradient for the term."""
+        """Gradient of this rank's term."""
         return all_reduce_sum(grad)
 
 
@@ -157,7 +157,7 @@ class SyncBatchNorm(_BatchNorm):
         pass
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's name
-        """(n, channels, …) to the same."""
+        """Normalise (n, channels, …)."""
         if not self.training or world_size() == 1:
             return super().forward(input)
         x, channels = input.float(), (1, -1, *[1] * (input.ndim - 2))
@@ -174,7 +174,7 @@ class SyncBatchNorm(_BatchNorm):
 
 
 def replace_batch_norms(module: nn.Module) -> None:
-    """Put a :class:`SyncBatchNorm` with the same parameters and buffers in the place of every BatchNorm."""
+    """Replace every BatchNorm by a :class:`SyncBatchNorm` with the same parameters and buffers."""
     for name, child in module.named_children():
         if not isinstance(child, _BatchNorm):
             replace_batch_norms(child)
@@ -188,7 +188,7 @@ def replace_batch_norms(module: nn.Module) -> None:
 
 
 def reduce_gradients(method: Method) -> None:
-    """Give ranks the same gradients: the sum of the backbone's, and the mean of the heads', equal but for rounding."""
+    """Reduce gradients over ranks: sum the backbone's, average the heads', which are equal up to rounding."""
     if world_size() == 1:
         return
     backbone_parameters = set(method.backbone.parameters())

@@ -1,4 +1,4 @@
-"""The training loop: the only one, for every method."""
+"""The training loop of all methods."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PretrainJob:
-    """One pretraining, ready to begin.
+    """Everything that a pretraining needs.
 
     Attributes:
         method: on its device, in training mode.
@@ -68,7 +68,7 @@ class PretrainJob:
 
 
 def pretrain(job: PretrainJob, listener: ProgressListener) -> TrainingState:
-    """Train until the budget is spent, from the last checkpoint if there is one.
+    """Train until the budget is spent; resumes from the last checkpoint if there is one.
 
     Raises:
         Diverged: an epoch's mean loss is not finite.
@@ -107,7 +107,7 @@ def pretrain(job: PretrainJob, listener: ProgressListener) -> TrainingState:
 
 
 def restore(job: PretrainJob, optimizer: torch.optim.Optimizer) -> TrainingState:
-    """Load the last checkpoint into method and optimizer; a new state if there is none."""
+    """Load the last checkpoint into method and optimizer; returns a new state if there is none."""
     saved = load(job.checkpoint, job.images.device)
     if saved is None:
         return TrainingState(precision=job.precision)
@@ -124,20 +124,20 @@ def begin_epoch(job: PretrainJob, epoch: int) -> None:
 
 
 def prefetch(job: PretrainJob, index: Tensor) -> None:
-    """Begin to read the images of the next batch (b,), unless the method chooses other images for its views."""
+    """Start reading the images of the next batch (b,), unless the method chooses other images for its views."""
     if not chooses_images(job.method):
         job.images.prefetch(index[process_group.local_slice(len(index))])
 
 
 def chooses_images(method: Method) -> bool:
-    """Whether a method lets its views show other images than those of the batch."""
+    """Whether a method overrides ``source_indices``, so that views may show other images than those of the batch."""
     return getattr(method.source_indices, "__func__", None) is not Method.source_indices
 
 
 def train_step(
     job: PretrainJob, optimizer: torch.optim.Optimizer, state: TrainingState, index: Tensor, epoch: int
 ) -> None:
-    """One batch: views, loss, gradients, update. The first step also counts floating-point operations."""
+    """One step: views, loss, gradients, update. The first step also counts floating-point operations."""
     torch.manual_seed(randomness.key(job.seed, "step", state.step))
     batch = make_batch(job, index, epoch)
     views = len(index) * job.budget.views
@@ -155,7 +155,7 @@ def train_step(
 
 
 def make_batch(job: PretrainJob, index: Tensor, epoch: int) -> Batch:
-    """All views of the images at ``index``, (b,) on the CPU; how a view is drawn depends on no method."""
+    """All views of the images at ``index``, (b,) on the CPU; random parameters of views do not depend on the method."""
     key = randomness.key(job.seed, "views", epoch)
     device_index = index.to(job.images.device, non_blocking=True)
     local = process_group.local_slice(len(index))
@@ -174,7 +174,7 @@ def make_batch(job: PretrainJob, index: Tensor, epoch: int) -> Batch:
 
 
 def concatenate_by_size(parts: list[Tensor]) -> list[Tensor]:
-    """Views of one size in one tensor, sizes in the order of their first view."""
+    """Concatenate views of equal size; sizes are in the order of their first view."""
     sizes = dict.fromkeys(part.shape[-1] for part in parts)
     groups = [[part for part in parts if part.shape[-1] == size] for size in sizes]
     return [torch.cat(group) if len(group) > 1 else group[0] for group in groups]
@@ -200,7 +200,7 @@ def update(job: PretrainJob, optimizer: torch.optim.Optimizer, step: int) -> Non
 
 
 def end_epoch(state: TrainingState, epoch: int, rate: float) -> None:
-    """Add the epoch's means to the history; the only place that waits for the device.
+    """Add the epoch's means to the history; the only place that synchronizes with the device.
 
     Raises:
         Diverged: the mean loss is not finite.
@@ -214,7 +214,7 @@ def end_epoch(state: TrainingState, epoch: int, rate: float) -> None:
 
 
 def progress_note(state: TrainingState, budget: Budget) -> str:
-    """What a progress bar says beside the bar: epoch and last mean loss."""
+    """The text beside a progress bar: epoch and last mean loss."""
     loss = f", loss {state.history[-1]['loss']:.4f}" if state.history else ""
     epochs = math.ceil(budget.steps / budget.steps_per_epoch)
     return f"epoch {budget.locate(state.step - 1)[0] + 1}/{epochs}{loss}"

@@ -1,4 +1,4 @@
-"""Optimizers, and what a step sets on them."""
+"""Optimizers, gradient clipping, and applying schedules to an optimizer."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def sgd(parameters: list[nn.Parameter], pretrain: Pretrain) -> torch.optim.Optim
 
 @register_optimizer("lars")
 def lars(parameters: list[nn.Parameter], pretrain: Pretrain) -> torch.optim.Optimizer:
-    """LARS (You, Gitman & Ginsburg 2017), timm's; biases and norms are neither adapted nor decayed."""
+    """LARS (You, Gitman & Ginsburg 2017) of timm; biases and norms are neither adapted nor decayed."""
     from timm.optim.lars import Lars
 
     optimizer: torch.optim.Optimizer = Lars(
@@ -69,15 +69,15 @@ def weight_decay_groups(parameters: list[nn.Parameter], decay: float) -> list[di
 
 
 def apply_schedules(optimizer: torch.optim.Optimizer, pretrain: Pretrain, progress: float) -> None:
-    """Set learning rate and weight decay for the next step; groups without weight decay stay without."""
+    """Set learning rate and weight decay of the next step; groups without weight decay are unchanged."""
     for group in optimizer.param_groups:
         group["lr"] = learning_rate(pretrain, progress)
-        if group["weight_decay"]:
+        if group.get("weight_decay"):
             group["weight_decay"] = weight_decay(pretrain, progress)
 
 
 def clip_gradients(optimizer: torch.optim.Optimizer, max_norm: float) -> None:
-    """Scale every parameter's gradient, on its own, to a norm of ``max_norm`` at most."""
+    """Clip the norm of each parameter's gradient separately to ``max_norm``."""
     parameters = (p for group in optimizer.param_groups for p in group["params"])
     for gradient in (p.grad for p in parameters if p.grad is not None):
         gradient.mul_((max_norm / (gradient.norm() + 1e-6)).clamp(max=1.0))

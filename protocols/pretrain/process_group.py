@@ -1,4 +1,4 @@
-"""The processes that share one run's pretraining, its ranks, as torch.distributed knows them."""
+"""The process group of torch.distributed that shares one run's pretraining."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 
 def world_size() -> int:
-    """How many ranks share this process's run."""
+    """Number of ranks; 1 without a process group."""
     return distributed.get_world_size() if distributed.is_initialized() else 1
 
 
 def rank() -> int:
-    """The number of this rank. Rank 0 also keeps the run's state and evaluates it."""
+    """Number of this rank. Rank 0 also saves the run's state and evaluates it."""
     return distributed.get_rank() if distributed.is_initialized() else 0
 
 
@@ -33,7 +33,7 @@ def local_slice(images: int) -> slice:
 
 
 def init_process_group(number: int, context: ExecutionContext, rendezvous: Path) -> torch.device:
-    """Join the group of a run as rank ``number``; the ranks find each other by a file in ``rendezvous``.
+    """Join the process group of a run as rank ``number``, by a file in the folder ``rendezvous``.
 
     Returns:
         The rank's device: a GPU of its own, counted from the context's device, or the CPU.
@@ -50,7 +50,7 @@ def init_process_group(number: int, context: ExecutionContext, rendezvous: Path)
 
 
 def shutdown(processes: Sequence[BaseProcess]) -> None:
-    """Leave the group, and kill what is left of its other processes."""
+    """Leave the process group, and kill the remaining processes."""
     for process in processes:
         if process.pid:
             process.kill()

@@ -22,7 +22,7 @@ def constant(progress: float, pretrain: Pretrain) -> float:
 
 @register_schedule("cosine")
 def cosine(progress: float, pretrain: Pretrain) -> float:
-    """Half a cosine, from the end of the warm-up to zero at the end (Loshchilov & Hutter 2017)."""
+    """A half cosine from the end of the warm-up to zero (Loshchilov & Hutter 2017)."""
     after_warmup = (progress - pretrain.warmup) / (1 - pretrain.warmup)
     return (1 + math.cos(math.pi * after_warmup)) / 2
 
@@ -34,13 +34,13 @@ def step(progress: float, pretrain: Pretrain) -> float:
 
 
 def learning_rate(pretrain: Pretrain, progress: float) -> float:
-    """The learning rate when a fraction ``progress`` in [0, 1] of the budget is spent."""
+    """The learning rate at a fraction ``progress`` in [0, 1] of the budget."""
     if progress < pretrain.warmup:
         return pretrain.lr * progress / pretrain.warmup
     return pretrain.lr * SCHEDULES.get(pretrain.schedule)(progress, pretrain, **pretrain.schedule_options)
 
 
 def weight_decay(pretrain: Pretrain, progress: float) -> float:
-    """The weight decay at the same point: constant, or half a cosine to ``final_weight_decay``."""
+    """The weight decay at a fraction of the budget: constant, or a half cosine to ``final_weight_decay``."""
     first, last = pretrain.weight_decay, pretrain.final_weight_decay
     return first if last is None else last + (first - last) * (1 + math.cos(math.pi * progress)) / 2

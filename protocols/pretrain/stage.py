@@ -1,4 +1,4 @@
-"""The pretraining stage of a run: trained now, resumed, or loaded."""
+"""The pretraining stage of a run: train, resume, or load the stored backbone."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def pretrained_backbone(
     run: Run, dataset: Dataset, device: torch.device, listener: ProgressListener, context: ExecutionContext
 ) -> tuple[Backbone, TrainingState]:
-    """The run's backbone with its trained weights, and what training it took.
+    """The run's backbone with trained weights, and the state at the end of its training.
 
     Raises:
         RequestError: the run's options cannot work with this data set.

@@ -1,7 +1,7 @@
-"""One run by several processes of a node: what they share is a step of pretraining.
+"""Starts the processes of a node that share one run's pretraining.
 
-Rank 0 is the process that executes the run. It starts the other ranks, keeps the run's state and evaluates it. The
-others only pretrain with it, and end when it does.
+Rank 0 is the process that executes the run. It starts the other ranks, saves the run's state and evaluates it. The
+other ranks only take part in pretraining, and exit when rank 0 does.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ if TYPE_CHECKING:
     from protocols.spec.execution import ExecutionContext
 
 EXIT_TIMEOUT_S = 10.0
-"""How long other ranks may take to end by themselves once pretraining is over."""
+"""Seconds that other ranks may take to exit after pretraining."""
 
 
 @contextlib.contextmanager
 def launch_ranks(run: Run, folder: Path, context: ExecutionContext) -> Iterator[None]:
-    """Share the run's pretraining among ``context.ranks`` processes, of which this one is rank 0.
+    """Start the other ranks of a run's pretraining; this process is rank 0.
 
     Raises:
-        BenchError: another rank failed; this one's failure is then only a consequence.
+        BenchError: another rank failed; its error is reported instead of this rank's.
     """
     if context.ranks == 1:
         yield
@@ -72,7 +72,7 @@ def launch_ranks(run: Run, folder: Path, context: ExecutionContext) -> Iterator[
 def run_rank(  # noqa: PLR0917 - a process is started with arguments by position
     number: int, config: Any, folder: Path, context: ExecutionContext, rendezvous: Path, threads: int
 ) -> None:
-    """What a rank above 0 does: the same pretraining, of which it stores nothing."""
+    """Main function of a rank above 0: the same pretraining, without storing anything."""
     for known in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2):
         signal.signal(known, signal.SIG_IGN)
     threading.Thread(target=exit_with_parent, daemon=True).start()
@@ -92,7 +92,7 @@ def run_rank(  # noqa: PLR0917 - a process is started with arguments by position
 
 
 def exit_with_parent() -> None:
-    """End this process when rank 0's has ended, in whatever way."""
+    """Exit this process when the process of rank 0 has ended for any reason."""
     parent = parent_process()
     assert parent is not None
     parent.join()

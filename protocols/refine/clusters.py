@@ -1,4 +1,4 @@
-"""Clusters of nodes, out of which mini-batches are made."""
+"""Spherical k-means, which divides the nodes of a graph for mini-batches."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from protocols.system import randomness
 if TYPE_CHECKING:
     from torch import Tensor
 
-ROUNDS = 10
+ITERATIONS = 10
 
 
 def k_means(units: Tensor, k: int, seed: int) -> Tensor:
@@ -20,27 +20,23 @@ def k_means(units: Tensor, k: int, seed: int) -> Tensor:
 
     Args:
         units: (n, d) of length 1.
-        k: clusters; at most n.
-        seed: the trial.
+        k: number of clusters, at most n.
+        seed: of the run.
 
     Returns:
         (n,) int64, the cluster of every point.
     """
     start = randomness.permutation(len(units), seed, "clusters")[:k]
     centres = units[start.to(units.device)]
-    for _ in range(ROUNDS):
+    for _ in range(ITERATIONS):
         cluster = (units @ centres.T).argmax(1)
-        centres = torch.where(occupied(cluster, k), unit(sums(units, cluster, k)), centres)
+        occupied = (cluster.bincount(minlength=k) > 0)[:, None]
+        centres = torch.where(occupied, unit(cluster_sums(units, cluster, k)), centres)
     return cluster
 
 
-def sums(points: Tensor, cluster: Tensor, k: int) -> Tensor:
-    """Sum (k, d) of every cluster's points, in an order that does not vary."""
+def cluster_sums(points: Tensor, cluster: Tensor, k: int) -> Tensor:
+    """Sum (k, d) of the points of every cluster, added in a deterministic order."""
     order = cluster.argsort(stable=True)
     members = points[order].split(cluster.bincount(minlength=k).tolist())
-    return torch.stack([some.sum(0) for some in members])
-
-
-def occupied(cluster: Tensor, k: int) -> Tensor:
-    """(k, 1), whether a cluster has points."""
-    return (cluster.bincount(minlength=k) > 0)[:, None]
+    return torch.stack([rows.sum(0) for rows in members])

@@ -1,4 +1,4 @@
-"""What a graph network has to beat: refinements that learn nothing."""
+"""Baselines of graph refinement that learn nothing."""
 
 from __future__ import annotations
 
@@ -17,20 +17,19 @@ if TYPE_CHECKING:
 
 @register_refinement("neighbour_mean")
 def neighbour_mean(features: Features, *, k: int = 15, rounds: int = 2, append_input: bool = False) -> Features:
-    """Control: the mean of each image and its nearest training images; nothing is learnt.
+    """Control: the mean of each image and its nearest training images; nothing is learned.
 
-    It is ``graph`` with layers that are the identity, and without non-linearity (Wu et al. 2019, arXiv 1902.07153).
+    It equals ``graph`` with identity layers and no non-linearity (Wu et al. 2019, arXiv 1902.07153).
 
     Args:
-        features: of the run; they are scaled to length 1. Of two networks, both are averaged and concatenated.
+        features: of the run, scaled to length 1. Where a method has two networks, the means of both are concatenated.
         k: neighbours of an image, by cosine similarity.
-        rounds: how many times; two reach as far as two layers of a graph network.
-        append_input: concatenate the means with the image's own features, instead of replacing these.
+        rounds: number of averaging steps; two have the receptive field of a graph network of two layers.
+        append_input: concatenate the features before averaging and the means, instead of the means alone.
     """
-    own = [network.units for network in features.networks] if append_input else []
-    return concatenate_networks(
-        features, [*own, *(mean_over_neighbours(network, k, rounds) for network in features.networks)]
-    )
+    inputs = [network.units for network in features.networks] if append_input else []
+    means = [mean_over_neighbours(network, k, rounds) for network in features.networks]
+    return concatenate_networks(features, [*inputs, *means])
 
 
 @register_refinement("concatenated")
@@ -43,21 +42,27 @@ def concatenated(features: Features) -> Features | None:
 
 def concatenate_networks(features: Features, parts: list[tuple[Tensor, Tensor]]) -> Features:
     """Features replaced by the concatenation of ``parts``: (n, d) and (m, d) of training and test images each."""
-    train, test = (torch.cat(some, dim=1) for some in zip(*parts, strict=True))
+    train, test = (torch.cat(split, dim=1) for split in zip(*parts, strict=True))
     return replace(features, train=train, test=test, recorded_neighbours=None, student=None)
 
 
 def mean_over_neighbours(network: NetworkFeatures, k: int, rounds: int) -> tuple[Tensor, Tensor]:
-    """Averaged features (n, d) and (m, d) of training and test images."""
-    (train, test), (of_train, of_test) = network.units, network.neighbours(k)
+    """Features (n, d) and (m, d) of training and test images after some rounds of averaging over neighbours."""
+    (train, test), (train_neighbours, test_neighbours) = network.units, network.neighbours(k)
     for _ in range(rounds):
-        train, test = mean_with(train, train, of_train), mean_with(test, train, of_test)
+        train, test = (
+            average_with_neighbours(train, train, train_neighbours),
+            average_with_neighbours(test, train, test_neighbours),
+        )
     return train, test
 
 
-def mean_with(own: Tensor, bank: Tensor, neighbours: Tensor) -> Tensor:
-    """Means (n, d) of rows and their neighbours (n, k) in a bank; added one by one, so that rows keep to themselves."""
-    total = own.clone()
-    for one in neighbours.T:
-        total += bank[one.long()]
+def average_with_neighbours(rows: Tensor, bank: Tensor, neighbours: Tensor) -> Tensor:
+    """Mean (n, d) of each row (n, d) and its neighbours (n, k) in a bank.
+
+    Neighbours are added one after another, so that no row's rounding depends on other rows.
+    """
+    total = rows.clone()
+    for neighbour in neighbours.T:
+        total += bank[neighbour.long()]
     return total / (neighbours.shape[1] + 1)

@@ -1,4 +1,4 @@
-"""Graphs of neighbours, stored compactly, and the parts of them that a network sees at a time."""
+"""Neighbour graphs in compressed sparse form, and the subgraphs that a network is trained and applied on."""
 
 from __future__ import annotations
 
@@ -15,122 +15,131 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Direction = Literal["from_neighbours", "to_neighbours", "both"]
-"""Where messages go: a node hears the neighbours it has chosen; or those that have chosen it; or both, in which case
-two nodes that have chosen each other hear one another twice."""
+"""Direction of messages: a node receives those of its own nearest neighbours; or those of the nodes that have it among
+their nearest neighbours; or both, in which case mutual neighbours exchange two messages each way."""
 
 
 @dataclass(frozen=True)
 class Subgraph:
-    """Edges among some nodes, which are numbered from 0.
+    """A graph of n nodes, numbered from 0.
 
     Attributes:
-        index: (2, e) int64, source and target of every edge, by rising target.
-        degree: (n,) int64, edges that end at each node, here or in the graph that this is a part of.
+        edge_index: (2, e) int64, source and target of every edge, sorted by target.
+        degree: (n,) int64 in-degree by which messages are normalised: in this graph, or in the graph it was cut from.
     """
 
-    index: Tensor
+    edge_index: Tensor
     degree: Tensor
 
     @cached_property
-    def listed(self) -> Tensor:
-        """(n,) int64, edges that end at each node here."""
-        return self.index[1].bincount(minlength=len(self.degree))
+    def in_degree(self) -> Tensor:
+        """(n,) int64, number of edges of this graph that end at each node."""
+        return self.edge_index[1].bincount(minlength=len(self.degree))
 
     @cached_property
     def adjacency(self) -> Tensor:
-        """Sparse (n, n), one at (target, source)."""
-        source = self.index[0]
-        return sparse(source, self.listed, torch.ones_like(source, dtype=torch.float32))
+        """Sparse (n, n) adjacency matrix, 1 at (target, source)."""
+        source = self.edge_index[0]
+        return csr_matrix(source, self.in_degree, torch.ones_like(source, dtype=torch.float32))
 
     @cached_property
-    def normalised(self) -> Tensor:
-        """Sparse (n, n) weights for graph convolution (Kipf & Welling 2017), with a loop at every node."""
-        source, target = self.index
+    def normalised_adjacency(self) -> Tensor:
+        """Sparse (n, n) weights of graph convolution (Kipf & Welling 2017), with a self-loop at every node."""
+        source, target = self.edge_index
         scale = (self.degree + 1.0).rsqrt()
-        node, edge = (torch.arange(len(some), device=source.device) for some in (scale, source))
-        place = torch.cat([edge + target, node + self.listed.cumsum(0)])  # a node's loop after its edges
-        column, value = source.new_empty(len(place)), scale.new_empty(len(place))
-        column[place] = torch.cat([source, node])
-        value[place] = torch.cat([scale[source] * scale[target], scale.square()])
-        return sparse(column, self.listed + 1, value)
+        node, edge = (torch.arange(len(items), device=source.device) for items in (scale, source))
+        position = torch.cat([edge + target, node + self.in_degree.cumsum(0)])  # a node's self-loop after its edges
+        column, value = source.new_empty(len(position)), scale.new_empty(len(position))
+        column[position] = torch.cat([source, node])
+        value[position] = torch.cat([scale[source] * scale[target], scale.square()])
+        return csr_matrix(column, self.in_degree + 1, value)
 
 
-def sparse(column: Tensor, in_row: Tensor, value: Tensor) -> Tensor:
-    """Square sparse matrix of its entries, row by row, and their number in each row (n,).
+def csr_matrix(column: Tensor, row_counts: Tensor, value: Tensor) -> Tensor:
+    """Square sparse matrix in compressed row format.
 
     Products with it gather no messages: they are several times as fast as sums over edges, and as exact.
+
+    Args:
+        column: (e,) int64, column of every entry, row by row.
+        row_counts: (n,) int64, number of entries in each row.
+        value: (e,) float32.
     """
-    start = torch.cat([in_row.new_zeros(1), in_row.cumsum(0)])
+    start = torch.cat([row_counts.new_zeros(1), row_counts.cumsum(0)])
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Sparse", category=UserWarning)  # that they are young, and unchecked
-        return torch.sparse_csr_tensor(start, column, value, (len(in_row), len(in_row)))
+        warnings.filterwarnings("ignore", message="Sparse", category=UserWarning)  # in beta, and not validated
+        return torch.sparse_csr_tensor(start, column, value, (len(row_counts), len(row_counts)))
 
 
 @dataclass(frozen=True)
-class Edges:
-    """A directed graph, by the node at which an edge ends.
+class CSRGraph:
+    """A directed graph of n nodes in compressed sparse row format, one row per target.
 
     Attributes:
-        start: (n + 1,) int64; the edges of node i are those from ``start[i]`` up to ``start[i + 1]``.
-        source: (e,) int32, the node that each edge comes from.
+        start: (n + 1,) int64; the edges that end at node i are those from ``start[i]`` up to ``start[i + 1]``.
+        source: (e,) int32, the source of every edge.
     """
 
     start: Tensor
     source: Tensor
 
     @property
-    def degree(self) -> Tensor:
-        """(n,) int64, edges that end at each node."""
+    def in_degree(self) -> Tensor:
+        """(n,) int64, number of edges that end at each node."""
         return self.start.diff()
 
-    def into(self, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Sources (e,) of the edges that end at some nodes (t,), and the places (e,) of these in ``targets``."""
-        degree = self.degree[targets]
-        place = torch.arange(len(targets), device=targets.device).repeat_interleave(degree)
+    def in_edges(self, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Edges that end at nodes ``targets`` (t,): their sources (e,), and the positions (e,) of their targets."""
+        degree = self.in_degree[targets]
+        position = torch.arange(len(targets), device=targets.device).repeat_interleave(degree)
         first = self.start[targets] - (degree.cumsum(0) - degree)
-        edge = torch.arange(len(place), device=targets.device) + first[place]
-        return self.source[edge].long(), place
+        edge = torch.arange(len(position), device=targets.device) + first[position]
+        return self.source[edge].long(), position
 
-    def within(self, nodes: Tensor) -> Subgraph:
-        """Edges among the given nodes; degrees count these alone."""
-        number = torch.full((len(self.degree),), -1, device=nodes.device)
+    def induced_subgraph(self, nodes: Tensor) -> Subgraph:
+        """The given nodes (n,) and all edges between them; degrees are those of the subgraph."""
+        number = torch.full((len(self.in_degree),), -1, device=nodes.device)
         number[nodes] = torch.arange(len(nodes), device=nodes.device)
-        source, target = self.into(nodes)
-        index = torch.stack([number[source], target])[:, number[source] >= 0]
-        return Subgraph(index, index[1].bincount(minlength=len(nodes)))
+        source, target = self.in_edges(nodes)
+        edge_index = torch.stack([number[source], target])[:, number[source] >= 0]
+        return Subgraph(edge_index, edge_index[1].bincount(minlength=len(nodes)))
 
-    def around(self, targets: Tensor) -> tuple[Tensor, Subgraph]:
-        """Given nodes followed by their sources, and all edges that end at the given ones; degrees are the graph's."""
-        source, target = self.into(targets)
-        others, number = source.unique(return_inverse=True)
-        nodes = torch.cat([targets, others])
-        return nodes, Subgraph(torch.stack([number + len(targets), target]), self.degree[nodes])
+    def in_subgraph(self, targets: Tensor) -> tuple[Tensor, Subgraph]:
+        """All edges that end at ``targets`` (t,), as one layer of message passing needs them.
+
+        Returns:
+            The nodes of the subgraph, ``targets`` first and then their sources; and the subgraph, whose degrees are
+            those of this graph.
+        """
+        source, target = self.in_edges(targets)
+        unique, number = source.unique(return_inverse=True)
+        nodes = torch.cat([targets, unique])
+        return nodes, Subgraph(torch.stack([number + len(targets), target]), self.in_degree[nodes])
 
 
-def edges_of(neighbours: Sequence[Tensor], direction: Direction) -> Edges:
-    """The graph of every node's neighbours.
+def neighbour_graph(neighbours: Sequence[Tensor], direction: Direction) -> CSRGraph:
+    """The graph that connects every node to its neighbours.
 
     Args:
-        neighbours: tables (n, k) int32 of nodes, whose numbers run on from table to table; below 0 is none.
+        neighbours: tables (n, k) int32 of node numbers, -1 where there is none; rows are numbered from table to table.
         direction: of the messages.
     """
     widths = torch.cat([torch.full((len(table),), table.shape[1]) for table in neighbours])
-    other = torch.cat([table.flatten() for table in neighbours])
-    owner = torch.arange(len(widths), dtype=torch.int32).repeat_interleave(widths).to(other.device)
-    owner, other = owner[other >= 0], other[other >= 0]
-    ways = {
-        "from_neighbours": (other, owner),
-        "to_neighbours": (owner, other),
-        "both": (torch.cat([other, owner]), torch.cat([owner, other])),
-    }
-    source, target = ways[direction]
-    start = torch.zeros(len(widths) + 1, dtype=torch.int64, device=other.device)
+    neighbour = torch.cat([table.flatten() for table in neighbours])
+    node = torch.arange(len(widths), dtype=torch.int32).repeat_interleave(widths).to(neighbour.device)
+    node, neighbour = node[neighbour >= 0], neighbour[neighbour >= 0]
+    source, target = {
+        "from_neighbours": (neighbour, node),
+        "to_neighbours": (node, neighbour),
+        "both": (torch.cat([neighbour, node]), torch.cat([node, neighbour])),
+    }[direction]
+    start = torch.zeros(len(widths) + 1, dtype=torch.int64, device=neighbour.device)
     start[1:] = target.bincount(minlength=len(widths)).cumsum(0)
-    return Edges(start, source[target.argsort(stable=True)])
+    return CSRGraph(start, source[target.argsort(stable=True)])
 
 
-def star(degrees: Tensor) -> Subgraph:
-    """Node 0 and its sources, of which the degrees (k,) in their own graph are given; all edges end at node 0."""
+def star_graph(degrees: Tensor) -> Subgraph:
+    """A new node 0 that receives messages from k nodes of a graph, whose in-degrees (k,) there are given."""
     k = len(degrees)
-    sources = torch.arange(1, k + 1)
-    return Subgraph(torch.stack([sources, torch.zeros_like(sources)]), torch.cat([torch.tensor([k]), degrees]))
+    source = torch.arange(1, k + 1)
+    return Subgraph(torch.stack([source, torch.zeros_like(source)]), torch.cat([torch.tensor([k]), degrees]))

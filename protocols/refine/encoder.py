@@ -1,4 +1,4 @@
-"""Graph neural networks of torch-geometric, one interface for all."""
+"""Graph neural networks of torch-geometric behind one interface."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from protocols.refine.edges import Edges, Subgraph
+    from protocols.refine.edges import CSRGraph, Subgraph
 
 GNN = Literal["gcn", "sage", "gat", "gin", "gcnii"]
 Combine = Literal["max", "mean", "cat", "last"]
@@ -29,49 +29,46 @@ COMBINE: dict[str, Callable[[Sequence[Tensor]], Tensor]] = {
 }
 """Jumping knowledge (Xu et al. 2018): how the outputs of all layers become the embedding."""
 
-BLOCK = 4096
+NODES_PER_BLOCK = 4096
 """Nodes embedded at a time."""
 
 
-class Layer(nn.Module):
-    """One graph convolution.
+class GraphConvolution(nn.Module):
+    """One layer of message passing.
 
     Args:
-        gnn: which one.
-        width_in: of what it reads.
-        width: of what it returns.
-        number: of the layer, from 1; GCNII weighs its matrix by it.
+        gnn: kind of convolution.
+        width_in: width of its input.
+        width: width of its output.
+        number: of the layer, counted from 1; GCNII scales its weights by it.
     """
 
     def __init__(self, gnn: GNN, width_in: int, width: int, number: int) -> None:
         super().__init__()
-        self.conv = convolution(gnn, width_in, width, number)
+        self.conv = build_convolution(gnn, width_in, width, number)
         self.gnn = gnn
         self.residual = gnn == "gcnii"
 
-    def forward(self, x: Tensor, first: Tensor, graph: Subgraph) -> Tensor:
-        """(n, width_in) and what entered the first layer, to (n, width)."""
-        output: Tensor = self.conv(x, *[first] * self.residual, seen(graph, self.gnn))
+    def forward(self, x: Tensor, inputs: Tensor, graph: Subgraph) -> Tensor:
+        """Output (n, width) from the previous layer's (n, width_in) and the first layer's input."""
+        if self.gnn == "gat":  # its weights depend on the nodes: edge by edge
+            edges = graph.edge_index
+        else:
+            edges = graph.normalised_adjacency if self.gnn in ("gcn", "gcnii") else graph.adjacency
+        output: Tensor = self.conv(x, *[inputs] * self.residual, edges)
         return output
 
 
-def seen(graph: Subgraph, gnn: GNN) -> Tensor:
-    """A graph as a convolution reads it: a sparse matrix, or edge by edge where their weights depend on the nodes."""
-    if gnn == "gat":
-        return graph.index
-    return graph.normalised if gnn in ("gcn", "gcnii") else graph.adjacency
-
-
-def convolution(gnn: GNN, width_in: int, width: int, number: int) -> Any:
-    """torch-geometric's layer with its own defaults; edges come normalised to those that want it.
+def build_convolution(gnn: GNN, width_in: int, width: int, number: int) -> Any:
+    """torch-geometric's layer with its own defaults; GCN and GCNII expect a normalised adjacency matrix.
 
     GIN's network is linear, ReLU, linear. GCNII takes α 0.1 and θ 0.5 (Chen et al. 2020, section 6).
     """
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*torch.jit.script", category=FutureWarning)  # that it uses it
+        warnings.filterwarnings("ignore", message=".*torch.jit.script", category=FutureWarning)
         from torch_geometric import nn as pyg
 
-    with leaving_no_files():
+    with discarding_generated_code():
         match gnn:
             case "gcn":
                 return pyg.GCNConv(width_in, width, normalize=False)
@@ -86,8 +83,8 @@ def convolution(gnn: GNN, width_in: int, width: int, number: int) -> Any:
 
 
 @contextlib.contextmanager
-def leaving_no_files() -> Iterator[None]:
-    """Remove the code that torch-geometric writes for every kind of layer once a process, loads, and leaves behind."""
+def discarding_generated_code() -> Iterator[None]:
+    """Remove the modules that torch-geometric writes to the temporary folder for each kind of layer and then loads."""
     before = tempfile.tempdir
     with tempfile.TemporaryDirectory() as folder:
         tempfile.tempdir = folder
@@ -101,40 +98,39 @@ class Encoder(nn.Module):
     """Graph convolutions without a non-linearity between them, and jumping knowledge.
 
     Args:
-        gnn: the kind of convolution; GCNII is preceded by a linear layer.
-        dim: of the features.
-        width: of every layer's output.
-        layers: how many.
-        combine: how their outputs become the embedding.
+        gnn: kind of convolution; GCNII is preceded by a linear layer.
+        dim: size of the features.
+        width: size of every layer's output.
+        layers: number of layers.
+        combine: how the outputs of all layers become the embedding.
+
+    Attributes:
+        dim: size of the embedding.
     """
 
     def __init__(self, gnn: GNN, dim: int, width: int, layers: int, combine: Combine) -> None:
         super().__init__()
-        self.enter = nn.Linear(dim, width) if gnn == "gcnii" else nn.Identity()
+        self.input_layer = nn.Linear(dim, width) if gnn == "gcnii" else nn.Identity()
         dims = [width if gnn == "gcnii" else dim, *[width] * layers]
-        self.layers = nn.ModuleList(Layer(gnn, dims[i], width, i + 1) for i in range(layers))
+        self.layers = nn.ModuleList(GraphConvolution(gnn, dims[i], width, i + 1) for i in range(layers))
         self.combine = COMBINE[combine]
         self.dim = width * (layers if combine == "cat" else 1)
 
     def forward(self, x: Tensor, graph: Subgraph) -> Tensor:
         """Embeddings (n, ``dim``) of features (n, d)."""
-        states = [self.enter(x)]
+        states = [self.input_layer(x)]
         for layer in self.layers:
             states.append(layer(states[-1], states[0], graph))
         return self.combine(states[1:])
 
-    def states(self, x: Tensor, edges: Edges) -> list[Tensor]:
-        """What enters every layer and leaves the last, of all nodes of a graph; block by block, without gradient."""
-        blocks = torch.arange(len(x), device=x.device).split(BLOCK)
-        with torch.no_grad():
-            states = [self.enter(x)]
-            for layer in self.layers:
-                states.append(torch.cat([apply(layer, states, edges, some) for some in blocks]))
+    @torch.no_grad()
+    def layer_states(self, x: Tensor, graph: CSRGraph) -> list[Tensor]:
+        """The first layer's input and every layer's output for all nodes of a graph, computed block by block."""
+        states = [self.input_layer(x)]
+        for layer in self.layers:
+            blocks = []
+            for targets in torch.arange(len(x), device=x.device).split(NODES_PER_BLOCK):
+                nodes, subgraph = graph.in_subgraph(targets)
+                blocks.append(layer(states[-1][nodes], states[0][nodes], subgraph)[: len(targets)])
+            states.append(torch.cat(blocks))
         return states
-
-
-def apply(layer: nn.Module, states: Sequence[Tensor], edges: Edges, targets: Tensor) -> Tensor:
-    """A layer's output (t, width) at some nodes, from the states of all nodes so far."""
-    nodes, graph = edges.around(targets)
-    output: Tensor = layer(states[-1][nodes], states[0][nodes], graph)
-    return output[: len(targets)]

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Literal
 import torch
 
 from protocols.features.features import Graph
-from protocols.refine.attach import attached
 from protocols.refine.controls import concatenate_networks
-from protocols.refine.edges import Direction, edges_of
+from protocols.refine.edges import Direction, neighbour_graph
 from protocols.refine.encoder import GNN, Combine  # noqa: TC001 - options are checked by their hints
-from protocols.refine.selfgnn import Nodes, Settings, fit
+from protocols.refine.inductive import embed_test_images
+from protocols.refine.selfgnn import FitOptions, GraphData, fit
 from protocols.spec.plugins import register_refinement
 
 if TYPE_CHECKING:
@@ -44,35 +44,36 @@ def graph(
     clusters: int = 40,
     at_once: int = 16,
 ) -> Features:
-    """Graph network fitted on training images alone; each test image is attached to its training neighbours.
+    """Graph network fitted on training images alone; each test image is connected to its nearest training images.
 
-    What becomes of a test image depends on no other test image, bit for bit, and what becomes of a training image on
-    none at all; on a GPU the fit itself repeats to rounding only. Where a method has two networks, they are the two
-    views, and their embeddings are put side by side, as in GraphNNCLR (Javidani et al. 2025); of one network, views
-    are drawn that lack some edges and components.
+    The result for a test image depends on no other test image, bit for bit, and the result for a training image on no
+    test image at all; on a GPU the fit itself repeats to rounding only. Where a method has two networks, their features
+    are the two views, and the embeddings of both are concatenated, as in GraphNNCLR (Javidani et al. 2025); with one
+    network, views are random: some edges are removed and some components set to 0.
 
     Args:
-        features: of the run; their lengths are set to 1.
-        gnn: the kind of convolution, torch-geometric's.
+        features: of the run; they are scaled to length 1.
+        gnn: kind of convolution, as implemented by torch-geometric.
         k: neighbours of an image, by cosine similarity.
-        neighbours: ``recorded`` takes those that the method kept while it was trained, where it has; ``nearest`` those
-            of the features as they are now.
-        direction: ``from_neighbours`` lets an image hear the neighbours it has chosen; ``to_neighbours``, as
-            published, those that have chosen it, and so a test image none; ``both`` makes no difference between them.
-        layers: of convolution, with nothing between them.
-        combine: jumping knowledge: how the layers' outputs become the embedding.
-        width: of every layer; 0 takes that of the features.
+        neighbours: ``recorded`` takes those that the method recorded during pretraining, if it did; ``nearest`` the
+            nearest neighbours by the final features.
+        direction: of messages. ``from_neighbours``: an image receives messages from its nearest neighbours;
+            ``to_neighbours``, as published: from the images that have it among their nearest neighbours, so that a
+            test image receives none; ``both``: from either.
+        layers: number of convolutions, without a non-linearity between them.
+        combine: jumping knowledge: how the outputs of all layers become the embedding.
+        width: size of every layer's output; 0 takes that of the features.
         epochs: passes over the nodes.
-        lr: of Adam.
+        lr: learning rate of Adam.
         momentum: of the target network.
-        drop: fraction of the edges that a view drawn of one network lacks.
-        mask: fraction of the components that it lacks.
-        clusters: into which the images are divided to make mini-batches.
-        at_once: clusters that make a mini-batch.
+        drop: fraction of the edges that is removed from a random view.
+        mask: fraction of the feature components that is set to 0 in a random view.
+        clusters: number of clusters that the images are divided into for mini-batches.
+        at_once: number of clusters in a mini-batch.
     """
-    settings = Settings(gnn, layers, combine, width, epochs, lr, momentum, drop, mask, clusters, at_once)
-    views = [connected(network, k, neighbours) for network in features.networks]
-    return inductive(features, views, direction, settings)
+    options = FitOptions(gnn, layers, combine, width, epochs, lr, momentum, drop, mask, clusters, at_once)
+    networks = [connect(network, k, neighbours) for network in features.networks]
+    return fit_and_embed(features, networks, direction, options)
 
 
 @register_refinement("transductive")
@@ -96,20 +97,23 @@ def transductive(
 ) -> Features:
     """As published, test images take part in training: a graph network fitted on all images together.
 
-    No headline: a test image changes what becomes of the others. Test labels play no part. Options and their defaults
-    are those of GraphNNCLR's released code (see ``graph`` for their meaning). Deviations: mini-batches (see
-    ``protocols.refine.selfgnn.fit``); features are those of the images as they are, not of the views that were trained
-    on; a test image is joined to its nearest neighbours in the end, not in the last epochs; and methods with one
-    network, of which the code knows none, get views that are drawn.
+    Never a headline: a test image changes the results of the others. Test labels are not used. Options and their
+    defaults are those of GraphNNCLR's released code (see ``graph`` for their meaning). Deviations: mini-batches (see
+    ``protocols.refine.selfgnn.fit``); features are those of the images without augmentation, not of the views that
+    were trained on; a test image is connected to its nearest neighbours by the final features, not by those of the
+    last epochs; and methods with one network, which the code does not support, get random views.
     """
-    settings = Settings(gnn, layers, combine, width, epochs, lr, momentum, drop, mask, clusters, at_once)
-    views = [connected(network, k, neighbours) for network in features.networks]
-    nodes = [Nodes(torch.cat([view.train, view.test]), edges_of(view.neighbours, direction)) for view in views]
-    encoder = fit(nodes, settings, features.seed, features.listener)
-    embeddings = [encoder.combine(encoder.states(some.x, some.edges)[1:]) for some in nodes]
+    options = FitOptions(gnn, layers, combine, width, epochs, lr, momentum, drop, mask, clusters, at_once)
+    networks = [connect(network, k, neighbours) for network in features.networks]
+    data = [
+        GraphData(torch.cat([network.train, network.test]), neighbour_graph(network.neighbours, direction))
+        for network in networks
+    ]
+    encoder = fit(data, options, features.seed, features.listener)
+    embeddings = [encoder.combine(encoder.layer_states(item.x, item.graph)[1:]) for item in data]
     n = len(features.train)
     parts = [(embedding[:n], embedding[n:]) for embedding in embeddings]
-    return replace(concatenate_networks(features, parts), graph=Graph(*views[0].neighbours), transductive=True)
+    return replace(concatenate_networks(features, parts), graph=Graph(*networks[0].neighbours), transductive=True)
 
 
 @register_refinement("no_edges")
@@ -126,25 +130,28 @@ def no_edges(
     clusters: int = 40,
     at_once: int = 16,
 ) -> Features:
-    """Control: the same network and training on a graph without edges, a learnt map of each image's own features.
+    """Control: the same network and training on a graph without edges: a learned map of each image's own features.
 
-    It differs from ``graph`` with ``gcn`` in one thing, the messages: without them a graph convolution is a linear
-    layer. A random map or principal components would also take away the training, and so could not tell what the graph
-    adds to it. With ``combine="last"`` the map is linear; with ``max`` it is the larger of two linear maps.
+    It differs from ``graph`` with ``gcn`` only in the messages: without them a graph convolution is a linear layer. A
+    random map or principal components would also take away the training, and so could not tell what the graph adds.
+    With ``combine="last"`` the map is linear; with ``max`` it is the larger of two linear maps.
     """
-    settings = Settings("gcn", layers, combine, width, epochs, lr, momentum, 0.0, mask, clusters, at_once)
-    views = [unconnected(network) for network in features.networks]
-    return replace(inductive(features, views, "from_neighbours", settings), graph=None)
+    options = FitOptions("gcn", layers, combine, width, epochs, lr, momentum, 0.0, mask, clusters, at_once)
+    networks = [
+        ConnectedFeatures(train, test, (train[:, :0].int(), test[:, :0].int()))
+        for train, test in (network.units for network in features.networks)
+    ]
+    return replace(fit_and_embed(features, networks, "from_neighbours", options), graph=None)
 
 
 @dataclass(frozen=True)
-class View:
-    """What a graph network sees of one network.
+class ConnectedFeatures:
+    """One network's features, and the neighbours of every image.
 
     Attributes:
-        train: (n, d) features of length 1.
-        test: (m, d) likewise.
-        neighbours: (n, k) and (m, l) int32, the training images that training and test images are joined to.
+        train: (n, d) features of length 1 of the training images.
+        test: (m, d) features of length 1 of the test images.
+        neighbours: (n, k) and (m, l) int32, the training images that training and test images are connected to.
     """
 
     train: Tensor
@@ -152,27 +159,24 @@ class View:
     neighbours: tuple[Tensor, Tensor]
 
 
-def connected(network: NetworkFeatures, k: int, origin: Origin) -> View:
-    """A network's features, joined to their nearest neighbours, or to the recorded ones where they are wanted."""
-    of_train, of_test = network.neighbours(k)
+def connect(network: NetworkFeatures, k: int, origin: Origin) -> ConnectedFeatures:
+    """Connect images to their nearest neighbours, or training images to the recorded ones if asked for."""
+    train_neighbours, test_neighbours = network.neighbours(k)
     if origin == "recorded" and network.recorded_neighbours is not None:
-        of_train = network.recorded_neighbours
-    return View(*network.units, (of_train, of_test))
+        train_neighbours = network.recorded_neighbours
+    return ConnectedFeatures(*network.units, (train_neighbours, test_neighbours))
 
 
-def unconnected(network: NetworkFeatures) -> View:
-    """A network's features on their own."""
-    train, test = network.units
-    return View(train, test, (train[:, :0].int(), test[:, :0].int()))
-
-
-def inductive(features: Features, views: Sequence[View], direction: Direction, settings: Settings) -> Features:
-    """Fit on the training images, then attach the test images one by one."""
-    nodes = [Nodes(view.train, edges_of(view.neighbours[:1], direction)) for view in views]
-    encoder = fit(nodes, settings, features.seed, features.listener)
+def fit_and_embed(
+    features: Features, networks: Sequence[ConnectedFeatures], direction: Direction, options: FitOptions
+) -> Features:
+    """Fit a graph network on the training images, then embed each test image on its own."""
+    data = [GraphData(network.train, neighbour_graph(network.neighbours[:1], direction)) for network in networks]
+    encoder = fit(data, options, features.seed, features.listener)
     parts = []
-    for view, some in zip(views, nodes, strict=True):
-        states = encoder.states(some.x, some.edges)
-        heard = view.neighbours[1] if direction != "to_neighbours" else view.neighbours[1][:, :0]
-        parts.append((encoder.combine(states[1:]), attached(encoder, view.test, heard, states, some.edges.degree)))
-    return replace(concatenate_networks(features, parts), graph=Graph(*views[0].neighbours))
+    for network, item in zip(networks, data, strict=True):
+        states = encoder.layer_states(item.x, item.graph)
+        neighbours = network.neighbours[1] if direction != "to_neighbours" else network.neighbours[1][:, :0]
+        embedded = embed_test_images(encoder, network.test, neighbours, states, item.graph.in_degree)
+        parts.append((encoder.combine(states[1:]), embedded))
+    return replace(concatenate_networks(features, parts), graph=Graph(*networks[0].neighbours))

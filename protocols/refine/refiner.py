@@ -14,7 +14,7 @@ from protocols.features.extraction import extract_dataset
 from protocols.features.features import NetworkFeatures
 from protocols.features.neighbours import unit
 from protocols.pretrain import checkpoint
-from protocols.spec.plugins import REFINEMENTS
+from protocols.spec.plugins import REFINEMENTS, typed_options
 from protocols.spec.run import digest_of
 from protocols.system import randomness
 from results.errors import Diverged
@@ -86,14 +86,15 @@ def with_extra_state(context: EvaluationContext, run: Run, folder: Path) -> Feat
         return features
     network = to_device(new_backbone(run), context.device)
     network.load_state_dict(weights)
-    second = extract_dataset(network, context.dataset, context.device, run.seed)
-    return replace(features, student=NetworkFeatures(second.train, second.test, student))
+    student_features = extract_dataset(network, context.dataset, context.device, run.seed)
+    return replace(features, student=NetworkFeatures(student_features.train, student_features.test, student))
 
 
 def apply_refinement(features: Features, refinement: Component) -> Features | None:
     """Features after a refinement; see :meth:`Refiner.refine`."""
+    function = REFINEMENTS.get(refinement.name)
     options = code_options(REFINEMENTS.key(refinement.name), refinement.options)
-    refined = REFINEMENTS.get(refinement.name)(features, **options)
+    refined = function(features, **typed_options(function, options, refinement.name))
     if refined is not None and not (refined.train.isfinite().all() and refined.test.isfinite().all()):
         raise Diverged(f"features after {refinement.label} are not finite", hint="try a lower learning rate")
     return refined
@@ -122,9 +123,9 @@ def store_graph_and_pictures(context: EvaluationContext, refined: Features, base
 
     write_atomically(base.with_name(f"{base.name}.npz"), save_graph)
     queries = randomness.permutation(len(test), context.seed, "shown")[:SHEET_IMAGES]
-    sheet = contact_sheet(context.dataset, queries, test[queries, :SHEET_IMAGES])
+    picture = contact_sheet(context.dataset, queries, test[queries, :SHEET_IMAGES])
     path = base.with_name(f"{base.name}-neighbours.png")
-    write_atomically(path, lambda temporary: sheet.save(temporary, format="PNG"))
+    write_atomically(path, lambda temporary: picture.save(temporary, format="PNG"))
     return [*pictures, path]
 
 

@@ -22,29 +22,29 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from protocols.refine.edges import Edges
+    from protocols.refine.edges import CSRGraph
     from protocols.system.progress import ProgressListener
 
 
 @dataclass(frozen=True)
-class Settings:
-    """How a graph network is made and trained.
+class FitOptions:
+    """Architecture and training of a graph network.
 
     Attributes:
-        gnn: the kind of convolution.
-        layers: how many.
-        combine: how their outputs become the embedding.
-        width: of every layer; 0 takes that of the features.
+        gnn: kind of convolution.
+        layers: number of layers.
+        combine: how the outputs of all layers become the embedding.
+        width: size of every layer's output; 0 takes that of the features.
         epochs: passes over the nodes.
-        lr: of Adam.
+        lr: learning rate of Adam.
         momentum: of the target network.
-        drop: fraction of the edges that a view lacks, where both views are of the same features.
-        mask: fraction of the features' components that a view lacks, likewise.
-        clusters: into which the nodes are divided.
-        at_once: clusters that make a mini-batch.
+        drop: fraction of the edges that is removed from a view, where both views are of the same features.
+        mask: fraction of the feature components that is set to 0 in a view, where both views are of the same features.
+        clusters: number of clusters that the nodes are divided into.
+        at_once: number of clusters in a mini-batch.
 
     Raises:
-        ValueError: one of them cannot work.
+        ValueError: a value is out of range.
     """
 
     gnn: GNN
@@ -69,20 +69,20 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Nodes:
-    """Nodes of a graph.
+class GraphData:
+    """Node features and edges.
 
     Attributes:
-        x: (n, d) their features.
-        edges: among them.
+        x: (n, d) features.
+        graph: of the n nodes.
     """
 
     x: Tensor
-    edges: Edges
+    graph: CSRGraph
 
 
-class Projected(nn.Module):
-    """An encoder and its projector, which is linear with a ReLU behind it."""
+class ProjectedEncoder(nn.Module):
+    """An encoder followed by a projector: a linear layer and ReLU."""
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()
@@ -99,59 +99,61 @@ class SelfGNN(nn.Module):
     """SelfGNN (Kefato & Girdzijauskas 2021, arXiv 2103.14958) with the heads of GraphNNCLR's released code.
 
     Args:
-        encoder: that is wanted in the end.
+        encoder: the graph network to train.
         momentum: of the target network.
     """
 
     def __init__(self, encoder: Encoder, momentum: float) -> None:
         super().__init__()
-        self.online = Projected(encoder)
+        self.online = ProjectedEncoder(encoder)
         self.predictor = nn.Sequential(nn.Linear(encoder.dim, encoder.dim), nn.BatchNorm1d(encoder.dim), nn.ReLU())
         self.target = EMA(self.online)
         self.momentum = momentum
 
-    def forward(self, one: tuple[Tensor, Subgraph], other: tuple[Tensor, Subgraph]) -> Tensor:
-        """Mean over nodes of what each view's prediction misses of the target's projection of the other."""
-        first, second = (self.predictor(self.online(*view)) for view in (one, other))
-        return negative_cosine(first, self.target(*other)) + negative_cosine(second, self.target(*one))
+    def forward(self, view1: tuple[Tensor, Subgraph], view2: tuple[Tensor, Subgraph]) -> Tensor:
+        """Mean over nodes of the distance of each view's prediction from the target's projection of the other view."""
+        prediction1, prediction2 = (self.predictor(self.online(*view)) for view in (view1, view2))
+        loss1 = negative_cosine(prediction1, self.target(*view2))
+        return loss1 + negative_cosine(prediction2, self.target(*view1))
 
-    def follow(self) -> None:
-        """Let the target follow."""
+    def update_target(self) -> None:
+        """Move the target's weights towards the online network's."""
         self.target.update(self.online, self.momentum)
 
 
-def fit(views: Sequence[Nodes], settings: Settings, seed: int, listener: ProgressListener) -> Encoder:
-    """Train an encoder on one or two views of the same nodes; of one, each step draws two.
+def fit(networks: Sequence[GraphData], options: FitOptions, seed: int, listener: ProgressListener) -> Encoder:
+    """Train an encoder on the features of two networks for the same nodes as views, or on random views of one.
 
-    Mini-batches are unions of random clusters with all edges among their nodes (Chiang et al. 2019), the clusters are
-    those of k-means on the first view's features. The released code clusters by METIS, which sees edges instead of
+    Mini-batches are unions of random clusters with all edges between their nodes (Chiang et al. 2019); clusters are
+    those of k-means on the first network's features. The released code clusters by METIS, which uses edges instead of
     features, and leaves out edges between clusters.
 
     Raises:
-        KeyboardInterrupt: the watch asked to stop.
+        KeyboardInterrupt: the listener asked to stop.
     """
-    x = views[0].x
+    x = networks[0].x
     torch.manual_seed(randomness.key(seed, "refinement"))
-    encoder = Encoder(settings.gnn, x.shape[1], settings.width or x.shape[1], settings.layers, settings.combine)
-    model = SelfGNN(encoder, settings.momentum).to(x.device)
+    encoder = Encoder(options.gnn, x.shape[1], options.width or x.shape[1], options.layers, options.combine)
+    model = SelfGNN(encoder, options.momentum).to(x.device)
     parameters = [*model.online.parameters(), *model.predictor.parameters()]
-    optimizer = torch.optim.Adam(parameters, lr=settings.lr)
-    listener.stage("graph network", steps_of(settings, len(x)))
-    with quick_products():
-        for step, nodes in enumerate(batches(x, settings, seed)):
-            parts = [(view.x[nodes], view.edges.within(nodes)) for view in views]
-            loss = model(*(parts if len(parts) == 2 else two_of(*parts[0], settings, seed, step)))
+    optimizer = torch.optim.Adam(parameters, lr=options.lr)
+    max_steps = options.epochs * math.ceil(min(options.clusters, len(x)) / options.at_once)
+    listener.stage("graph network", max_steps)
+    with fast_matmul():
+        for step, nodes in enumerate(mini_batches(x, options, seed)):
+            views = [(network.x[nodes], network.graph.induced_subgraph(nodes)) for network in networks]
+            loss = model(*(views if len(views) == 2 else sample_views(*views[0], options, seed, step)))
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-            model.follow()
+            model.update_target()
             listener.advance_or_stop(step + 1)
     return encoder.requires_grad_(requires_grad=False)
 
 
 @contextlib.contextmanager
-def quick_products() -> Iterator[None]:
-    """Let torch multiply float32 matrices by whatever is quickest, rounded to bfloat16 where that pays.
+def fast_matmul() -> Iterator[None]:
+    """Let torch multiply float32 matrices by its fastest implementation, in bfloat16 on hardware that supports it.
 
     On CPUs without Intel's matrix units that means oneDNN in full precision, more than twice as fast as MKL on AMD's.
     """
@@ -163,30 +165,27 @@ def quick_products() -> Iterator[None]:
         torch.set_float32_matmul_precision(before)
 
 
-def steps_of(settings: Settings, n: int) -> int:
-    """Mini-batches of all epochs over ``n`` nodes, at most."""
-    return settings.epochs * math.ceil(min(settings.clusters, n) / settings.at_once)
-
-
-def batches(x: Tensor, settings: Settings, seed: int) -> Iterator[Tensor]:
-    """The nodes of every mini-batch of all epochs, rising."""
-    k = min(settings.clusters, len(x))
+def mini_batches(x: Tensor, options: FitOptions, seed: int) -> Iterator[Tensor]:
+    """The nodes of every mini-batch of all epochs, in ascending order."""
+    k = min(options.clusters, len(x))
     cluster = k_means(x, k, seed)
-    for epoch in range(settings.epochs):
-        for chosen in randomness.permutation(k, seed, "batches", epoch).split(settings.at_once):
+    for epoch in range(options.epochs):
+        for chosen in randomness.permutation(k, seed, "batches", epoch).split(options.at_once):
             nodes = torch.isin(cluster, chosen.to(x.device)).nonzero().flatten()
-            if len(nodes) > 1:  # BatchNorm cannot do with one
+            if len(nodes) > 1:  # BatchNorm needs two
                 yield nodes
 
 
-def two_of(x: Tensor, graph: Subgraph, settings: Settings, seed: int, step: int) -> list[tuple[Tensor, Subgraph]]:
-    """Two views of nodes (n, d) that lack some components and some edges, drawn by the seed and the step."""
+def sample_views(
+    x: Tensor, graph: Subgraph, options: FitOptions, seed: int, step: int
+) -> list[tuple[Tensor, Subgraph]]:
+    """Two random views of nodes (n, d), with some components of the features set to 0 and some edges removed."""
     views = []
     for number in range(2):
         g = randomness.generator(seed, "refinement", step, number)
-        component = torch.rand(x.shape[1], generator=g) >= settings.mask
-        edge = torch.rand(graph.index.shape[1], generator=g) >= settings.drop
-        index = graph.index[:, edge.to(x.device)]
-        degree = index[1].bincount(minlength=len(x))
-        views.append((x * component.to(x.device), Subgraph(index, degree)))
+        component = torch.rand(x.shape[1], generator=g) >= options.mask
+        edge = torch.rand(graph.edge_index.shape[1], generator=g) >= options.drop
+        edge_index = graph.edge_index[:, edge.to(x.device)]
+        degree = edge_index[1].bincount(minlength=len(x))
+        views.append((x * component.to(x.device), Subgraph(edge_index, degree)))
     return views

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from results.store import read_run
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Mapping, Sequence
 
-    from protocols.spec.protocol import Grid, Protocol, Table
+    from protocols.spec.protocol import Grid, Protocol, TomlTable
     from protocols.spec.run import Run
 
 
@@ -132,6 +133,9 @@ def parse_request(
 FILE_OPTIONS = ("methods", "datasets", "backbones", "evaluations", "refinements")
 """What a request may name by the path of a Python file that registers it."""
 
+FLAGS = {"refinements": "refine"}
+"""Options of the command line that are not called like the kind of plugin they name."""
+
 
 def add_plugins(request: Request) -> Request:
     """Make the Python files known that a request names, and put what they register in their place.
@@ -141,7 +145,7 @@ def add_plugins(request: Request) -> Request:
     """
     registered: dict[str, dict[str, list[str]]] = {}
     for file in request.plugins:
-        registered.setdefault(file, add_file(Path(file)))
+        registered[os.path.normpath(file)] = add_file(Path(file))
     replaced: dict[str, list[str]] = {}
     for kind in FILE_OPTIONS:
         words = replaced[kind] = []
@@ -150,13 +154,17 @@ def add_plugins(request: Request) -> Request:
             if not file.endswith(".py"):
                 words.append(word)
                 continue
-            registered.setdefault(file, add_file(Path(file)))
+            file = os.path.normpath(file)
+            if file not in registered:
+                registered[file] = add_file(Path(file))
             found = registered[file].get(kind, [])
             if not found:
                 singular = REGISTRIES[kind].kind
                 others = ", ".join(registered[file])
+                options = [f"--{FLAGS.get(name, name)}" for name in registered[file] if name in FILE_OPTIONS]
                 raise RequestError(
-                    f"{file} registers no {singular}", hint=f"it registers {others}: name it with --plugins {file}"
+                    f"{file} registers no {singular}",
+                    hint=f"it registers {others}: name it with {' or '.join([*options, '--plugins'])}",
                 )
             words += [name + bracket + changes for name in found]
     return dataclasses.replace(request, plugins=tuple(registered), **replaced)  # type: ignore[arg-type]
@@ -223,7 +231,7 @@ def with_choices(grid: Grid, given: Mapping[str, Sequence[Any]]) -> Grid:
     return dataclasses.replace(grid, **{key: tuple(values) for key, values in given.items() if values})
 
 
-def runs_of(grid: Grid, protocol: Protocol, *, changes: Table, data: Path, plugins: Sequence[str]) -> Iterator[Run]:
+def runs_of(grid: Grid, protocol: Protocol, *, changes: TomlTable, data: Path, plugins: Sequence[str]) -> Iterator[Run]:
     """The runs of a grid, with seed 0."""
     for dataset, backbone, method in itertools.product(grid.datasets, grid.backbones, dict.fromkeys(grid.methods)):
         yield resolve(
@@ -241,7 +249,7 @@ def runs_of(grid: Grid, protocol: Protocol, *, changes: Table, data: Path, plugi
         )
 
 
-def changes_of(request: Request, names: Container[str], labels: Sequence[str]) -> Table:
+def changes_of(request: Request, names: Container[str], labels: Sequence[str]) -> TomlTable:
     """What the command line changes of the protocol.
 
     Args:

@@ -116,7 +116,7 @@ def table_schema(properties: Mapping[str, Json], description: str = "") -> Json:
 
 def dataclass_keys(cls: type) -> dict[str, Json]:
     """The keys that a dataclass reads, under their stored names."""
-    hints, described = get_type_hints(cls), {}
+    hints, described = get_type_hints(cls), dict[str, str]()
     for parent in reversed(cls.__mro__):
         described |= described_items(parent.__doc__)
     return {
@@ -134,7 +134,7 @@ def function_keys(function: Any) -> dict[str, Json]:
     parameters, described = inspect.signature(function).parameters, described_items(function.__doc__)
     return {
         name: key_schema(hint, parameters[name].default, described.get(name, ""))
-        for name, hint in option_types(function).items()
+        for name, hint in option_types(function, function.__name__).items()
     }
 
 

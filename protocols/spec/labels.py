@@ -12,7 +12,7 @@ from results.errors import RequestError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from protocols.spec.protocol import Table
+    from protocols.spec.protocol import TomlTable
 
 SHARED = ("pretrain", "recipes")
 """Sections whose keys a label shows without the section's name."""
@@ -33,7 +33,7 @@ def split_list(text: str) -> list[str]:
     return [part.strip() for part in parts if part.strip()]
 
 
-def parse_label(text: str) -> tuple[str, Table]:
+def parse_label(text: str) -> tuple[str, TomlTable]:
     """The name, and what the brackets change, nested like ``--set``.
 
     Raises:
@@ -42,7 +42,7 @@ def parse_label(text: str) -> tuple[str, Table]:
     match = re.fullmatch(r"([^[]+)(?:\[(.*)\])?", text)
     if not match:
         raise RequestError(f"{text!r} is no label", hint="write it like relational[views=4]")
-    changes: Table = {}
+    changes: TomlTable = {}
     for change in split_list(match[2] or ""):
         key, equals, value = change.partition("=")
         if not equals:
@@ -51,12 +51,12 @@ def parse_label(text: str) -> tuple[str, Table]:
     return match[1].strip(), changes
 
 
-def nested(keys: list[str], value: str) -> Table:
+def nested(keys: list[str], value: str) -> TomlTable:
     """``{"a": {"b": 1}}`` of the keys a and b and the text 1."""
     inner: Any = parse_value(value.strip())
     for key in reversed(keys):
         inner = {key: inner}
-    table: Table = inner
+    table: TomlTable = inner
     return table
 
 
@@ -68,13 +68,13 @@ def parse_value(text: str) -> Any:
         return text
 
 
-def label(name: str, base: Table, change: Table) -> str:
+def label(name: str, base: TomlTable, change: TomlTable) -> str:
     """The name, and in brackets what ``change`` really changes of ``base``: ``quick[lr=0.01]``."""
     changed = [f"{key}={format_value(value)}" for key, value in changed_leaves(base, change)]
     return f"{name}[{','.join(changed)}]" if changed else name
 
 
-def changed_leaves(base: Table, change: Table) -> Iterator[tuple[str, Any]]:
+def changed_leaves(base: TomlTable, change: TomlTable) -> Iterator[tuple[str, Any]]:
     """The leaves of ``change`` that differ from those of ``base``, by dotted key.
 
     Sections of :data:`SHARED` need no name, unless the key would be taken for one beside them.

@@ -8,19 +8,21 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 from methods.registry import METHODS, register_method
+from protocols.spec.schema import convert
 from results import names
-from results.errors import BrokenPlugin, RequestError
+from results.errors import BrokenPlugin, RequestError, nearest
 from results.figures import FIGURES, register_figure
 from results.registry import Registry, digest_of_file, read_entry, read_registrations
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     import torch
 
     from methods.base import Backbone
     from protocols.datasets.base import Source
     from protocols.features.features import Features
+    from results.registry import Entry
 
 __all__ = [
     "AUGMENTATIONS",
@@ -44,18 +46,62 @@ __all__ = [
     "register_schedule",
 ]
 
+TAKES = ("features", "context")
+"""What an evaluation may be given: frozen features, or the backbone with images and labels."""
+
+
+def check_evaluation(entry: Entry) -> None:
+    """Do nothing if an evaluation declares what it takes.
+
+    Raises:
+        BrokenPlugin: it takes something else, or its first parameter says that it does.
+    """
+    takes, first = entry.declared["takes"], next(iter(entry.members), "")
+    if takes not in TAKES:
+        raise BrokenPlugin(
+            f"evaluation {entry.name!r} in {entry.origin} takes {takes!r}", hint=f"choose {' or '.join(TAKES)}"
+        )
+    if first in ("subject", "context") and takes != "context":
+        raise BrokenPlugin(
+            f"evaluation {entry.name!r} in {entry.origin} has a parameter {first!r} and does not say what it takes",
+            hint=f'write @register_evaluation("{entry.name}", takes="context")',
+        )
+
+
+def check_augmentation(entry: Entry) -> None:
+    """Do nothing if an augmentation operation says how many uniform numbers a view takes.
+
+    Raises:
+        BrokenPlugin: it declares no such number.
+    """
+    uniforms = entry.declared["uniforms"]
+    if not isinstance(uniforms, int) or uniforms < 0:
+        raise BrokenPlugin(
+            f"augmentation {entry.name!r} in {entry.origin} declares uniforms={uniforms!r}",
+            hint="declare how many uniform numbers decide about a view",
+        )
+
+
 DATASETS: Registry[type[Source]] = Registry("dataset", package="protocols.datasets", group="bench.datasets")
 BACKBONES: Registry[Callable[[str], Backbone]] = Registry(
     "backbone", package="protocols.backbones", group="bench.backbones"
 )
 EVALUATIONS: Registry[Callable[..., Any]] = Registry(
-    "evaluation", package="protocols.evaluate", group="bench.evaluations", declares={"takes": "features"}
+    "evaluation",
+    package="protocols.evaluate",
+    group="bench.evaluations",
+    declares={"takes": "features"},
+    check=check_evaluation,
 )
 REFINEMENTS: Registry[Callable[..., Features | None]] = Registry(
     "refinement", package="protocols.refine", group="bench.refinements", aliases=names.OLD_REFINEMENTS
 )
 AUGMENTATIONS: Registry[Callable[..., torch.Tensor]] = Registry(
-    "augmentation", package="protocols.augment", group="bench.augmentations", declares={"uniforms": 0}
+    "augmentation",
+    package="protocols.augment",
+    group="bench.augmentations",
+    declares={"uniforms": 0},
+    check=check_augmentation,
 )
 OPTIMIZERS: Registry[Callable[..., torch.optim.Optimizer]] = Registry(
     "optimizer", package="protocols.pretrain", group="bench.optimizers"
@@ -76,41 +122,11 @@ REGISTRIES: dict[str, Registry[Any]] = {
 
 register_dataset = DATASETS.register
 register_backbone = BACKBONES.register
+register_evaluation = EVALUATIONS.register
 register_refinement = REFINEMENTS.register
 register_augmentation = AUGMENTATIONS.register
 register_optimizer = OPTIMIZERS.register
 register_schedule = SCHEDULES.register
-
-TAKES = ("features", "context")
-"""What an evaluation may be given: frozen features, or the backbone with images and labels."""
-
-
-def register_evaluation(name: str, *, takes: str = "features", version: int = 1) -> Callable[[Any], Any]:
-    """Decorator: register an evaluation under ``name``.
-
-    Args:
-        name: users type it.
-        takes: ``features`` for a function of frozen :class:`~protocols.features.features.Features`, which is measured
-            after refinements too; ``context`` for one of an
-            :class:`~protocols.features.context.EvaluationContext`, that is of the backbone itself.
-        version: raise it when the same options begin to give other numbers.
-
-    Raises:
-        BrokenPlugin: it takes something else.
-    """
-
-    def decorate(function: Any) -> Any:
-        first = next(iter(inspect.signature(function).parameters), "")
-        if takes not in TAKES:
-            raise BrokenPlugin(f"evaluation {name!r} takes {takes!r}", hint=f"it takes {' or '.join(TAKES)}")
-        if first in ("subject", "context") and takes != "context":
-            raise BrokenPlugin(
-                f"evaluation {name!r} has a parameter {first!r} and does not declare takes='context'",
-                hint="what an evaluation takes is declared, not read off its parameters",
-            )
-        return EVALUATIONS.register(name, version=version, takes=takes)(function)
-
-    return decorate
 
 
 def add_file(path: Path) -> dict[str, list[str]]:
@@ -121,7 +137,7 @@ def add_file(path: Path) -> dict[str, list[str]]:
 
     Raises:
         RequestError: no such file, or nothing is registered in it.
-        BrokenPlugin: it is not Python, registers an unknown kind, or takes a name that is taken.
+        BrokenPlugin: it is not Python, a name is taken, or a plugin cannot work.
     """
     if not path.is_file():
         raise RequestError(f"no such file: {path}")
@@ -132,20 +148,25 @@ def add_file(path: Path) -> dict[str, list[str]]:
     except UnicodeDecodeError as error:
         raise BrokenPlugin(f"{path} is not UTF-8: {error.reason}", hint="save it as UTF-8") from error
     by_kind = {registry.kind: (plural, registry) for plural, registry in REGISTRIES.items()}
-    source, added = digest_of_file(path), dict[str, list[str]]()
+    source, added, unknown = digest_of_file(path), dict[str, list[str]](), list[str]()
     for registration in found:
-        kind = registration.kind or "method"  # a bare @register is the decorator of methods of earlier versions
-        if kind not in by_kind:
-            raise BrokenPlugin(
-                f"{path}, line {registration.node.lineno}: there is no register_{kind}",
-                hint=f"there are {', '.join(f'register_{known}' for known in by_kind)}",
-            )
+        kind = registration.kind
+        if not kind and registration.names_a_plugin:
+            kind = "method"  # a bare @register is the decorator of methods of earlier versions
+        if kind not in by_kind:  # a decorator of some other library, or a misspelt one of ours
+            unknown.append(kind)
+            continue
         plural, registry = by_kind[kind]
         entry = read_entry(registration, registry, module=str(path.resolve()), origin=str(path), source=source)
         registry.add(entry)
         added.setdefault(plural, []).append(entry.name)
     if not added:
-        raise RequestError(f"{path} registers nothing", hint='put @register_method("name"), or its like, on a plugin')
+        decorators = [f"register_{known}" for known in by_kind]
+        misspelt = [nearest(f"register_{kind}", decorators) for kind in unknown if kind]
+        raise RequestError(
+            f"{path} registers nothing",
+            hint=misspelt[0] if misspelt else f"put one of {', '.join(decorators)} on a class or function",
+        )
     return added
 
 
@@ -153,6 +174,17 @@ def add_files(paths: Iterable[str]) -> None:
     """:func:`add_file` for several, in a process that did not read the command line."""
     for path in paths:
         add_file(Path(path))
+
+
+def load_files(paths: Iterable[str]) -> None:
+    """Load every plugin of some files that were added, whether a run uses it or not.
+
+    Raises:
+        BrokenPlugin: one does not load.
+    """
+    resolved = {str(Path(path).resolve()) for path in paths}
+    for registry in REGISTRIES.values():
+        registry.load_files(resolved)
 
 
 def dataset_source(name: str, root: Path) -> Source:
@@ -176,8 +208,38 @@ def dataset_source(name: str, root: Path) -> Source:
     return source
 
 
-def option_types(function: Callable[..., object]) -> dict[str, Any]:
-    """The types of a plugin function's options: its keyword-only parameters, by name."""
+def typed_options(function: Callable[..., object], options: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Options of a plugin function as the types that its keyword-only parameters are annotated with.
+
+    Args:
+        function: the plugin.
+        options: by the names of its parameters.
+        where: names the plugin in messages.
+
+    Raises:
+        RequestError: a value is of another type, or not among the choices.
+        BrokenPlugin: an annotation names nothing.
+    """
+    types = option_types(function, where)
+    return {name: convert(value, types.get(name, Any), f"{where}.{name}") for name, value in options.items()}
+
+
+def option_types(function: Callable[..., object], where: str) -> dict[str, Any]:
+    """The types of a plugin function's annotated options, which are its keyword-only parameters.
+
+    Args:
+        function: the plugin.
+        where: names the plugin in messages.
+
+    Raises:
+        BrokenPlugin: an annotation names nothing.
+    """
     parameters = inspect.signature(function).parameters.values()
-    options = {p.name: p.annotation for p in parameters if p.kind is p.KEYWORD_ONLY}
-    return get_type_hints(SimpleNamespace(__annotations__=options), globalns=inspect.unwrap(function).__globals__)
+    annotations = {p.name: p.annotation for p in parameters if p.kind is p.KEYWORD_ONLY}
+    annotated = SimpleNamespace(
+        __annotations__={name: hint for name, hint in annotations.items() if hint is not inspect.Parameter.empty}
+    )
+    try:
+        return get_type_hints(annotated, globalns=inspect.unwrap(function).__globals__)
+    except NameError as error:
+        raise BrokenPlugin(f"{where}: {error}", hint="import what its options are annotated with") from error

@@ -31,7 +31,7 @@ from results.names import OLD_REFINEMENTS, stored_field, stored_name, stored_opt
 
 PRESETS = Path(__file__).parents[1] / "presets"
 
-Table = dict[str, Any]
+TomlTable = dict[str, Any]
 
 
 def added(default: Any = dataclasses.MISSING, *, default_factory: Any = dataclasses.MISSING) -> Any:
@@ -84,8 +84,8 @@ class Pretrain:
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     betas: tuple[float, float] = added((0.9, 0.999))
     step_factor: float = added(0.1)
-    optimizer_options: Table = added(default_factory=dict)
-    schedule_options: Table = added(default_factory=dict)
+    optimizer_options: TomlTable = added(default_factory=dict)
+    schedule_options: TomlTable = added(default_factory=dict)
 
     def __post_init__(self) -> None:
         if (self.epochs is None) == (self.views is None):
@@ -142,7 +142,7 @@ class Augmentation:
     blur: float = 0.0
     sigma: tuple[float, float] = (0.1, 2.0)
     solarize: float = 0.0
-    operations: dict[str, Table] = added(default_factory=dict)
+    operations: dict[str, TomlTable] = added(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("flip", "jitter", "grayscale", "blur", "solarize"):
@@ -201,8 +201,8 @@ class Protocol:
     version: int
     fairness: Literal["controlled", "recipe"]
     summary: str
-    tables: Table
-    when: tuple[tuple[Table, Table], ...] = ()
+    tables: TomlTable
+    when: tuple[tuple[TomlTable, TomlTable], ...] = ()
     grids: tuple[Grid, ...] = (Grid(),)
     base: Protocol | None = None
     added: tuple[str, ...] = ()
@@ -215,28 +215,28 @@ class Protocol:
     def labels(self) -> list[str]:
         """Of all evaluations and refinements that any run may get."""
         tables = [self.tables, *(change for _, change in self.when)]
-        own = (label for table in tables for kind in MEASURED for label in table.get(kind, {}))
-        return list(dict.fromkeys([*(self.base.labels() if self.base else ()), *own]))
+        labels = (label for table in tables for kind in MEASURED for label in table.get(kind, {}))
+        return list(dict.fromkeys([*(self.base.labels() if self.base else ()), *labels]))
 
-    def for_run(self, **run: str) -> tuple[Table, Table]:
+    def for_run(self, **run: str) -> tuple[TomlTable, TomlTable]:
         """What holds for one ``dataset``, ``backbone`` and ``method``.
 
         Returns:
             The tables of the root, and what the protocols that extend it change of them, nested like ``--set``. An
             evaluation or refinement that the root has not is no change, and is among the tables.
         """
-        own = copy.deepcopy(self.tables)
+        merged = copy.deepcopy(self.tables)
         for condition, change in self.when:
             if all(run[key] == value for key, value in condition.items()):
-                merge(own, change)
+                merge(merged, change)
         if self.base is None:
-            return own, {}
+            return merged, {}
         tables, changes = self.base.for_run(**run)
         for kind in MEASURED:
-            known, given = tables[kind], own.pop(kind)
+            known, given = tables[kind], merged.pop(kind)
             tables[kind] = {**known, **{label: options for label, options in given.items() if label not in known}}
-            own |= {label: options for label, options in given.items() if label in known}
-        merge(changes, {**own, **own.pop("methods")})
+            merged |= {label: options for label, options in given.items() if label in known}
+        merge(changes, {**merged, **merged.pop("methods")})
         return tables, changes
 
 
@@ -246,7 +246,7 @@ SECTIONS = ("pretrain", "recipes", *MEASURED, "methods")
 BUDGETS = ("epochs", "views")
 
 
-def merge(into: Table, change: Table) -> None:
+def merge(into: TomlTable, change: TomlTable) -> None:
     """Lay ``change`` over ``into``, table by table, in place; of ``pretrain``, either budget replaces the other."""
     for key, value in change.items():
         if isinstance(value, dict) and isinstance(into.get(key), dict):
@@ -274,8 +274,8 @@ def load(name: str, *, extending: tuple[Path, ...] = ()) -> Protocol:
         UnknownName: neither a known name nor a file.
         RequestError: the file is not TOML, or says something a protocol does not have.
     """
-    beside = extending[-1].parent if extending else Path()
-    path = beside / name if name.endswith(".toml") else PRESETS / f"{name}.toml"
+    folder = extending[-1].parent if extending else Path()
+    path = folder / name if name.endswith(".toml") else PRESETS / f"{name}.toml"
     if not path.is_file():
         raise UnknownName("protocol", name, names())
     if path.resolve() in extending:
@@ -288,7 +288,7 @@ def load(name: str, *, extending: tuple[Path, ...] = ()) -> Protocol:
     return from_tables(values, path.name, load(str(base), extending=(*extending, path.resolve())) if base else None)
 
 
-def from_tables(values: Table, where: str, base: Protocol | None = None) -> Protocol:
+def from_tables(values: TomlTable, where: str, base: Protocol | None = None) -> Protocol:
     """Make a protocol of a parsed file.
 
     Args:
@@ -308,7 +308,7 @@ def from_tables(values: Table, where: str, base: Protocol | None = None) -> Prot
     tables = {section: values.pop(section, {}) for section in SECTIONS}
     tables["refinements"] = stored_refinements(tables["refinements"])
     when = tuple(split_condition(item, where) for item in values.pop("when", []))
-    added = [name for name, recipe in tables["recipes"].items() if recipe.pop("added", False)]
+    added = [name for name, augmentation in tables["recipes"].items() if augmentation.pop("added", False)]
     given = {**values, "tables": tables, "when": when, "added": added}
     if base:
         given |= {"version": base.version, "track": base.fairness, "base": base, "grids": base.grids}
@@ -320,12 +320,12 @@ def from_tables(values: Table, where: str, base: Protocol | None = None) -> Prot
     protocol = build(Protocol, given, where)
     if base is None:
         build(Pretrain, tables["pretrain"], f"{where}: pretrain")
-        for name, recipe in tables["recipes"].items():
-            build(Augmentation, recipe, f"{where}: recipes.{name}")
+        for name, augmentation in tables["recipes"].items():
+            build(Augmentation, augmentation, f"{where}: recipes.{name}")
     return protocol
 
 
-def split_condition(item: Table, where: str) -> tuple[Table, Table]:
+def split_condition(item: TomlTable, where: str) -> tuple[TomlTable, TomlTable]:
     """The condition and the tables of one ``[[when]]``."""
     condition = {key: value for key, value in item.items() if key in CONDITIONS}
     change = {key: value for key, value in item.items() if key not in CONDITIONS}
@@ -340,7 +340,7 @@ def split_condition(item: Table, where: str) -> tuple[Table, Table]:
     return condition, change
 
 
-def stored_refinements(tables: Table) -> Table:
+def stored_refinements(tables: TomlTable) -> TomlTable:
     """The refinements of a file under stored names, whether it uses these or the present ones."""
     stored = {}
     for label, options in tables.items():

@@ -21,7 +21,7 @@ from protocols.spec.plugins import (
     add_files,
     dataset_source,
 )
-from protocols.spec.protocol import Augmentation, Pretrain, Table, merge
+from protocols.spec.protocol import Augmentation, Pretrain, TomlTable, merge
 from protocols.spec.run import Component, Evaluation, Run
 from protocols.spec.schema import build, convert
 from results.errors import RequestError, UnknownName, nearest
@@ -38,7 +38,7 @@ EXTRAS: tuple[Registry[Any], ...] = (OPTIMIZERS, SCHEDULES, AUGMENTATIONS)
 """Kinds of plugins that a run names within its settings."""
 
 
-def parse_changes(settings: Iterable[str], labels: Iterable[str] = ()) -> Table:
+def parse_changes(settings: Iterable[str], labels: Iterable[str] = ()) -> TomlTable:
     """Nest the ``TARGET.KEY=VALUE`` of ``--set``; values are read as TOML, what is not TOML as text.
 
     A target is ``pretrain``, ``recipes``, a method, an evaluation or a refinement.
@@ -50,7 +50,7 @@ def parse_changes(settings: Iterable[str], labels: Iterable[str] = ()) -> Table:
     Raises:
         RequestError: one of them is not of that form, or its target does not exist.
     """
-    changes: Table = {}
+    changes: TomlTable = {}
     known = [*SHARED, *METHODS.names(), *EVALUATIONS.names(), *REFINEMENTS.names(), *OLD_REFINEMENTS, *OLD_LABELS]
     known += labels
     for text in settings:
@@ -71,7 +71,7 @@ def resolve(
     dataset: str,
     backbone: str,
     seed: int,
-    changes: Table,
+    changes: TomlTable,
     data: Path,
     evaluate: Sequence[str] = (),
     refine: Sequence[str] = (),
@@ -100,9 +100,10 @@ def resolve(
     entry = METHODS.describe(name)
     tables, extended = protocol.for_run(dataset=dataset.removeprefix(HELD_OUT), backbone=backbone, method=name)
     changes = overlay(extended, changes)
-    own, change = tables["methods"].get(name, {}), overlay(changes.get(name, {}), split_pretrain_keys(inline, entry))
+    protocol_options = tables["methods"].get(name, {})
+    change = overlay(changes.get(name, {}), split_pretrain_keys(inline, entry))
     shared = {key: changes.get(key, {}) for key in SHARED}
-    base_pretrain = overlay_pretrain(tables["pretrain"], own.get("pretrain", {}), shared["pretrain"])
+    base_pretrain = overlay_pretrain(tables["pretrain"], protocol_options.get("pretrain", {}), shared["pretrain"])
     pretrain = build(Pretrain, overlay_pretrain(base_pretrain, change.get("pretrain", {})), "pretrain")
     augmentations = {
         key: build(Augmentation, table, f"recipes.{key}")
@@ -124,7 +125,7 @@ def resolve(
         version=protocol.version,
         fairness=protocol.fairness,
         label=label(protocol.root.name, tables, shared),
-        method=component_of(entry, name, {**own, "pretrain": base_pretrain}, change),
+        method=component_of(entry, name, {**protocol_options, "pretrain": base_pretrain}, change),
         dataset=dataset_component(dataset, data),
         backbone=component_of(BACKBONES.describe(backbone), backbone),
         seed=seed,
@@ -147,14 +148,14 @@ def resolve(
     )
 
 
-def split_pretrain_keys(inline: Table, entry: Entry) -> Table:
+def split_pretrain_keys(inline: TomlTable, entry: Entry) -> TomlTable:
     """Changes of a label, those of ``[pretrain]`` under ``pretrain`` unless the method has an option of that name."""
     training = {stored_field(field.name) for field in dataclasses.fields(Pretrain)} - set(entry.options)
-    own = {key: value for key, value in inline.items() if key not in training}
-    return overlay(own, {"pretrain": {key: value for key, value in inline.items() if key in training}})
+    method_options = {key: value for key, value in inline.items() if key not in training}
+    return overlay(method_options, {"pretrain": {key: value for key, value in inline.items() if key in training}})
 
 
-def labelled_component(registry: Registry[Any], word: str, tables: Table, changes: Table) -> Component:
+def labelled_component(registry: Registry[Any], word: str, tables: TomlTable, changes: TomlTable) -> Component:
     """An evaluation or a refinement under its label, which is its name unless the protocol says otherwise.
 
     Args:
@@ -169,8 +170,8 @@ def labelled_component(registry: Registry[Any], word: str, tables: Table, change
     typed, inline = parse_label(word)
     is_refinement = registry is REFINEMENTS
     base = stored_name(typed) if is_refinement else typed
-    own = dict(tables.get(base, {}))
-    name = own.pop(registry.kind, base)
+    protocol_options = dict(tables.get(base, {}))
+    name = protocol_options.pop(registry.kind, base)
     if name not in registry:
         raise UnknownName(registry.kind, name, {*registry.names(), *tables})
     change = overlay(changes.get(base, {}), changes.get(typed, {}) if typed != base else {}, inline)
@@ -178,7 +179,7 @@ def labelled_component(registry: Registry[Any], word: str, tables: Table, change
     if is_refinement:
         entry = replace(entry, options=stored_options(entry.name, entry.options))
         name, change = stored_name(name), stored_options(entry.name, change)
-    return component_of(entry, name, own, change, base)
+    return component_of(entry, name, protocol_options, change, base)
 
 
 def stored_evaluations(config: Mapping[str, Any]) -> tuple[Evaluation, ...]:
@@ -202,7 +203,7 @@ def missing_evaluations(run: Run, record: Mapping[str, Any]) -> tuple[Evaluation
     return tuple(part for part in run.evaluations if (run.evaluation_name(part), part.identity()) not in made)
 
 
-def with_defaults(registry: Registry[Any], part: Table) -> Table:
+def with_defaults(registry: Registry[Any], part: TomlTable) -> TomlTable:
     """A stored evaluation or refinement with all options that this version has."""
     if part["name"] not in registry:
         return part
@@ -213,17 +214,24 @@ def with_defaults(registry: Registry[Any], part: Table) -> Table:
 
 def dataset_component(name: str, data: Path) -> Component:
     """A data set, with the digest of its content where its name does not identify it."""
-    return replace(component_of(DATASETS.describe(name), name), digest=dataset_digest(name, data))
+    source = DATASETS.describe(name.removeprefix(HELD_OUT)).source
+    component = component_of(DATASETS.describe(name), name)
+    return replace(component, source=source, digest=dataset_digest(name, data, source))
 
 
 @lru_cache
-def dataset_digest(name: str, data: Path) -> str:
-    """Digest of the content of a data set named with a colon; see ``Source.digest``.
+def dataset_digest(name: str, data: Path, source: str) -> str:
+    """Digest of the content of a data set that is named with a colon, or is a plugin; see ``Source.digest``.
+
+    Args:
+        name: as on the command line.
+        data: folder of the data sets.
+        source: see ``Entry``.
 
     Raises:
         DataMissing: it has to be read, and is not there.
     """
-    return dataset_source(name, data).digest() if ":" in name else ""
+    return dataset_source(name, data).digest() if ":" in name or source else ""
 
 
 def extra_components(pretrain: Pretrain, augmentations: Mapping[str, Augmentation]) -> Iterator[Component]:
@@ -232,7 +240,7 @@ def extra_components(pretrain: Pretrain, augmentations: Mapping[str, Augmentatio
     Raises:
         RequestError: one does not exist, or an option of one does not.
     """
-    wanted: list[tuple[Registry[Any], str, Table]] = [
+    wanted: list[tuple[Registry[Any], str, TomlTable]] = [
         (OPTIMIZERS, pretrain.optimizer, pretrain.optimizer_options),
         (SCHEDULES, pretrain.schedule, pretrain.schedule_options),
         *((AUGMENTATIONS, name, table) for one in augmentations.values() for name, table in one.operations.items()),
@@ -245,7 +253,7 @@ def extra_components(pretrain: Pretrain, augmentations: Mapping[str, Augmentatio
 
 
 def component_of(
-    entry: Entry, name: str, own: Table | None = None, change: Table | None = None, word: str = ""
+    entry: Entry, name: str, protocol_options: TomlTable | None = None, change: TomlTable | None = None, word: str = ""
 ) -> Component:
     """A plugin with the protocol's own options and the command line's change laid over its defaults.
 
@@ -254,15 +262,17 @@ def component_of(
     Raises:
         RequestError: an option does not exist, or a value is of the wrong type.
     """
-    own, change, word = own or {}, change or {}, word or name
-    given = {key: value for key, value in overlay(own, change).items() if key != "pretrain"}
+    protocol_options, change, word = protocol_options or {}, change or {}, word or name
+    given = {key: value for key, value in overlay(protocol_options, change).items() if key != "pretrain"}
     options = dict(entry.options)
     for key, value in given.items():
         if key not in entry.options:
             raise RequestError(f"{word} has no option {key!r}", hint=nearest(key, entry.options))
         default = options[key]
-        options[key] = value if default is None else convert(value, type(default), f"{word}.{key}")
-    base = overlay(entry.options, own)
+        # The values of a list, and of what is None by default, are checked with the types of the plugin.
+        checked_later = default is None or (isinstance(default, list | tuple) and isinstance(value, list | tuple))
+        options[key] = value if checked_later else convert(value, type(default), f"{word}.{key}")
+    base = overlay(entry.options, protocol_options)
     files = {key: digest_of_option_file(f"{word}.{key}", options[key]) for key in entry.files if options[key]}
     return Component(name, entry.version, options, label(word, base, change), source=entry.source, files=files)
 
@@ -279,6 +289,18 @@ def digest_of_option_file(where: str, value: Any) -> str:
     return f"sha256:{digest_of_file(path)}"
 
 
+def plugins_of(run: Run) -> Iterator[tuple[Registry[Any], Component]]:
+    """The plugins that a run names, each with its registry; without ``extras``."""
+    yield METHODS, run.method
+    yield DATASETS, run.dataset
+    yield BACKBONES, run.backbone
+    for evaluation in run.evaluations:
+        yield EVALUATIONS, evaluation
+        yield DATASETS, evaluation.dataset
+        if evaluation.refinement:
+            yield REFINEMENTS, evaluation.refinement
+
+
 def load_plugins(run: Run) -> None:
     """Make the files known that register parts of a run, in a process that did not read the command line.
 
@@ -286,32 +308,31 @@ def load_plugins(run: Run) -> None:
         RequestError: one is not there, or has changed since the run was planned.
     """
     add_files(run.plugins)
-    registries: list[tuple[Registry[Any], Component]] = [
-        (METHODS, run.method),
-        (DATASETS, run.dataset),
-        (BACKBONES, run.backbone),
-        *((EVALUATIONS, evaluation) for evaluation in run.evaluations),
-        *((REFINEMENTS, one.refinement) for one in run.evaluations if one.refinement),
-    ]
-    for registry, component in registries:
+    for registry, component in plugins_of(run):
         # Earlier versions stored the source of a method file as its digest.
         planned = component.source or (component.digest if registry is METHODS else "")
-        if planned and registry.describe(component.name).source != planned:
+        if planned and registry.describe(component.name.removeprefix(HELD_OUT)).source != planned:
             raise RequestError(f"{component.name} was changed after the run was planned", hint="repeat the command")
+        for option, digest in component.files.items():
+            where = f"{component.name}.{option}"
+            if digest_of_option_file(where, component.options[option]) != digest:
+                raise RequestError(
+                    f"the file of {where} was changed after the run was planned", hint="repeat the command"
+                )
     for extra in run.extras:
         if not any(extra.name in known and known.describe(extra.name).source == extra.source for known in EXTRAS):
             raise RequestError(f"{extra.name} was changed after the run was planned", hint="repeat the command")
 
 
-def overlay(*tables: Any) -> Table:
+def overlay(*tables: Any) -> TomlTable:
     """A new table: each laid over the one before."""
-    result: Table = {}
+    result: TomlTable = {}
     for table in tables:
         merge(result, table)
     return result
 
 
-def overlay_pretrain(*layers: Table) -> Table:
+def overlay_pretrain(*layers: TomlTable) -> TomlTable:
     """:func:`overlay` for [pretrain], whose budgets replace each other."""
-    pretrain: Table = overlay(*({"pretrain": layer} for layer in layers))["pretrain"]
+    pretrain: TomlTable = overlay(*({"pretrain": layer} for layer in layers))["pretrain"]
     return pretrain

@@ -8,7 +8,7 @@ import re
 from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
-from protocols.spec.protocol import Augmentation, Pretrain, Table  # noqa: TC001 - `build` reads them
+from protocols.spec.protocol import Augmentation, Pretrain, TomlTable  # noqa: TC001 - `build` reads them
 from protocols.spec.schema import build, to_plain
 from results.names import stored_field
 
@@ -32,13 +32,13 @@ class Component:
 
     name: str
     version: int
-    options: Table = field(default_factory=dict)
+    options: TomlTable = field(default_factory=dict)
     label: str = ""
     digest: str = ""
     source: str = ""
     files: dict[str, str] = field(default_factory=dict)
 
-    def identity(self) -> Table:
+    def identity(self) -> TomlTable:
         """What can change a number. Content decides where there is a digest of it, not the path that leads there."""
         name = self.name.partition(":")[0] if self.digest else self.name
         options = {key: self.files.get(key, value) for key, value in self.options.items()}
@@ -65,7 +65,7 @@ class Evaluation(Component):
     dataset: Component = field(kw_only=True)
     refinement: Component | None = field(default=None, kw_only=True)
 
-    def identity(self) -> Table:
+    def identity(self) -> TomlTable:
         """What of it can change a number, given the pretrained weights."""
         refinement = {"refinement": self.refinement.identity()} if self.refinement else {}
         return {**super().identity(), "dataset": self.dataset.identity(), **refinement}
@@ -155,7 +155,7 @@ class Run:
         evaluations = {self.evaluation_name(evaluation): evaluation for evaluation in (*stored, *self.evaluations)}
         return replace(self, evaluations=tuple(evaluations.values()))
 
-    def config(self) -> Table:
+    def config(self) -> TomlTable:
         """The run as plain values, for JSON; :meth:`from_config` reads them back."""
         return {**to_plain(self), "fingerprint": self.fingerprint()}
 
@@ -170,9 +170,9 @@ class Run:
         return build(Run, values, "config")
 
 
-def identifying(settings: Pretrain | Augmentation) -> Table:
+def identifying(settings: Pretrain | Augmentation) -> TomlTable:
     """The values that belong in a hash: all but those of added fields at their default."""
-    values: Table = to_plain(settings)
+    values: TomlTable = to_plain(settings)
     for item in fields(settings):
         default = item.default_factory() if item.default_factory is not MISSING else item.default
         if item.metadata.get("added") and getattr(settings, item.name) == default:

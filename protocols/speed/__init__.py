@@ -1,1 +1,1 @@
-"""How fast methods train on this machine: measured, estimated, and beside the conventional pipeline."""
+"""Training speed on this machine: measured, estimated, and compared with a conventional pipeline."""

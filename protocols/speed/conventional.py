@@ -1,4 +1,4 @@
-"""The conventional way to feed a training loop: image by image, by PIL and torchvision, in a DataLoader's workers."""
+"""A conventional input pipeline: views made image by image, by PIL and torchvision, in a DataLoader's workers."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ if TYPE_CHECKING:
     from protocols.pretrain.loop import PretrainJob
 
 
-class PerImage(Dataset[tuple[list["Tensor"], int]]):
-    """The images of a job, and for each its views."""
+class ViewDataset(Dataset[tuple[list["Tensor"], int]]):
+    """The views of each image of a job."""
 
     def __init__(self, job: PretrainJob) -> None:
         self.images = job.images.stored.cpu().permute(0, 1, 3, 2).contiguous().numpy()
         side = self.images.shape[1]
-        made = {name: transform_of(job.augmenters[name], side) for name in set(job.views)}
-        self.transforms = [made[name] for name in job.views]
+        transforms = {name: torchvision_transform(job.augmenters[name], side) for name in set(job.views)}
+        self.transforms = [transforms[name] for name in job.views]
 
     def __len__(self) -> int:
         """Number of images."""
         return len(self.images)
 
     def __getitem__(self, number: int) -> tuple[list[Tensor], int]:
-        """The views of an image."""
+        """The views of an image, and its index."""
         image = Image.fromarray(self.images[number])
         return [transform(image) for transform in self.transforms], number
 
 
-def transform_of(augmenter: Augmenter, side: int) -> T.Compose:
-    """A recipe as torchvision's transforms."""
+def torchvision_transform(augmenter: Augmenter, side: int) -> T.Compose:
+    """An augmentation as torchvision transforms."""
     augmentation, size = augmenter.augmentation, augmenter.augmentation.size or side
     jitter = T.ColorJitter(augmentation.brightness, augmentation.contrast, augmentation.saturation, augmentation.hue)
     steps = []
@@ -51,7 +51,7 @@ def transform_of(augmenter: Augmenter, side: int) -> T.Compose:
         steps.append(T.RandomResizedCrop(size, augmentation.crop, augmentation.ratio, filter_))
     if augmentation.pad:
         steps.append(T.RandomCrop(size, padding=round(augmentation.pad * side)))
-    by_chance = (
+    random_steps = (
         (augmentation.flip, T.RandomHorizontalFlip(augmentation.flip)),
         (augmentation.jitter, T.RandomApply([jitter], augmentation.jitter)),
         (augmentation.grayscale, T.RandomGrayscale(augmentation.grayscale)),
@@ -61,15 +61,15 @@ def transform_of(augmenter: Augmenter, side: int) -> T.Compose:
         ),
         (augmentation.solarize, T.RandomSolarize(128, augmentation.solarize)),
     )
-    steps += [step for chance, step in by_chance if chance]
+    steps += [step for probability, step in random_steps if probability]
     return T.Compose([*steps, T.ToTensor(), T.Normalize(augmenter.mean, augmenter.std)])
 
 
 def batches(job: PretrainJob, workers: int) -> Generator[Batch]:
-    """Batches of a job without end, made by so many worker processes."""
+    """Batches of a job without end, made by ``workers`` processes."""
     device = job.images.device
     loader = DataLoader(
-        PerImage(job),
+        ViewDataset(job),
         batch_size=job.budget.batch,
         shuffle=True,
         drop_last=True,
@@ -80,7 +80,7 @@ def batches(job: PretrainJob, workers: int) -> Generator[Batch]:
     )
     while True:
         for views, index in loader:
-            here = index.to(device, non_blocking=True)
-            labels = None if job.labels is None else job.labels[here]
+            index_on_device = index.to(device, non_blocking=True)
+            labels = None if job.labels is None else job.labels[index_on_device]
             full, *crops = concatenate_by_size([view.to(device, non_blocking=True) for view in views])
-            yield Batch(full, here, labels, tuple(crops))
+            yield Batch(full, index_on_device, labels, tuple(crops))

@@ -1,4 +1,4 @@
-"""How long runs will take, from a few steps of each kind on this machine."""
+"""Estimates the duration of runs from a few steps of each kind on this machine."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from protocols.datasets.load import load_dataset
-from protocols.speed.measure import Loop, mean_seconds, temporary_job
+from protocols.speed.measure import EndlessLoop, mean_seconds, temporary_job
 from protocols.system.device import choose_device
 
 if TYPE_CHECKING:
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 DurationKey = tuple[str, str, str, str]
 
 MAX_VIEWS = 256
-"""Views in a step that is timed, at most as many as in a step of the run."""
+"""Views in a timed step, at most; fewer where the run's steps have fewer."""
 
 
 def estimate_seconds(run: Run, budget: Budget, context: ExecutionContext) -> float:
-    """An estimate of a run's time: its pretraining, and the extraction of its features.
+    """Estimate the duration of a run: its pretraining and the extraction of its features.
 
-    Left out are evaluations on features, which take seconds, and what a method does between epochs.
+    Evaluations on features, which take seconds, and the hooks of a method between epochs are left out.
     """
     if not budget.views:
         return 0.0
@@ -34,7 +34,7 @@ def estimate_seconds(run: Run, budget: Budget, context: ExecutionContext) -> flo
     batch = max(2, min(budget.batch, MAX_VIEWS // budget.views))
     small = dataclasses.replace(run, pretrain=dataclasses.replace(run.pretrain, batch=batch))
     device = choose_device(context.device)
-    loop = Loop(temporary_job(small, context, device))
+    loop = EndlessLoop(temporary_job(small, context, device))
     loop.step()
     views_per_second = batch * budget.views / mean_seconds(loop.step, 0.0, device)
     return (budget.total_views + images / 3) / views_per_second  # a forward pass is a third of a step
@@ -48,6 +48,6 @@ def duration_key(run: Run) -> DurationKey:
 def seconds_by_duration_key(
     runs: Sequence[tuple[Run, Budget]], context: ExecutionContext
 ) -> Iterator[tuple[DurationKey, float]]:
-    """An estimate for each kind of run, as soon as it is measured."""
+    """Yield an estimate for each kind of run as soon as it is measured."""
     for key, (run, budget) in {duration_key(run): (run, budget) for run, budget in runs}.items():
         yield key, estimate_seconds(run, budget, context)

@@ -1,4 +1,4 @@
-"""How fast a run trains on this machine, stage by stage, and against the conventional way to feed it."""
+"""Measures how fast a run trains on this machine, by stage, and compared with a conventional input pipeline."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from protocols.pretrain.optimizers import build_optimizer
 from protocols.spec.execution import available_cores
 from protocols.spec.resolve import load_plugins
 from protocols.system import randomness
-from protocols.system.device import PeakMemory, choose_device, device_name, prepare_process, resident
+from protocols.system.device import PeakMemory, choose_device, device_name, prepare_process, resident_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -40,43 +40,44 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 ROUNDS = 3
-"""Both sides of a comparison are measured in turn, so often."""
+"""Number of times that the two sides of a comparison are measured, in turn."""
 
 
 @dataclass(frozen=True)
-class Ratio:
-    """The conventional way beside ours; seconds are those of a step of each round.
+class SpeedRatio:
+    """Time of a step of this harness and of a conventional pipeline.
 
     Attributes:
-        ours: seconds.
-        theirs: seconds.
+        seconds: of a step of this harness, in each round.
+        baseline_seconds: of a step of the conventional pipeline, in each round.
     """
 
-    ours: tuple[float, ...]
-    theirs: tuple[float, ...]
+    seconds: tuple[float, ...]
+    baseline_seconds: tuple[float, ...]
 
     @property
-    def times(self) -> float:
-        """How many times as fast ours is: the median over rounds."""
-        return statistics.median(theirs / ours for ours, theirs in zip(self.ours, self.theirs, strict=True))
+    def speedup(self) -> float:
+        """Median over rounds of the conventional pipeline's time divided by this harness's."""
+        rounds = zip(self.seconds, self.baseline_seconds, strict=True)
+        return statistics.median(baseline / seconds for seconds, baseline in rounds)
 
 
 @dataclass(frozen=True)
 class Speed:
-    """What a step of a run's pretraining costs.
+    """Time, operations and memory of a step of a run's pretraining.
 
     Attributes:
         batch: images in a step.
         views: views in a step.
-        stages: seconds of each stage, measured apart.
+        stages: seconds of each stage, measured separately.
         step: seconds of a whole step.
         flops: floating-point operations of a view, forward and backward.
         peak: floating-point operations a second of a large matrix product in the same precision.
-        memory: most bytes used above what the process held before the run; on a GPU, of the GPU.
+        memory: peak memory in bytes above what the process used before the run; on a GPU, the GPU's memory.
         precision: of the matrix products.
-        device: what it ran on.
-        workers: of the loader it is compared with; 0 where it is not.
-        ratios: of making views and of a whole step.
+        device: name of the device.
+        workers: of the loader in the comparison; 0 without a comparison.
+        ratios: for making views and for a whole step.
     """
 
     batch: int
@@ -89,41 +90,41 @@ class Speed:
     precision: str
     device: str
     workers: int = 0
-    ratios: dict[str, Ratio] = dataclasses.field(default_factory=dict)
+    ratios: dict[str, SpeedRatio] = dataclasses.field(default_factory=dict)
 
     @property
     def views_per_second(self) -> float:
-        """Of whole steps."""
+        """Views per second of whole steps."""
         return self.views / self.step
 
     @property
-    def share_of_peak(self) -> float:
-        """Of the matrix-product peak, in [0, 1]."""
+    def fraction_of_peak(self) -> float:
+        """Operations per second as a fraction of the matrix-product peak, in [0, 1]."""
         return self.flops * self.views_per_second / self.peak
 
 
 def measure(run: Run, context: ExecutionContext, *, seconds: float, against: bool) -> Speed:
-    """Measure a run in a process of its own, so that its memory is its own too.
+    """Measure a run in a separate process, so that only its memory is counted.
 
     Args:
-        run: it must pretrain.
-        context: where.
-        seconds: to spend on each figure.
-        against: compare with views made image by image in a loader with a worker for each core.
+        run: with pretraining.
+        context: data folder and device.
+        seconds: to measure each number for.
+        against: also measure views made image by image in a loader with one worker per core.
     """
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=spawn) as process:
-        return process.submit(measure_here, run, context, seconds=seconds, against=against).result()
+        return process.submit(measure_in_process, run, context, seconds=seconds, against=against).result()
 
 
-def measure_here(run: Run, context: ExecutionContext, *, seconds: float, against: bool) -> Speed:
+def measure_in_process(run: Run, context: ExecutionContext, *, seconds: float, against: bool) -> Speed:
     """:func:`measure` in this process."""
     prepare_process()
     load_plugins(run)
     device = choose_device(context.device)
-    memory, before = PeakMemory(device), resident() if device.type == "cpu" else 0
+    memory, before = PeakMemory(device), resident_memory() if device.type == "cpu" else 0
     job = temporary_job(run, context, device)
-    loop = Loop(job)
+    loop = EndlessLoop(job)
     loop.step()
     step = mean_seconds(loop.step, seconds, device)
     speed = Speed(
@@ -143,18 +144,18 @@ def measure_here(run: Run, context: ExecutionContext, *, seconds: float, against
 
 
 def temporary_job(run: Run, context: ExecutionContext, device: torch.device) -> PretrainJob:
-    """The run's pretraining, ready to go, with nothing stored."""
+    """The run's pretraining from initial weights, in a temporary folder."""
     with tempfile.TemporaryDirectory() as folder:
         return build_job(
             run, Path(folder), load_dataset(run.dataset.name, context.data), device, reference=context.reference
         )
 
 
-class Loop:
-    """A training loop that is never done.
+class EndlessLoop:
+    """A training loop without end.
 
     Args:
-        job: what it trains.
+        job: the pretraining.
     """
 
     def __init__(self, job: PretrainJob) -> None:
@@ -165,58 +166,58 @@ class Loop:
         job.method.train()
 
     def step(self) -> None:
-        """A step as in pretraining."""
+        """Run one step as in pretraining."""
         epoch, index = next(self.batches)
         self.state.step %= self.job.budget.steps
         train_step(self.job, self.optimizer, self.state, index, epoch)
 
     def views(self) -> Batch:
-        """The views of a step."""
+        """Make the views of one step."""
         epoch, index = next(self.batches)
         return make_batch(self.job, index, epoch)
 
-    def learn(self, batch: Batch) -> None:
-        """What is left of a step once there are views."""
+    def train_on(self, batch: Batch) -> None:
+        """Forward pass, backward pass and update with given views."""
         forward(self.job, batch)["loss"].backward()
         update(self.job, self.optimizer, 0)
 
     def stages(self, seconds: float) -> dict[str, float]:
-        """Median seconds of each stage of a step."""
-        laps: dict[str, list[float]] = {}
+        """Median seconds of each stage of a step, measured for ``seconds``."""
+        times: dict[str, list[float]] = {}
         device, end = self.job.images.device, time.perf_counter() + seconds
-        while time.perf_counter() < end or len(laps["views"]) < ROUNDS:
-            batch = timed(laps, "views", self.views, device)
-            scalars = timed(laps, "forward", partial(forward, self.job, batch), device)
-            timed(laps, "backward", scalars["loss"].backward, device)
-            timed(laps, "update", partial(update, self.job, self.optimizer, 0), device)
-        return {name: statistics.median(taken) for name, taken in laps.items()}
+        while time.perf_counter() < end or len(times["views"]) < ROUNDS:
+            batch = timed(times, "views", self.views, device)
+            scalars = timed(times, "forward", partial(forward, self.job, batch), device)
+            timed(times, "backward", scalars["loss"].backward, device)
+            timed(times, "update", partial(update, self.job, self.optimizer, 0), device)
+        return {name: statistics.median(values) for name, values in times.items()}
 
 
 def endless_order(job: PretrainJob) -> Iterator[tuple[int, Tensor]]:
-    """Epochs and the images of their full batches, without end."""
+    """Epoch number and image indices of full batches, without end."""
     for epoch in itertools.count():
         order = randomness.permutation(job.budget.images, job.seed, "order", epoch)
         full = len(order) // job.budget.batch * job.budget.batch
         yield from ((epoch, index) for index in order[:full].split(job.budget.batch))
 
 
-def timed(laps: dict[str, list[float]], name: str, function: Callable[[], T], device: torch.device) -> T:
-    """Note the seconds that a call takes."""
+def timed(times: dict[str, list[float]], name: str, function: Callable[[], T], device: torch.device) -> T:
+    """Call a function and append the seconds that it took to ``times[name]``."""
     start = time.perf_counter()
     result = function()
     synchronize(device)
-    laps.setdefault(name, []).append(time.perf_counter() - start)
+    times.setdefault(name, []).append(time.perf_counter() - start)
     return result
 
 
 def synchronize(device: torch.device) -> None:
-    """Until the device has done what it was told."""
+    """Wait until all work queued on the device is done."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def mean_seconds(function: Callable[[], object], seconds: float, device: torch.device) -> float:
-    """Mean seconds of a call, over calls for so many seconds."""
+    """Mean seconds of a call, over repeated calls for ``seconds``."""
     function()
     synchronize(device)
     start, calls = time.perf_counter(), 0
@@ -228,34 +229,35 @@ def mean_seconds(function: Callable[[], object], seconds: float, device: torch.d
 
 
 def matrix_product_peak(device: torch.device, precision: str) -> float:
-    """Floating-point operations a second of a large square matrix product; the best of ten."""
+    """Floating-point operations per second of a large square matrix product; the best of ten."""
     side = 8192 if device.type == "cuda" else 2048
     a, b = (torch.rand(side, side, device=device, dtype=getattr(torch, precision)) for _ in range(2))
-    laps: dict[str, list[float]] = {}
+    times: dict[str, list[float]] = {}
     for _ in range(10):
-        timed(laps, "product", lambda: a @ b, device)
-    return 2 * side**3 / min(laps["product"])
+        timed(times, "product", lambda: a @ b, device)
+    return 2 * side**3 / min(times["product"])
 
 
-def compare(loop: Loop, run: Run, context: ExecutionContext, seconds: float) -> dict[str, Ratio]:
-    """Our loop beside the same one with reference operations, fed by PIL and a loader with a worker for each core."""
+def compare(loop: EndlessLoop, run: Run, context: ExecutionContext, seconds: float) -> dict[str, SpeedRatio]:
+    """Compare a loop with reference operations fed by PIL and a loader with one worker per core."""
     device = loop.job.images.device
-    theirs = Loop(temporary_job(run, dataclasses.replace(context, reference=True), device))
+    conventional = EndlessLoop(temporary_job(run, dataclasses.replace(context, reference=True), device))
     calls: dict[str, tuple[Callable[[], object], Callable[[Batch], object]]] = {
         "views": (loop.views, lambda batch: batch),
-        "step": (loop.step, theirs.learn),
+        "step": (loop.step, conventional.train_on),
     }
     rounds = {
         name: [
-            (mean_seconds(ours, seconds, device), mean_seconds_fed(learn, theirs.job, seconds)) for _ in range(ROUNDS)
+            (mean_seconds(step, seconds, device), mean_seconds_with_loader(train, conventional.job, seconds))
+            for _ in range(ROUNDS)
         ]
-        for name, (ours, learn) in calls.items()
+        for name, (step, train) in calls.items()
     }
-    return {name: Ratio(*map(tuple, zip(*taken, strict=True))) for name, taken in rounds.items()}
+    return {name: SpeedRatio(*map(tuple, zip(*pairs, strict=True))) for name, pairs in rounds.items()}
 
 
-def mean_seconds_fed(function: Callable[[Batch], object], job: PretrainJob, seconds: float) -> float:
-    """Seconds of a call and of the batch it is given, by a loader that lives only here; its first stock goes unused."""
+def mean_seconds_with_loader(function: Callable[[Batch], object], job: PretrainJob, seconds: float) -> float:
+    """Mean seconds to load a batch and call ``function`` with it; the batches that workers prefetch are skipped."""
     from protocols.speed.conventional import batches
 
     with contextlib.closing(batches(job, available_cores())) as loaded:

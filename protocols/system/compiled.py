@@ -1,8 +1,8 @@
-"""Functions that torch.compile makes into one loop over memory, on a CPU.
+"""torch.compile for functions of tensors on a CPU, where it fuses several operations into one loop over memory.
 
-PyTorch goes over its operands once an operation; on small images that is most of what a step takes. A compiled function
-takes a C++ compiler, some seconds the first time on a machine, and about one in every process after that: torch keeps
-what it makes.
+PyTorch reads and writes its operands once per operation, which is most of the time of a step on small images. Compiling
+needs a C++ compiler and takes some seconds the first time on a machine, and about one in every later process: torch
+caches the result.
 """
 
 from __future__ import annotations
@@ -22,32 +22,32 @@ log = logging.getLogger(__name__)
 
 
 def compiled(function: F) -> F:
-    """A function of tensors, compiled for all sizes once it is called."""
+    """Decorator: compile a function of tensors at its first call, for all sizes."""
 
     @functools.wraps(function)
     def call(*tensors: Any) -> Any:
-        return made(function)(*tensors)
+        return compile_function(function)(*tensors)
 
     return call  # type: ignore[return-value]
 
 
 @functools.cache
-def made(function: F) -> F:
-    """A function, as torch compiles it."""
+def compile_function(function: F) -> F:
+    """Compile a function with torch.compile; cached."""
     from torch._inductor import config
 
     config.compile_threads = 1  # no pool of processes for a few functions
-    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # that there is no CUDA
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # it warns that there is no CUDA
     return torch.compile(function, dynamic=True)  # type: ignore[return-value]
 
 
 @functools.cache
-def works() -> bool:
-    """Whether this machine can compile; a warning says so where it cannot."""
+def compilation_works() -> bool:
+    """Whether this machine can compile; logs a warning if it cannot."""
     try:
-        made(torch.square)(torch.zeros(64))
+        compile_function(torch.square)(torch.zeros(64))
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[0]
-        log.warning("training is much slower for want of a C++ compiler that torch.compile can use (%s)", reason)
+        log.warning("training is much slower without a C++ compiler that torch.compile can use (%s)", reason)
         return False
     return True

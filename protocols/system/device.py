@@ -1,4 +1,4 @@
-"""The machine a run meets: its device, what precision pays on it, its memory, and how to name all that in a record."""
+"""The machine: device, training precision, memory, and their description in a record."""
 
 from __future__ import annotations
 
@@ -38,19 +38,19 @@ def choose_device(name: str) -> torch.device:
 
 
 def choose_precision(wanted: str, device: torch.device) -> Precision:
-    """What the protocol asks for; for ``auto`` bfloat16 where a probe finds it faster."""
+    """The precision that the protocol asks for; ``auto`` is bfloat16 where a benchmark does not find it slower."""
     if wanted == "auto":
-        return "bfloat16" if bfloat16_pays(device.type) else "float32"
+        return "bfloat16" if bfloat16_is_fast(device.type) else "float32"
     return "bfloat16" if wanted == "bfloat16" else "float32"
 
 
 @functools.cache
-def bfloat16_pays(device: str) -> bool:
+def bfloat16_is_fast(device: str) -> bool:
     """Whether to train in bfloat16 on a kind of device.
 
-    On a GPU the hardware decides. A CPU must have the instructions, and must not lose by them: a probe times
-    convolutions in both precisions in turn. It takes a clear loss to say no, lest a busy moment decide what numbers a
-    run yields.
+    On a GPU the hardware decides. A CPU must have the instructions, and a benchmark of convolutions in both precisions
+    must not find bfloat16 more than 20 % slower. The margin keeps a busy moment from changing a run's precision and
+    with it its numbers.
     """
     if device == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
@@ -58,18 +58,18 @@ def bfloat16_pays(device: str) -> bool:
         return False
     layer = torch.nn.Conv2d(32, 64, 3, padding=1).to(memory_format=torch.channels_last)
     images = torch.rand(64, 32, 16, 16).contiguous(memory_format=torch.channels_last)
-    taken: dict[bool, list[float]] = {True: [], False: []}
+    times: dict[bool, list[float]] = {True: [], False: []}
     for _ in range(10):
-        for enabled, seconds in taken.items():
+        for enabled, seconds in times.items():
             start = time.perf_counter()
             with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
                 layer(images).sum().backward()
             seconds.append(time.perf_counter() - start)
-    return min(taken[True]) < 1.2 * min(taken[False])
+    return min(times[True]) < 1.2 * min(times[False])
 
 
 def cpu_flags() -> set[str]:
-    """What the CPU says it can do; nothing where the system does not tell."""
+    """Instruction sets of the CPU; empty where the system does not list them."""
     with contextlib.suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         return {word for line in lines if line.startswith(("flags", "Features")) for word in line.split()}
@@ -77,10 +77,10 @@ def cpu_flags() -> set[str]:
 
 
 def prepare_process(threads: int | None = None) -> None:
-    """Set up this process for training: its threads, and an allocator that keeps the memory it has.
+    """Set up this process for training: its threads, and an allocator that does not return memory to the kernel.
 
-    Training frees and asks for the same large blocks at every step. By default glibc hands them back to the kernel each
-    time and gets them anew, page fault by page fault, at a third of a small backbone's speed.
+    Training frees and allocates the same large blocks at every step. By default glibc returns them to the kernel each
+    time, and the page faults of allocating them again take a third of a small backbone's speed.
     """
     if threads:
         torch.set_num_threads(threads)
@@ -92,7 +92,7 @@ def prepare_process(threads: int | None = None) -> None:
 
 
 class PeakMemory:
-    """The most memory used since it was made, in bytes: the device's allocator on a GPU, else the process."""
+    """Peak memory since construction: of the device's allocator on a GPU, else of the process."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -103,24 +103,24 @@ class PeakMemory:
                 Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
     def read(self) -> int:
-        """Bytes."""
+        """Peak memory in bytes."""
         if self.device.type == "cuda":
             return torch.cuda.max_memory_allocated(self.device)
-        return peak_resident()
+        return peak_resident_memory()
 
 
-def resident() -> int:
+def resident_memory() -> int:
     """Resident memory of this process, in bytes."""
-    return status_of_memory("VmRSS")
+    return memory_status("VmRSS")
 
 
-def peak_resident() -> int:
-    """Peak resident memory of this process since the kernel's mark was last reset, in bytes."""
-    return status_of_memory("VmHWM")
+def peak_resident_memory() -> int:
+    """Peak resident memory of this process since the kernel's counter was last reset, in bytes."""
+    return memory_status("VmHWM")
 
 
-def status_of_memory(name: str) -> int:
-    """An entry of the kernel's account of this process, in bytes; the peak where it keeps none."""
+def memory_status(name: str) -> int:
+    """An entry of ``/proc/self/status`` in bytes; the peak memory where there is no such file."""
     with contextlib.suppress(OSError, StopIteration):
         lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
         return 1024 * int(next(line for line in lines if line.startswith(name)).split()[1])
@@ -143,8 +143,8 @@ def device_name(device: torch.device) -> str:
     return f"{processor()}, {torch.get_num_threads()} threads"
 
 
-def describe(device: torch.device) -> dict[str, Any]:
-    """What a record says of the machine and its software."""
+def describe_machine(device: torch.device) -> dict[str, Any]:
+    """Machine and software of a record."""
     packages = ("numpy", "torch", "torchvision", "timm", "scikit-learn", "pillow")
     return {
         "device": device_name(device),
@@ -152,12 +152,12 @@ def describe(device: torch.device) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
-        "packages": {name: version for name in packages if (version := installed(name))},
+        "packages": {name: version for name in packages if (version := installed_version(name))},
     }
 
 
-def installed(name: str) -> str:
-    """Version of an installed package, or nothing."""
+def installed_version(name: str) -> str:
+    """Version of an installed package; empty if it is not installed."""
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""A sign of life in a run's folder, for whoever looks from outside."""
+"""A heartbeat file in a run's folder, for other processes that watch the run."""
 
 from __future__ import annotations
 
@@ -11,54 +11,54 @@ from results.store import HEARTBEAT, write_json
 if TYPE_CHECKING:
     from pathlib import Path
 
-PERIOD = 5.0
-"""Seconds between two beats."""
+HEARTBEAT_INTERVAL_S = 5.0
+"""Seconds between two writes of the heartbeat file."""
 
 
 class Heartbeat(ProgressListener):
-    """Passes everything on to another listener, and writes how far the run is every few seconds.
+    """Forwards progress to another listener, and writes it to the heartbeat file every few seconds.
 
-    A stage within another, which has no notes of its own, goes on with the last one.
+    A nested stage without notes keeps the last note.
 
     Args:
         folder: of the run.
-        listener: to pass on to.
+        listener: that progress is forwarded to.
     """
 
     def __init__(self, folder: Path, listener: ProgressListener) -> None:
         self.folder = folder
         self.listener = listener
-        self._stage, self._note, self._total, self._began, self._beat = "", "", 0, 0.0, 0.0
-        self._first: int | None = None
+        self._stage, self._note, self._total, self._stage_start, self._last_write = "", "", 0, 0.0, 0.0
+        self._first_done: int | None = None
 
     def stage(self, name: str, total: int, done: int = 0) -> None:
-        """Begin a stage, or go on with it, with a beat."""
-        self._stage, self._total, self._began, self._first = name, total, time.monotonic(), None
+        """Start or continue a stage, and write the heartbeat."""
+        self._stage, self._total, self._stage_start, self._first_done = name, total, time.monotonic(), None
         self._write(done)
         self.listener.stage(name, total, done)
 
     def progress(self, done: int, note: str = "") -> None:
-        """Pass on, and beat if it is time."""
+        """Forward the progress, and write the heartbeat if the interval has passed."""
         self._note = note or self._note
-        first = self._first is None
-        if first:  # it also compiles and fills caches
-            self._first, self._began = done, time.monotonic()
-        if first or time.monotonic() - self._beat >= PERIOD:
+        first = self._first_done is None
+        if first:  # the first step also compiles and fills caches, so that it is not timed
+            self._first_done, self._stage_start = done, time.monotonic()
+        if first or time.monotonic() - self._last_write >= HEARTBEAT_INTERVAL_S:
             self._write(done)
         self.listener.progress(done, self._note)
 
     def _write(self, done: int) -> None:
-        self._beat = time.monotonic()
-        passed = self._beat - self._began
-        rate = (done - (self._first or 0)) / passed if passed > 0 else 0.0
+        self._last_write = time.monotonic()
+        seconds = self._last_write - self._stage_start
+        rate = (done - (self._first_done or 0)) / seconds if seconds > 0 else 0.0
         left = (self._total - done) / rate if rate > 0 else None
         content = {"stage": self._stage, "done": done, "total": self._total, "note": self._note, "time": time.time()}
         write_json(self.folder / HEARTBEAT, {**content, "per_second": rate, "seconds_left": left})
 
     def warn(self, text: str) -> None:
-        """Pass on."""
+        """Forward a warning."""
         self.listener.warn(text)
 
     def stopping(self) -> bool:
-        """Pass on."""
+        """Whether the listener asks to stop."""
         return self.listener.stopping()

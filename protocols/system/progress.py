@@ -1,25 +1,25 @@
-"""How a run reports its progress, and learns that it should stop."""
+"""The interface by which a run reports progress and is asked to stop."""
 
 from __future__ import annotations
 
 
 class ProgressListener:
-    """Receives a run's progress. This one ignores it."""
+    """Receives the progress of a run; this base class ignores it."""
 
     def stage(self, name: str, total: int, done: int = 0) -> None:
-        """A stage begins, or continues after another within it.
+        """A stage starts, or continues after a nested stage.
 
         Args:
             name: of the stage.
-            total: its units: views in ``pretrain``, evaluations in ``evaluate``, whatever suits other stages.
-            done: units done before.
+            total: number of units: views in ``pretrain``, evaluations in ``evaluate``, any unit in other stages.
+            done: units that are done already.
         """
 
     def progress(self, done: int, note: str = "") -> None:
-        """``done`` units of the stage are done."""
+        """Report that ``done`` units of the stage are done."""
 
     def advance_or_stop(self, done: int, note: str = "") -> None:
-        """:meth:`progress`, for work that keeps no state.
+        """:meth:`progress`, for work that saves no state.
 
         Raises:
             KeyboardInterrupt: the run was asked to stop.
@@ -29,7 +29,7 @@ class ProgressListener:
             raise KeyboardInterrupt
 
     def warn(self, text: str) -> None:
-        """Something the user should know."""
+        """Report a warning to the user."""
 
     def stopping(self) -> bool:
         """Whether the run was asked to stop; it then saves its state and raises KeyboardInterrupt."""

@@ -1,4 +1,4 @@
-"""Where a number comes from: code, software, machine, command."""
+"""Provenance of a run: code, software, machine, command."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from protocols.system.device import describe, installed
+from protocols.system.device import describe_machine, installed_version
 from results.store import now, read_json
 
 if TYPE_CHECKING:
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 DISTRIBUTION = "ssl-bench"
 
 COMMIT = "commit.json"
-"""Beside a copy of the code: what :func:`commit` said of the original."""
+"""File beside a copy of the code, with the :func:`commit` of the original."""
 
 
 def provenance(device: torch.device) -> dict[str, Any]:
-    """What a record says of where it comes from."""
+    """Code, software, machine and command that produce a record."""
     return {
-        **describe(device),
-        "bench": installed(DISTRIBUTION),
+        **describe_machine(device),
+        "bench": installed_version(DISTRIBUTION),
         **commit(),
         "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "images": "uint8 arrays; views made by bench on tensors",
@@ -34,7 +34,7 @@ def provenance(device: torch.device) -> dict[str, Any]:
 
 @functools.cache
 def commit() -> dict[str, Any]:
-    """The commit this process's code was checked out at, and whether it was changed since; empty outside of git."""
+    """The git commit of this code, and whether files differ from it; empty outside of a git checkout."""
     here = Path(__file__).parent
     copied: dict[str, Any] | None = read_json(here.parent / COMMIT)
     if copied is not None:

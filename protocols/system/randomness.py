@@ -1,8 +1,8 @@
-"""Everything random is a function of counters, so that nothing depends on what was drawn before.
+"""Counter-based random numbers: every draw is a function of (seed, purpose, counters), not of earlier draws.
 
-Initial weights, image order and view parameters depend on the trial's seed and on what they are for, never on the
-method: methods meet the same views of the same images, a resumed run repeats what an uninterrupted one would have
-drawn, and a new method changes nobody's numbers.
+Initial weights, image order and view parameters depend on the run's seed and on their purpose, never on the method:
+all methods get the same views of the same images, a resumed run draws the same numbers as an uninterrupted one, and a
+new method changes no other method's numbers.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ def permutation(n: int, seed: int, *purpose: str | int) -> Tensor:
 
 
 def uniforms(key: int, rows: NDArray[np.int64], columns: int) -> NDArray[np.float32]:
-    """Uniform numbers in [0, 1) as a hash of (key, row, column): the same whatever rows are asked for together.
+    """Uniform numbers in [0, 1) as a hash of (key, row, column): a row does not depend on the other rows.
 
     The hash is SplitMix64 (Steele, Lea & Flood 2014), of which the upper 24 bits are used.
 
     Args:
         key: from :func:`key`.
-        rows: (n,) any numbers.
-        columns: how many a row; below 2**16.
+        rows: (n,) row numbers.
+        columns: numbers per row; below 2**16.
 
     Returns:
         (n, columns) float32.

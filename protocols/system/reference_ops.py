@@ -1,7 +1,7 @@
-"""Reference operations: every operation as its definition reads, one torch operation at a time.
+"""Reference operations: every operation by its definition, one torch operation at a time.
 
-Modules with a faster implementation carry an attribute ``reference`` that turns it off. The faster one has to be worth
-its lines and may not change a result: both are measured against the reference.
+Modules with a faster implementation have an attribute ``reference`` that turns it off. The speed and the results of the
+faster implementation are tested against the reference.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def use_reference_ops(module: nn.Module) -> None:
-    """Turn every faster implementation below a module off."""
-    for part in module.modules():
-        if hasattr(part, "reference"):
-            part.reference = True  # type: ignore[assignment]
+    """Turn off the faster implementations of a module and all its submodules."""
+    for submodule in module.modules():
+        if hasattr(submodule, "reference"):
+            submodule.reference = True  # type: ignore[assignment]

@@ -60,7 +60,7 @@ def compare(
     names = {"value": "published", "std": "published_std", "seeds": "published_seeds"}
     theirs = with_pair_keys(published).rename(columns=names | {key: f"their_{key}" for key in PREFIXED})
     gains = [gains_over_references(frames.unrefined, summary, published), *gains_over_best(frames, summary, published)]
-    ours = with_plain_cells(with_pair_keys(pd.concat([summary, *gains], ignore_index=True)))
+    ours = with_cells_without_variant(with_pair_keys(pd.concat([summary, *gains], ignore_index=True)))
     pairs = theirs.assign(number=range(len(theirs))).merge(ours, on=PAIR_KEYS, how="left")
     measured = pairs["mean"].notna()
     for key in ("method", "dataset", "protocol", "evaluation"):
@@ -96,14 +96,16 @@ def is_untrained(name: str) -> bool:
     return BASELINES.get(name) == "lower"
 
 
-def with_plain_cells(ours: pd.DataFrame) -> pd.DataFrame:
+def with_cells_without_variant(ours: pd.DataFrame) -> pd.DataFrame:
     """Add the variants once more as cells of the plain method, from which they differ in their conditions.
 
     Gains over the best other method are also added as cells of no backbone, which some papers do not state.
     """
-    plain = ours[ours["variant"] != ""].assign(variant="")
-    any_backbone = plain[plain["metric"].str.endswith(BEST)].assign(backbone="", variant=lambda rows: rows["name"])
-    return pd.concat([ours, plain, any_backbone], ignore_index=True)
+    without_variant = ours[ours["variant"] != ""].assign(variant="")
+    any_backbone = without_variant[without_variant["metric"].str.endswith(BEST)].assign(
+        backbone="", variant=lambda rows: rows["name"]
+    )
+    return pd.concat([ours, without_variant, any_backbone], ignore_index=True)
 
 
 def gains_over_references(results: pd.DataFrame, summary: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:

@@ -173,5 +173,5 @@ def digest_of(data: FigureData) -> str:
     styles = [data.styles[method] for method in data.methods]
     plugins = [inspect.getsourcefile(FIGURES.get(name)) for name in figure_names() if name not in BUILT_IN]
     words = repr((VERSION, figure_names(), data.table, styles)) + data.points.to_csv()
-    sources = b"".join(Path(source).read_bytes() for source in plugins if source)
-    return hashlib.sha256(words.encode() + rows.to_numpy().tobytes() + sources).hexdigest()
+    plugin_sources = b"".join(Path(source).read_bytes() for source in plugins if source)
+    return hashlib.sha256(words.encode() + rows.to_numpy().tobytes() + plugin_sources).hexdigest()

@@ -37,19 +37,19 @@ def write_feature_map(
     Raises:
         OSError: it cannot be written.
     """
-    named = classes[:MOST_CLASSES]
-    figure, panels = make_panels(len(maps), 2, 1.7, "first component", "second component", legend=len(named))
+    shown_classes = classes[:MOST_CLASSES]
+    figure, panels = make_panels(len(maps), 2, 1.7, "first component", "second component", legend=len(shown_classes))
     styles: list[dict[str, Any]] = [
         {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number % len(MARKERS)], "ls": "none"}
-        for number in range(len(named))
+        for number in range(len(shown_classes))
     ]
     for axes, (title, points) in zip(panels, maps.items(), strict=True):
-        axes.plot(*points[labels >= len(named)].T, ".", color="#cccccc", ms=2, mew=0)
+        axes.plot(*points[labels >= len(shown_classes)].T, ".", color="#cccccc", ms=2, mew=0)
         for number, style in enumerate(styles):
             axes.plot(*points[labels == number].T, **style, ms=2, mew=0, alpha=0.7)
         axes.set_title(title)
         axes.set_aspect("equal", adjustable="datalim")
     figure.legend(
-        [Line2D([], [], **style) for style in styles], named, loc="outside lower center", ncols=LEGEND_COLUMNS
+        [Line2D([], [], **style) for style in styles], shown_classes, loc="outside lower center", ncols=LEGEND_COLUMNS
     )
     write_atomically(path, lambda temporary: figure.savefig(temporary, format="png", metadata=FORMATS["png"]))

@@ -87,7 +87,8 @@ def table_floats(table: Table, section: Section, *, problems: Sequence[str]) -> 
     label = "tab:" + "".join(c for c in table.name if c.isascii() and (c.isalnum() or c in "-."))
     for number, page in enumerate(pages, start=1):
         which = f" ({number}/{len(pages)})" if len(pages) > 1 else ""
-        words = [f"{table.title}{which}." if table.title or which else "", table.caption or section.text]
+        text = table.caption or section.text or section.title
+        words = [f"{table.title}{which}." if table.title or which else "", text]
         caption = " ".join(filter(None, words if number == 1 else words[:1])).strip()
         below = "".join(f"\\par {escape(text)}\n" for text in small_print)
         yield (

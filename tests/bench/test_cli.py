@@ -145,14 +145,14 @@ def test_a_protocol_that_extends_another_shares_its_runs(grid):
     plan = bench(*words, "--dry-run", cwd=folder, check=0).stdout.splitlines()
     assert plan[:2] == ["mine, which extends quick", "4 runs done, 0 to carry out"]
     assert plan[2] == "4 to carry out once their data are here"
-    assert "  stl10 conv4 simclr under quick[views=2000]: stl10 not here; linear, knn × 2 seeds" in plan
+    assert "  stl10 conv4 simclr under quick[views=2000]: stl10 missing; linear, knn × 2 seeds" in plan
     assert "  bench data stl10" in plan
     only = ["--datasets", "digits", "--methods", "random", "--seeds", "1", "--evaluations", "knn[k=3]"]
     plan = bench(*words, *only, "--dry-run", cwd=folder, check=0).stdout
     assert "digits conv4 random under quick[views=2000]: pretrained already; knn[k=3] × 1 seeds" in plan
     bench(*words, *only, cwd=folder, check=0)
     (name,) = (name for name, record in records(folder).items() if record["run"]["preset"] == "mine")
-    assert "quick[views=2000] (version 1, controlled); asked for by mine" in bench("show", name, cwd=folder).stdout
+    assert "quick[views=2000] (version 1, controlled); requested by mine" in bench("show", name, cwd=folder).stdout
     assert [metric["label"] for metric in records(folder)[name]["metrics"]] == ["linear", "knn", "knn[k=3]"]
 
 
@@ -174,7 +174,7 @@ def test_show_tells_everything_about_a_run(grid):
     assert json.loads(bench("show", name, "--json", cwd=folder, check=0).stdout)["status"] == "done"
     assert bench("show", f"runs/{name}", cwd=folder, check=0).stdout == shown
     assert "unknown run 'x'" in bench("show", "x", cwd=folder, check=2).stderr
-    assert "4 runs are called" in bench("show", "digits", cwd=folder, check=2).stderr
+    assert "4 runs match" in bench("show", "digits", cwd=folder, check=2).stderr
 
 
 def test_doctor_finds_what_is_broken(grid):
@@ -189,7 +189,7 @@ def test_doctor_finds_what_is_broken(grid):
     assert "4 done" in done
     assert "unreadable: broken" in done
     assert "digits: here" in done
-    assert "cifar10: not here" in done
+    assert "cifar10: missing" in done
     assert "compiled kernels: " in done
 
 

@@ -33,7 +33,7 @@ def shown(runs, views=1000):
     return Lines(Console(file=io.StringIO(), width=200), runs, [views] * len(runs))
 
 
-def carry_out(display, run, clock, *, pretrain=10.0, evaluation=20.0, upto=EVALUATIONS):
+def run_stages(display, run, clock, *, pretrain=10.0, evaluation=20.0, upto=EVALUATIONS):
     """Pretrain and make some evaluations, each in a time of its own."""
     listener = display.on_run_start(run)
     listener.stage("pretrain", 1000)
@@ -54,18 +54,18 @@ def carry_out(display, run, clock, *, pretrain=10.0, evaluation=20.0, upto=EVALU
 
 def test_the_time_left_knows_how_long_evaluations_took(runs, clock):
     display = shown(runs)
-    carry_out(display, runs[0], clock)
+    run_stages(display, runs[0], clock)
     display.on_run_end(Outcome(runs[0], None, "it failed"))
-    assert display.share() == pytest.approx(0.5)
+    assert display.fraction() == pytest.approx(0.5)
     assert clock.seconds == 110
-    assert display.left() == f"{progress.duration(110)} left"
-    carry_out(display, runs[1], clock, upto=3)
-    assert display.share() == pytest.approx((110 + 10 + 60) / 220)
+    assert display.time_left() == f"{progress.duration(110)} left"
+    run_stages(display, runs[1], clock, upto=3)
+    assert display.fraction() == pytest.approx((110 + 10 + 60) / 220)
 
 
 def test_a_line_about_evaluations_says_how_far_they_are(runs, clock):
     display = shown(runs)
-    carry_out(display, runs[0], clock, upto=3)
+    run_stages(display, runs[0], clock, upto=3)
     lines = display.console.file.getvalue().splitlines()
     assert "60 % of evaluate, linear after averaged" in lines[-1]
     assert not any(" 0 % of evaluate;" in line for line in lines)
@@ -78,8 +78,9 @@ def test_what_an_earlier_attempt_did_is_not_timed(runs, clock):
     listener.progress(500_000)
     clock.seconds += 100
     listener.progress(750_000)
-    assert display.paces["pretrain"].each() == pytest.approx(100 / 250_000)
-    assert display.left() == f"{progress.duration(100 + EVALUATIONS * progress.EVALUATION * 100 / 250_000)} left"
+    assert display.timings["pretrain"].seconds_per_unit() == pytest.approx(100 / 250_000)
+    expected = 100 + EVALUATIONS * progress.VIEWS_PER_EVALUATION * 100 / 250_000
+    assert display.time_left() == f"{progress.duration(expected)} left"
 
 
 def test_runs_that_are_only_evaluated_are_judged_by_that(runs, clock):
@@ -89,5 +90,5 @@ def test_runs_that_are_only_evaluated_are_judged_by_that(runs, clock):
     listener.progress(0)
     clock.seconds += 50
     listener.progress(2)
-    assert display.share() == pytest.approx(2 / (2 * EVALUATIONS))
-    assert display.left() == f"{progress.duration(200)} left"
+    assert display.fraction() == pytest.approx(2 / (2 * EVALUATIONS))
+    assert display.time_left() == f"{progress.duration(200)} left"

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from methods import Batch, RunInfo, registry
+from methods import METHODS, Batch, RunInfo
 from methods.losses import nt_xent
 from protocols.backbones.small import Conv4
 
@@ -14,7 +14,7 @@ IMAGES = 12
 
 
 def build(name: str, **options):
-    kind = registry.get(name)
+    kind = METHODS.get(name)
     torch.manual_seed(0)
     method = kind(Conv4(), kind.Options(**options), RunInfo(classes=10, images=100, side=16, steps=50, seed=0)).train()
     views = torch.rand(2 * IMAGES, 3, 16, 16, generator=torch.Generator().manual_seed(1))

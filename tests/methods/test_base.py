@@ -8,8 +8,8 @@ from methods import Backbone, Batch, Method, RunInfo
 from methods.base import OLD_HOOKS
 from methods.registry import METHODS
 from protocols.backbones.small import Conv4
+from protocols.spec.plugins import add_file
 from results.errors import BrokenPlugin
-from results.registry import Registry
 
 INFO = RunInfo(classes=10, images=40, side=16, steps=9, seed=0)
 
@@ -45,10 +45,9 @@ def test_a_plugin_file_with_an_old_hook_is_refused_when_it_loads(tmp_path):
                 return {}
         ''')
     )
-    registry = Registry("method", package="methods", group="bench.methods")
-    registry.add_file(path)
+    add_file(path)
     with pytest.raises(BrokenPlugin, match="keepsakes, which is now called extra_state"):
-        registry.get("old-hook")
+        METHODS.get("old-hook")
 
 
 def test_a_plugin_of_an_earlier_version_goes_on_working(tmp_path):
@@ -81,7 +80,7 @@ def test_a_plugin_of_an_earlier_version_goes_on_working(tmp_path):
                 self.target.follow(self.backbone, cosine_between(0.9, 1.0, progress))
         ''')
     )
-    METHODS.add_file(path)
+    add_file(path)
     method = METHODS.get("old-plugin")(Conv4(), None, INFO)
     assert method.setting is method.info is INFO
     method.before_epoch(0, lambda: torch.ones(40, 64))
@@ -95,7 +94,7 @@ def test_names_of_earlier_versions_are_those_of_now():
 
 
 def test_a_backbone_that_overrides_the_old_name_is_refused():
-    with pytest.raises(BrokenPlugin, match="defines with_map, which is now called forward_with_map"):
+    with pytest.raises(BrokenPlugin, match="defines with_map, which is now called _forward_with_map"):
         type("Mine", (Backbone,), {"with_map": lambda self, images: None})
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from methods import RunInfo, registry
+from methods import METHODS, RunInfo
 from methods.graph import RingBuffer
 from methods.memory import Queue
 from methods.state_names import load_old_names
@@ -50,7 +50,7 @@ def renamed(key: str) -> str:
 @pytest.mark.parametrize("name", OLD_KEYS)
 def test_checkpoints_of_earlier_versions_load(name):
     options, old_keys = OLD_KEYS[name]
-    kind = registry.get(name)
+    kind = METHODS.get(name)
     method = kind(Conv4(), kind.Options(**options), INFO)
     expected = {key: torch.full_like(value, 1) for key, value in method.state_dict().items()}
     saved = dict(expected)

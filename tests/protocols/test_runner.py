@@ -12,8 +12,9 @@ import torch
 
 from protocols.datasets.load import load_dataset
 from protocols.features.extraction import extract_dataset
+from protocols.pretrain import checkpoint
 from protocols.pretrain.build import build_job
-from protocols.pretrain.loop import begin_epoch, checkpoint, make_batch
+from protocols.pretrain.loop import begin_epoch, make_batch
 from protocols.runner import execute
 from protocols.spec.execution import ExecutionContext
 from protocols.spec.protocol import load
@@ -101,7 +102,6 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from protocols.pretrain import checkpoint
-from protocols.evaluate import evaluator as evaluated
 from protocols.system import heartbeat
 from protocols.spec.execution import ExecutionContext
 from protocols.runner import execute
@@ -111,7 +111,7 @@ from results import store
 import json
 
 runs, config, moment = Path(sys.argv[1]), json.loads(sys.argv[2]), sys.argv[3]
-checkpoint.PERIOD = 0.0
+checkpoint.MIN_INTERVAL_S = 0.0
 kill = lambda: os.kill(os.getpid(), signal.SIGKILL)
 
 class Killer(ProgressListener):
@@ -296,9 +296,9 @@ def test_what_rotnet_makes_of_a_view_counts_as_views(tmp_path):
 def test_pace_saves_often_but_not_too_often(tmp_path, monkeypatch):
     clock = [0.0]
     monkeypatch.setattr(checkpoint.time, "monotonic", lambda: clock[0])
-    pace = checkpoint.Pace()
+    pace = checkpoint.CheckpointTimer()
     assert not pace.due()
-    clock[0] = checkpoint.PERIOD
+    clock[0] = checkpoint.MIN_INTERVAL_S
     assert pace.due()
 
     def slow(path, content):

@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from protocols.spec import protocol as protocols
+from protocols.spec.labels import parse_label
+from protocols.spec.resolve import missing_evaluations, resolve
 from protocols.spec.run import Run
 
 MEASURED = Path(__file__).parents[2] / "results" / "measured"
@@ -30,3 +33,27 @@ def test_a_measured_run_can_be_traced(path):
     assert len(record["provenance"]["commit"]) == 40
     assert not record["provenance"]["dirty"]
     assert not any(f"{word}/" in json.dumps(record) for word in ("/tmp", "/home", "/root"))  # noqa: S108
+
+
+@pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.parent.name)
+def test_a_measured_run_asked_for_again_has_nothing_to_run_or_measure(path):
+    """Its protocol, labels and seed, as one would type them, give its folder's name and no evaluation that it lacks."""
+    record = json.loads(path.read_text(encoding="utf-8"))
+    stored = record["run"]
+    refinements = [one["refinement"]["label"] for one in stored["evaluations"] if one["refinement"]]
+    run = resolve(
+        protocols.load(stored["preset"] or stored["protocol"]),
+        method=stored["method"]["label"],
+        dataset=stored["dataset"]["name"],
+        backbone=stored["backbone"]["name"],
+        seed=stored["seed"],
+        changes={"pretrain": parse_label(stored["label"])[1]},
+        data=Path("data"),
+        evaluate=[*dict.fromkeys(one["label"] for one in stored["evaluations"])],
+        refine=[*dict.fromkeys(refinements)],
+        evaluate_on=[*dict.fromkeys(one["dataset"]["name"] for one in stored["evaluations"])],
+    )
+    assert run.folder() == path.parent.name
+    assert run.label == stored["label"]
+    assert run.evaluations
+    assert missing_evaluations(run, record) == ()

@@ -5,7 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from results.names import DISPLAY_NAMES, STORED_NAMES, baseline_of, display_name, stored_name
+from results.names import (
+    OLD_REFINEMENTS,
+    STORED_FIELDS,
+    STORED_REFINEMENTS,
+    baseline_of,
+    display_name,
+    stored_field,
+    stored_name,
+)
 
 PRESETS = Path(__file__).parents[2] / "protocols" / "presets"
 
@@ -19,8 +27,6 @@ PRESETS = Path(__file__).parents[2] / "protocols" / "presets"
         ("averaged-chosen[beside=True,k=50]", "neighbour_mean-chosen[append_input=True,k=50]"),
         ("transductive-turned", "transductive-from-neighbours"),
         ("transductive-turned[k=3]", "transductive-from-neighbours[k=3]"),
-        ("track", "fairness"),
-        ("clip_trust", "clip_trust_ratio"),
         ("graph-chosen", "graph-chosen"),
         ("transductive", "transductive"),
         ("concatenated[of=beside]", "concatenated[of=beside]"),
@@ -37,8 +43,9 @@ def test_stored_names_are_understood_where_shown_ones_are_expected():
 
 
 def test_no_two_stored_names_are_shown_alike():
-    assert len(STORED_NAMES) == len(DISPLAY_NAMES)
-    assert not STORED_NAMES.keys() & DISPLAY_NAMES.keys()
+    assert len(OLD_REFINEMENTS) == len(STORED_REFINEMENTS)
+    assert len({*STORED_FIELDS.values()}) == len(STORED_FIELDS)
+    assert (stored_field("fairness"), stored_field("lr")) == ("track", "lr")
 
 
 def test_refinements_of_the_presets_are_shown_under_different_names():
@@ -50,14 +57,14 @@ def test_refinements_of_the_presets_are_shown_under_different_names():
 
 
 @pytest.mark.parametrize(
-    ("method", "baseline"),
+    ("config", "baseline"),
     [
-        ({"name": "supervised"}, "upper"),
-        ({"name": "random"}, "lower"),
-        ({"name": "simclr"}, ""),
-        ({"name": "mine", "baseline": "lower"}, "lower"),
-        ({"name": "random", "baseline": ""}, ""),
+        ({"method": {"name": "supervised"}}, "upper"),
+        ({"method": {"name": "random"}}, "lower"),
+        ({"method": {"name": "simclr"}}, ""),
+        ({"method": {"name": "mine"}, "baseline": "lower"}, "lower"),
+        ({"method": {"name": "random"}, "baseline": ""}, ""),
     ],
 )
-def test_baselines_are_declared_or_known_by_name(method, baseline):
-    assert baseline_of(method) == baseline
+def test_baselines_are_declared_or_known_by_name(config, baseline):
+    assert baseline_of(config) == baseline

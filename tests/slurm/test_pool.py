@@ -5,8 +5,8 @@ import textwrap
 import pytest
 import torch
 
-from methods.registry import METHODS
 from protocols.spec.execution import ExecutionContext
+from protocols.spec.plugins import add_file
 from protocols.system.progress import ProgressListener
 from results import store
 from slurm.launch import run_inline
@@ -71,7 +71,7 @@ def test_a_pool_gets_what_one_process_gets(run_of, tmp_path):
 def test_a_process_that_dies_takes_only_its_own_run_with_it(run_of, tmp_path):
     plugin = tmp_path / "deadly.py"
     plugin.write_text(textwrap.dedent(DEADLY))
-    METHODS.add_file(plugin)
+    add_file(plugin)
     runs = [run_of("deadly", plugins=[str(plugin)]), *(run_of("random", seed) for seed in range(3))]
     context = ExecutionContext(tmp_path / "runs", tmp_path, "cpu")
     outcomes = {o.run.method.name: o for o in run_pool(runs, [context] * 2, Listener(), threads=1)}
@@ -130,7 +130,7 @@ class Stubborn(Method):
 def plugin_run(run_of, tmp_path, name, source):
     plugin = tmp_path / f"{name}.py"
     plugin.write_text(textwrap.dedent(source))
-    METHODS.add_file(plugin)
+    add_file(plugin)
     return run_of(name, plugins=[str(plugin)], views=600)
 
 

@@ -52,13 +52,13 @@ def published(data: ReportData) -> Iterator[Section]:
 
 def notes_of(comparison: Comparison) -> Iterator[str]:
     """How many numbers of each source agree, and which tables are not shown."""
-    sources = {table.source for table in comparison.tables}
+    papers = {table.source for table in comparison.tables}
     cells = comparison.pairs.drop_duplicates("number")
     for source, of_source in cells.groupby("source", sort=False):
-        if source in sources:
+        if source in papers:
             yield f"{source!s}. {describe_agreement(without_repetitions(of_source))}"
     omitted = dict.fromkeys(
-        f"{source}, {table}" if source in sources else source for source, table in comparison.omitted
+        f"{source}, {table}" if source in papers else source for source, table in comparison.omitted
     )
     if omitted:
         yield f"Nothing was run of {'; '.join(omitted)}. published.csv holds their numbers."

@@ -18,7 +18,7 @@ KINDS = [(channels, halved) for channels in (1, 8, 16, 32, 64) for halved in (Fa
 
 @pytest.fixture(autouse=True)
 def however_small(monkeypatch):
-    monkeypatch.setattr(block, "LEAST", 1)
+    monkeypatch.setattr(block, "MIN_NUMEL", 1)
 
 
 def made(channels):
@@ -45,7 +45,7 @@ def images(dtype=torch.float32):
 
 def passed(layer, x, *, halved):
     """What comes out, and the gradients for images and parameters."""
-    out = layer.halved(x) if halved else layer(x)
+    out = layer.forward_pooled(x) if halved else layer(x)
     weights = torch.randn(out.shape, generator=torch.Generator().manual_seed(1))
     return out, *torch.autograd.grad((out * weights.to(out)).sum(), [x, *layer.parameters()])
 
@@ -54,7 +54,7 @@ def passed(layer, x, *, halved):
 def test_a_block_is_batch_norm_relu_and_average_pooling(channels, halved):
     layer, x = made(channels), images()
     reference = plain(layer)
-    assert layer.is_quick(layer[0](x))
+    assert layer.is_fused(layer[0](x))
     for _ in range(2):
         got, expected = passed(layer, x, halved=halved), passed(reference, x.double(), halved=halved)
         for one, other in zip(got, expected, strict=True):
@@ -96,18 +96,18 @@ def test_it_repeats_to_the_bit(threads):
     ids=["not channels-last", "no divisor"],
 )
 def test_all_else_is_left_to_torch(x):
-    assert not block.is_fit(x)
+    assert not block.can_fuse(x)
 
 
 def test_odd_maps_are_halved_by_torch():
     layer, x = made(8), torch.randn(4, 3, 5, 8).contiguous(memory_format=torch.channels_last)
-    assert torch.equal(layer.halved(x), plain(layer, torch.float32).halved(x))
+    assert torch.equal(layer.forward_pooled(x), plain(layer, torch.float32).forward_pooled(x))
 
 
 def test_small_maps_are_left_to_torch(monkeypatch):
     monkeypatch.undo()
     layer = made(8)
-    assert not layer.is_quick(layer[0](images()))
+    assert not layer.is_fused(layer[0](images()))
 
 
 def test_without_a_compiler_torch_does_it_and_a_line_says_so(monkeypatch, caplog):
@@ -117,8 +117,8 @@ def test_without_a_compiler_torch_does_it_and_a_line_says_so(monkeypatch, caplog
 
         return call
 
-    monkeypatch.setattr(compiled, "made", fail)
-    compiled.works.cache_clear()
+    monkeypatch.setattr(compiled, "compile_function", fail)
+    compiled.compilation_works.cache_clear()
     try:
         with caplog.at_level(logging.WARNING):
             layer, x = made(8), images()
@@ -130,7 +130,7 @@ def test_without_a_compiler_torch_does_it_and_a_line_says_so(monkeypatch, caplog
         assert "no compiler found" in line
         assert "\n" not in line
     finally:
-        compiled.works.cache_clear()
+        compiled.compilation_works.cache_clear()
 
 
 def test_conv4_quick_and_plain_are_one_network():

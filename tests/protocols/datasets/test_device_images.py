@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from protocols.datasets.device_images import HostImages, Images, device_images
+from protocols.datasets.device_images import DeviceImages, HostImages, device_images
 from protocols.datasets.load import load_dataset
 from protocols.pretrain.build import build_job
 from protocols.pretrain.loop import chooses_images, make_batch, prefetch
@@ -43,8 +43,8 @@ def test_far_images_are_those_that_were_asked_for(stored, ahead):
     reads = counting(images)
     if ahead:
         images.prefetch(index[0])
-    rows, contexts = images.gather(index)
-    assert torch.equal(rows[contexts], torch.from_numpy(stored[index.numpy()]))
+    rows, positions = images.gather(index)
+    assert torch.equal(rows[positions], torch.from_numpy(stored[index.numpy()]))
     assert reads == [[3, 7, 40]]
 
 
@@ -52,7 +52,7 @@ def test_only_the_last_expectations_are_kept(stored):
     images = HostImages(stored, CPU)
     for start in range(5):
         images.prefetch(torch.arange(start, start + 3))
-    assert len(images._expected) == 2
+    assert len(images._prefetched) == 2
     reads = counting(images)
     images.gather(torch.arange(4, 7))
     assert reads == []
@@ -61,14 +61,14 @@ def test_only_the_last_expectations_are_kept(stored):
 
 
 def test_on_a_cpu_images_stay_where_they_are(stored):
-    assert type(device_images(stored, CPU)) is Images
+    assert type(device_images(stored, CPU)) is DeviceImages
     assert device_images(stored, CPU).stored.data_ptr() == stored.ctypes.data
 
 
-@pytest.mark.parametrize(("free", "kind"), [(10_000, HostImages), (10**9, Images)])
+@pytest.mark.parametrize(("free", "kind"), [(10_000, HostImages), (10**9, DeviceImages)])
 def test_a_gpu_takes_what_leaves_room_for_training(stored, monkeypatch, free, kind):
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, 10**9))
-    monkeypatch.setattr(Images, "__init__", lambda self, stored, device: None)
+    monkeypatch.setattr(DeviceImages, "__init__", lambda self, stored, device: None)
     monkeypatch.setattr(HostImages, "__init__", lambda self, stored, device: None)
     assert type(device_images(stored, torch.device("cuda"))) is kind
 

@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from protocols.datasets.fetched import in_one_line
-from protocols.datasets.load import prepare
+from protocols.datasets.load import prepare_dataset
 from protocols.spec.plugins import DATASETS, dataset_source
 
 DOWNLOADED = ("cifar10", "cifar100", "cifar100-20", "stl10", "svhn", "fashion_mnist", "tiny_imagenet")
@@ -23,7 +23,7 @@ def no_internet(monkeypatch):
 @pytest.mark.parametrize("name", DOWNLOADED)
 def test_no_internet_is_one_line(name, tmp_path, no_internet):
     with pytest.raises(OSError, match=f"^cannot download {name}: .*Name or service not known") as caught:
-        prepare(name, tmp_path)
+        prepare_dataset(name, tmp_path)
     assert "\n" not in str(caught.value)
     assert socket.getdefaulttimeout() is None
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from protocols.datasets import prepared
-from protocols.datasets.load import load_dataset, prepare, require
+from protocols.datasets.load import load_dataset, prepare_dataset, require
 from protocols.spec.plugins import dataset_source
 from results.errors import DataMissing, RequestError, UnknownName
 
@@ -17,9 +17,9 @@ def test_every_tenth_training_image_is_measured_on_and_no_test_image(name, tmp_p
     assert part.name == f"held_out:{name}"
     assert rows(part.test) == rows(whole.train)[9::10]
     assert part.test.labels.tolist() == whole.train.labels.tolist()[9::10]
-    kept = [image for place, image in enumerate(rows(whole.train)) if place % 10 != 9]
-    assert rows(part.train) == kept
-    assert len(part.train.labels) == len(kept)
+    load_or_write = [image for place, image in enumerate(rows(whole.train)) if place % 10 != 9]
+    assert rows(part.train) == load_or_write
+    assert len(part.train.labels) == len(load_or_write)
     assert not set(rows(part.train)) & set(rows(part.test))
     assert (part.mean, part.std, part.classes) == (whole.mean, whole.std, whole.classes)
 
@@ -39,7 +39,7 @@ def test_of_a_folder_too(tmp_path):
         for i in range(count):
             Image.new("RGB", (8, 8), (i, 0, 0)).save(tmp_path / split / "cat" / f"{i:02}.png")
     reports = []
-    part = prepare(f"held_out:folder:{tmp_path}@4", tmp_path, progress=lambda *report: reports.append(report))
+    part = prepare_dataset(f"held_out:folder:{tmp_path}@4", tmp_path, progress=lambda *report: reports.append(report))
     assert (len(part.train), len(part.test), part.side) == (11, 1, 4)
     assert reports
     assert dataset_source(f"held_out:folder:{tmp_path}", tmp_path).digest() != ""

@@ -7,7 +7,7 @@ import pytest
 
 from protocols.datasets import load
 from protocols.datasets.base import Dataset, Source, Split
-from protocols.datasets.load import load_dataset, prepare, require, validate
+from protocols.datasets.load import load_dataset, prepare_dataset, require, validate
 from protocols.spec.plugins import DATASETS, dataset_source
 from results.errors import BrokenPlugin, DataMissing, RequestError, UnknownName
 
@@ -70,7 +70,7 @@ def test_unknown_name(tmp_path):
 @pytest.fixture
 def toys(monkeypatch):
     """Three data sets that count how often they are loaded and fetched."""
-    monkeypatch.setattr(load, "_held", {})
+    monkeypatch.setattr(load, "_cache", {})
     happened = []
 
     class Toy(Source):
@@ -92,7 +92,7 @@ def toys(monkeypatch):
 
 def test_the_last_two_stay_in_memory(toys, tmp_path):
     for name in ("toy1", "toy2"):
-        prepare(name, tmp_path)
+        prepare_dataset(name, tmp_path)
     toys[:] = [event for event in toys if event[0] == "fetch"]
     first = load_dataset("toy0", tmp_path)
     assert load_dataset("toy0", tmp_path) is first
@@ -108,8 +108,8 @@ def test_another_root_is_another_data_set(toys, tmp_path):
 def test_only_what_is_missing_is_fetched(toys, tmp_path):
     with pytest.raises(DataMissing, match="toy1: it is not there; run: bench data toy1"):
         load_dataset("toy1", tmp_path)
-    prepare("toy0", tmp_path)
-    prepare("toy1", tmp_path)
+    prepare_dataset("toy0", tmp_path)
+    prepare_dataset("toy1", tmp_path)
     assert toys == [("load", "toy0"), ("fetch", "toy1"), ("load", "toy1")]
 
 

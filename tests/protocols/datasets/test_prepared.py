@@ -22,19 +22,19 @@ def refuse():
 
 def test_kept_once_then_mapped(tmp_path):
     path = tmp_path / "new" / "folder" / "images.npy"
-    assert np.array_equal(prepared.kept(path, SHAPE, chunks), PIXELS)
-    again = prepared.kept(path, SHAPE, refuse)
+    assert np.array_equal(prepared.load_or_write(path, SHAPE, chunks), PIXELS)
+    again = prepared.load_or_write(path, SHAPE, refuse)
     assert isinstance(again, np.memmap)
     assert np.array_equal(again, PIXELS)
     again[:] = 0
-    assert np.array_equal(prepared.kept(path, SHAPE, refuse), PIXELS)
+    assert np.array_equal(prepared.load_or_write(path, SHAPE, refuse), PIXELS)
     assert [file.name for file in path.parent.iterdir()] == ["images.npy"]
 
 
 def test_a_folder_that_cannot_be_written_is_done_without(tmp_path, caplog):
     (tmp_path / "occupied").write_text("a file where a folder is wanted")
     with caplog.at_level(logging.WARNING):
-        images = prepared.kept(tmp_path / "occupied" / "images.npy", SHAPE, chunks)
+        images = prepared.load_or_write(tmp_path / "occupied" / "images.npy", SHAPE, chunks)
     assert np.array_equal(images, PIXELS)
     assert len(caplog.records) == 1
     assert str(tmp_path / "occupied") in caplog.text
@@ -47,34 +47,34 @@ def test_an_error_while_reading_leaves_nothing_behind(tmp_path):
         raise DataMissing("b.jpg is damaged")
 
     with pytest.raises(DataMissing, match=r"b\.jpg"):
-        prepared.kept(tmp_path / "images.npy", SHAPE, broken)
+        prepared.load_or_write(tmp_path / "images.npy", SHAPE, broken)
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("content", [b"", b"no array", "short"])
 def test_a_damaged_array_is_named(tmp_path, content):
     path = tmp_path / "images.npy"
-    prepared.kept(path, SHAPE, chunks)
+    prepared.load_or_write(path, SHAPE, chunks)
     path.write_bytes(path.read_bytes()[:-1] if content == "short" else content)
     with pytest.raises(DataMissing, match=r"images\.npy is damaged.*delete it"):
-        prepared.kept(path, SHAPE, refuse)
+        prepared.load_or_write(path, SHAPE, refuse)
 
 
 def test_place_follows_every_change(tmp_path):
     file = prepared.File("cat/1.jpg", 100, 5)
     places = [
-        prepared.place(tmp_path, "mine-train", 64, True, file),
-        prepared.place(tmp_path, "mine-train", 64, False, file),
-        prepared.place(tmp_path, "mine-train", 32, True, file),
-        prepared.place(tmp_path, "mine-train", 64, True, file, file),
+        prepared.array_path(tmp_path, "mine-train", 64, True, file),
+        prepared.array_path(tmp_path, "mine-train", 64, False, file),
+        prepared.array_path(tmp_path, "mine-train", 32, True, file),
+        prepared.array_path(tmp_path, "mine-train", 64, True, file, file),
         *(
-            prepared.place(tmp_path, "mine-train", 64, True, other)
+            prepared.array_path(tmp_path, "mine-train", 64, True, other)
             for other in (file._replace(path="dog/1.jpg"), file._replace(size=101), file._replace(changed=6))
         ),
     ]
     assert len(set(places)) == len(places)
-    assert prepared.place(tmp_path, "mine-train", 64, True, file) == places[0]
-    assert prepared.place(tmp_path, "a b/c", 64, file).name.startswith("a_b_c-64px-")
+    assert prepared.array_path(tmp_path, "mine-train", 64, True, file) == places[0]
+    assert prepared.array_path(tmp_path, "a b/c", 64, file).name.startswith("a_b_c-64px-")
 
 
 def test_scan(tmp_path):
@@ -99,7 +99,7 @@ def test_decoding_equals_pillow(tmp_path, mode):
     noise = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
     path = tmp_path / "image.tiff"
     Image.fromarray(noise).convert(mode).save(path)
-    assert np.array_equal(prepared.decode_one(path, 16, resize=False), np.asarray(Image.open(path).convert("RGB")))
+    assert np.array_equal(prepared.decode_image(path, 16, resize=False), np.asarray(Image.open(path).convert("RGB")))
 
 
 @pytest.mark.parametrize("size", [(600, 400), (400, 600), (20, 30)])
@@ -109,7 +109,7 @@ def test_resizing_takes_the_largest_centred_square(tmp_path, size):
     x, y = np.meshgrid(np.arange(width), np.arange(height))
     inside = np.maximum(abs(x - (width - 1) / 2), abs(y - (height - 1) / 2)) < min(size) / 2
     Image.fromarray(np.where(inside, 200, 0).astype(np.uint8)).save(path, quality=95)
-    decoded = prepared.decode_one(path, 32, resize=True)
+    decoded = prepared.decode_image(path, 32, resize=True)
     assert decoded.shape == (32, 32, 3)
     assert decoded[4:-4, 4:-4].min() > 180
     assert decoded.mean() > 190
@@ -118,13 +118,13 @@ def test_resizing_takes_the_largest_centred_square(tmp_path, size):
 def test_another_size_is_refused_unless_asked_for(tmp_path):
     Image.new("RGB", (30, 20)).save(tmp_path / "wide.png")
     with pytest.raises(DataMissing, match=r"wide\.png is 30×20, not 16×16.*@SIDE"):
-        prepared.decode_one(tmp_path / "wide.png", 16, resize=False)
+        prepared.decode_image(tmp_path / "wide.png", 16, resize=False)
 
 
 def test_sixteen_bits_are_refused(tmp_path):
     Image.fromarray(np.full((8, 8), 40_000, np.uint16)).save(tmp_path / "deep.png")
     with pytest.raises(DataMissing, match=r"deep\.png has more than 8 bits"):
-        prepared.decode_one(tmp_path / "deep.png", 8, resize=True)
+        prepared.decode_image(tmp_path / "deep.png", 8, resize=True)
 
 
 @pytest.mark.parametrize("kind", ["jpeg", "png", "webp"])
@@ -135,7 +135,7 @@ def test_a_truncated_image_is_named(tmp_path, kind, left):
     Image.fromarray(noise).save(path)
     path.write_bytes(path.read_bytes()[:left])
     with pytest.raises(DataMissing, match=rf"half\.{kind} is damaged") as caught:
-        prepared.decode_one(path, 64, resize=False)
+        prepared.decode_image(path, 64, resize=False)
     assert "\n" not in str(caught.value)
 
 
@@ -145,6 +145,6 @@ def test_order_survives_the_threads(tmp_path, monkeypatch):
     for i, path in enumerate(paths):
         Image.new("RGB", (2, 2), (i, i, i)).save(path)
     done = []
-    images = np.concatenate(list(prepared.Decoding(paths, 2, False, done.append)()))
+    images = np.concatenate(list(prepared.ImageDecoder(paths, 2, False, done.append)()))
     assert images[:, 0, 0, 0].tolist() == list(range(20))
     assert done == [7, 14, 20]

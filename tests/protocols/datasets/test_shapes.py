@@ -48,7 +48,7 @@ def test_no_image_is_drawn_twice(dataset):
 
 
 def test_fewer_images_are_the_first_of_more(dataset):
-    few = shapes.make(shapes.TEST, 1_000)
+    few = shapes.make_split(shapes.TEST, 1_000)
     assert np.array_equal(few.images, dataset.test.images[:1_000])
     assert np.array_equal(few.labels, dataset.test.labels[:1_000])
 
@@ -57,14 +57,14 @@ def test_normalisation_is_that_of_the_train_split(dataset):
     assert (dataset.mean, dataset.std) == statistics(dataset.train.images)
 
 
-@pytest.mark.parametrize("shape", shapes.SINGLE)
+@pytest.mark.parametrize("shape", shapes.FIGURES)
 def test_figures_are_their_own_mirror_image_and_end_where_the_picture_does(shape):
     x, y = np.random.default_rng(0).uniform(-1.5, 1.5, (2, 1, 1, 1, 5_000))
-    here, there = (shape(sign * x, y, shapes.Dice(0, 0, 1)) for sign in (1, -1))
+    here, there = (shape(sign * x, y, shapes.Random(0, 0, 1)) for sign in (1, -1))
     assert np.array_equal(here, there)
     inside = here < 0
     assert 0.05 < inside.mean() < 0.5
-    assert shapes.norm(x, y)[inside].max() < 1.15
+    assert shapes.vector_length(x, y)[inside].max() < 1.15
 
 
 @pytest.mark.parametrize("shape", shapes.CLASSES)
@@ -72,16 +72,16 @@ def test_distance_falls_by_one_a_unit_across_an_edge(shape):
     x, y = np.random.default_rng(0).uniform(-1, 1, (2, 1, 1, 1, 20_000))
 
     def distance(x, y):
-        return shape(x, y, shapes.Dice(0, 0, 1))
+        return shape(x, y, shapes.Random(0, 0, 1))
 
     step, edge = 1e-4, np.abs(distance(x, y)) < 0.05
-    slope = shapes.norm(distance(x + step, y) - distance(x, y), distance(x, y + step) - distance(x, y)) / step
+    slope = shapes.vector_length(distance(x + step, y) - distance(x, y), distance(x, y + step) - distance(x, y)) / step
     assert np.median(slope[edge]) == pytest.approx(1, abs=0.1)
 
 
 def test_directions_point_everywhere_alike():
-    cos, sin = shapes.Dice(0, 0, 100_000).direction()
-    assert np.allclose(shapes.norm(cos, sin), 1)
+    cos, sin = shapes.Random(0, 0, 100_000).unit_vector()
+    assert np.allclose(shapes.vector_length(cos, sin), 1)
     counts, _ = np.histogram(np.arctan2(sin, cos), bins=16, range=(-np.pi, np.pi))
     assert counts == pytest.approx(np.full(16, 6250), rel=0.06)
 

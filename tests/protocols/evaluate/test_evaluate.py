@@ -12,10 +12,10 @@ from torch.nn import functional as F
 
 from protocols.backbones.inference import extract_features
 from protocols.backbones.small import Conv4
-from protocols.evaluate.health import alignment, diagnose, rankme, spread, uniformity
+from protocols.evaluate.health import alignment, diagnose, feature_std, rankme, uniformity
 from protocols.evaluate.knn import knn
 from protocols.evaluate.linear import linear, top_k
-from protocols.features.features import Features, stratified
+from protocols.features.features import Features, stratified_subset
 
 
 def features(classes: int = 5, n: int = 600, d: int = 12, noise: float = 2.0) -> Features:
@@ -74,7 +74,7 @@ def test_linear_by_adam_is_the_papers_loop():
 @pytest.mark.parametrize("fraction", [0.01, 0.1, 0.5, 1.0])
 def test_a_fraction_is_drawn_of_every_class(fraction):
     labels = torch.tensor([0] * 200 + [1] * 50 + [2] * 3 + [4])[torch.randperm(254)]
-    chosen = stratified(labels, fraction, seed=0)
+    chosen = stratified_subset(labels, fraction, seed=0)
     assert chosen.tolist() == sorted(set(chosen.tolist()))
     expected = [max(1, round(fraction * count)) for count in (200, 50, 3, 0, 1)]
     expected[3] = 0
@@ -83,14 +83,14 @@ def test_a_fraction_is_drawn_of_every_class(fraction):
 
 def test_a_fraction_hangs_on_the_seed_and_grows():
     labels = torch.arange(1000) % 10
-    small, large, other = (set(stratified(labels, *words).tolist()) for words in ((0.1, 0), (0.5, 0), (0.1, 1)))
+    small, large, other = (set(stratified_subset(labels, *words).tolist()) for words in ((0.1, 0), (0.5, 0), (0.1, 1)))
     assert small < large
     assert small != other
 
 
 def test_linear_on_a_fraction_is_scikit_learns_on_it():
     some = features()
-    index = stratified(some.train_labels, 0.25, some.seed).numpy()
+    index = stratified_subset(some.train_labels, 0.25, some.seed).numpy()
     scaler = StandardScaler().fit(some.train.numpy())
     train, labels = scaler.transform(some.train.numpy())[index], some.train_labels.numpy()[index]
     reference = LogisticRegression(C=1 / (1e-2 * len(train)), max_iter=2000, tol=1e-8).fit(train, labels)
@@ -150,12 +150,12 @@ def test_frozen_means_frozen():
 def test_health_of_known_representations():
     g = torch.Generator().manual_seed(0)
     isotropic = torch.randn(2000, 16, generator=g)
-    assert spread(isotropic) == pytest.approx(1.0, abs=0.02)
+    assert feature_std(isotropic) == pytest.approx(1.0, abs=0.02)
     assert rankme(isotropic) == pytest.approx(16, abs=0.1)
     line = torch.randn(2000, 1, generator=g) @ torch.ones(1, 16)
     assert rankme(line) == pytest.approx(1.0, abs=0.01)
     constant = torch.ones(2000, 16) + 1e-4 * isotropic
-    assert spread(constant) == pytest.approx(0.0, abs=1e-3)
+    assert feature_std(constant) == pytest.approx(0.0, abs=1e-3)
 
 
 def test_rankme_is_the_exponential_of_the_entropy_of_singular_values():
@@ -177,7 +177,7 @@ def test_alignment_and_uniformity_are_the_definitions():
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda x: torch.ones_like(x) + 1e-4 * x, "all images are represented alike"),
+        (lambda x: torch.ones_like(x) + 1e-4 * x, "all images have almost the same representation"),
         (lambda x: x[:, :1] * torch.ones_like(x), "one dimension"),
         (lambda x: x, ""),
     ],

@@ -247,13 +247,13 @@ def test_a_method_with_two_networks_offers_both_and_its_recorded_graph(tmp_path)
     subject = EvaluationContext(backbone, load_dataset("digits", tmp_path), {}, 0, ProgressListener())
     given = with_extra_state(subject, run, tmp_path / run.folder())
     kept = torch.load(tmp_path / run.folder() / store.EXTRA_STATE, weights_only=True)
-    assert torch.equal(given.recorded, kept["teacher_neighbours"])
-    assert torch.equal(given.second.recorded, kept["student_neighbours"])
-    assert not torch.allclose(given.train, given.second.train)
+    assert torch.equal(given.recorded_neighbours, kept["teacher_neighbours"])
+    assert torch.equal(given.student.recorded_neighbours, kept["student_neighbours"])
+    assert not torch.allclose(given.train, given.student.train)
     network = Conv4().eval()
     network.load_state_dict({k.removeprefix("student."): v for k, v in kept.items() if k.startswith("student.")})
     again = extract_dataset(network, subject.dataset, CPU, 0)
-    torch.testing.assert_close(given.second.test, again.test)
+    torch.testing.assert_close(given.student.test, again.test)
 
 
 def test_a_method_with_one_network_has_nothing_to_concatenate(tmp_path):
@@ -268,8 +268,8 @@ def test_another_data_set_has_no_recorded_graph(tmp_path, colours):
     backbone, _ = pretrained_backbone(run, digits, CPU, ProgressListener(), ExecutionContext(tmp_path, tmp_path))
     subject = EvaluationContext(backbone, load_dataset(colours, tmp_path), {}, 0, ProgressListener())
     given = with_extra_state(subject, run, tmp_path / run.folder())
-    assert given.recorded is None
-    assert given.second.recorded is None
+    assert given.recorded_neighbours is None
+    assert given.student.recorded_neighbours is None
 
 
 def test_a_protocol_may_name_its_refinements(tmp_path):

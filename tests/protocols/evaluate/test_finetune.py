@@ -16,7 +16,7 @@ from protocols.datasets.base import Dataset, Split
 from protocols.evaluate import finetune as module
 from protocols.evaluate.finetune import finetune
 from protocols.features.context import EvaluationContext
-from protocols.features.features import stratified
+from protocols.features.features import stratified_subset
 from protocols.spec.protocol import Augmentation
 from protocols.system.progress import ProgressListener
 from protocols.system.randomness import key, permutation, uniforms
@@ -87,7 +87,7 @@ def test_finetune_works_on_a_copy():
 
 def test_only_the_labelled_fraction_is_seen():
     train = split(60, 0)
-    known = stratified(torch.from_numpy(train.labels), 0.2, 0).numpy()
+    known = stratified_subset(torch.from_numpy(train.labels), 0.2, 0).numpy()
     unknown = np.setdiff1d(np.arange(60), known)
     spoilt = Split(train.images.copy(), train.labels)
     spoilt.images[unknown] = 255
@@ -100,10 +100,10 @@ def test_only_the_labelled_fraction_is_seen():
 def test_augmented_images_depend_on_image_and_epoch_only(augmentation):
     subject = subject_of()
     words = {"augmentation": augmentation, "erase": 0.25}
-    together = module.prepare(subject, torch.tensor([3, 5, 8]), epoch=1, **words)
-    alone = module.prepare(subject, torch.tensor([5]), epoch=1, **words)
+    together = module.prepare_images(subject, torch.tensor([3, 5, 8]), epoch=1, **words)
+    alone = module.prepare_images(subject, torch.tensor([5]), epoch=1, **words)
     torch.testing.assert_close(together[1:2], alone)
-    assert not torch.allclose(module.prepare(subject, torch.tensor([5]), epoch=2, **words), alone)
+    assert not torch.allclose(module.prepare_images(subject, torch.tensor([5]), epoch=2, **words), alone)
 
 
 def test_finetuning_tells_how_far_it_is_and_stops_when_asked():

@@ -67,7 +67,7 @@ def test_a_class_without_training_images_counts_as_missed():
 def test_retrieval_in_blocks_is_retrieval(monkeypatch):
     some = features()
     whole = retrieval(some)
-    monkeypatch.setattr(module, "BLOCK", 90 * 7)
+    monkeypatch.setattr(module, "SIMILARITIES_PER_BLOCK", 90 * 7)
     assert retrieval(some).metrics == pytest.approx(whole.metrics)
 
 

@@ -7,7 +7,7 @@ from sklearn.neighbors import NearestNeighbors
 from torch.nn import functional as F
 
 from protocols.features import neighbours
-from protocols.features.neighbours import Neighbours, joined, nearest, nearest_others, unit
+from protocols.features.neighbours import Neighbours, concatenate, nearest, nearest_others, unit
 
 
 def points(n: int, d: int = 24, seed: int = 0):
@@ -79,9 +79,9 @@ def test_a_query_is_answered_alike_in_any_company(monkeypatch):
     order = torch.randperm(100, generator=torch.Generator().manual_seed(0))
     shuffled = nearest(queries[order], bank, 12)
     assert same(shuffled, Neighbours(whole.similarity[order], whole.index[order]))
-    assert same(joined([nearest(query[None], bank, 12) for query in queries]), whole)
-    monkeypatch.setitem(neighbours.SIMILARITIES, "cpu", 7 * len(bank))
-    monkeypatch.setattr(neighbours, "FIXED", 2 * len(bank))
+    assert same(concatenate([nearest(query[None], bank, 12) for query in queries]), whole)
+    monkeypatch.setitem(neighbours.SIMILARITIES_PER_BLOCK, "cpu", 7 * len(bank))
+    monkeypatch.setattr(neighbours, "EXACT_SIMILARITIES_PER_BLOCK", 2 * len(bank))
     assert same(nearest(queries, bank, 12), whole)
 
 

@@ -21,7 +21,7 @@ from protocols.spec.execution import ExecutionContext
 from protocols.spec.plugins import add_file
 from protocols.spec.protocol import PRESETS, load
 from protocols.spec.resolve import parse_changes, resolve
-from protocols.speed.measure import Loop
+from protocols.speed.measure import EndlessLoop
 from protocols.system.progress import ProgressListener
 from results import store
 from results.errors import RunFailed
@@ -77,7 +77,7 @@ def trainable() -> list[str]:
 def after_some_steps(method: str, protocol: str, folder: Path) -> dict[str, torch.Tensor]:
     """The loss of each step, and the method's state after the last; by SGD, which is smooth in the gradient."""
     run = run_of(method, "pretrain.optimizer=sgd", "pretrain.lr=0.01", "pretrain.warmup=0.0", protocol=protocol)
-    loop = Loop(build_job(run, folder, load_dataset("digits", folder), torch.device("cpu")))
+    loop = EndlessLoop(build_job(run, folder, load_dataset("digits", folder), torch.device("cpu")))
     begin_epoch(loop.job, 0)
     losses, before = [], torch.tensor(0.0)
     for _ in range(STEPS):

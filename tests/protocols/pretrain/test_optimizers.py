@@ -42,7 +42,7 @@ def test_biases_and_norms_are_not_decayed_and_stay_so(name):
 def test_lars_steps_by_a_fraction_of_the_norm(clip):
     """One step from rest: rate · trust · |w| / |g + decay|, the fraction at most the rate if it is clipped."""
     module = network()
-    settings = dataclasses.replace(PLAIN, optimizer="lars", trust=0.9, clip_trust=clip)
+    settings = dataclasses.replace(PLAIN, optimizer="lars", trust_coefficient=0.9, clip_trust_ratio=clip)
     optimizer, before = build_optimizer(module, settings), [p.detach().clone() for p in module.parameters()]
     given = gradients(module)
     optimizer.step()

@@ -13,11 +13,11 @@ from protocols.evaluate.knn import knn
 from protocols.evaluate.linear import linear
 from protocols.features.features import Features, NetworkFeatures
 from protocols.features.neighbours import nearest, nearest_others, unit
-from protocols.refine.attach import attached
 from protocols.refine.clusters import k_means
-from protocols.refine.edges import edges_of
+from protocols.refine.edges import neighbour_graph
 from protocols.refine.encoder import Encoder
-from protocols.refine.selfgnn import SelfGNN, Settings, two_of
+from protocols.refine.inductive import embed_test_images
+from protocols.refine.selfgnn import FitOptions, SelfGNN, sample_views
 from protocols.spec.plugins import REFINEMENTS
 from protocols.system.progress import ProgressListener
 
@@ -92,21 +92,21 @@ def test_a_test_image_is_embedded_as_torch_geometric_would_on_the_whole_graph(gn
     some = toy()
     x, test = unit(some.train), unit(some.test)
     near = nearest(test, x, 5).index
-    edges = edges_of([nearest_others(x, 5).index], direction)
+    edges = neighbour_graph([nearest_others(x, 5).index], direction)
     torch.manual_seed(0)
     encoder = Encoder(gnn, 16, 16, 2, "cat")
-    states = encoder.states(x, edges)
-    source, target = edges.into(torch.arange(200))
+    states = encoder.layer_states(x, edges)
+    source, target = edges.in_edges(torch.arange(200))
     owner = 200 + torch.arange(40).repeat_interleave(5)
     index = torch.stack([torch.cat([source, near.flatten().long()]), torch.cat([target, owner])])
     with torch.no_grad():
-        hidden = [encoder.enter(torch.cat([x, test]))]
+        hidden = [encoder.input_layer(torch.cat([x, test]))]
         for number, layer in enumerate(encoder.layers, start=1):
             conv = as_torch_geometric_has_it(gnn, layer, number)
             hidden.append(conv(hidden[-1], *[hidden[0]] * (gnn == "gcnii"), index))
     expected = torch.cat(hidden[1:], dim=1)
     torch.testing.assert_close(torch.cat(states[1:], dim=1), expected[:200])
-    torch.testing.assert_close(attached(encoder, test, near, states, edges.degree), expected[200:])
+    torch.testing.assert_close(embed_test_images(encoder, test, near, states, edges.in_degree), expected[200:])
 
 
 @pytest.mark.parametrize("gnn", GNNS)
@@ -119,7 +119,7 @@ def test_every_layer_refines(gnn, name, networks):
     assert made.test.shape == (40, 16 * networks)
     assert made.train.isfinite().all()
     assert made.test.isfinite().all()
-    assert made.second is None
+    assert made.student is None
     assert made.graph.train.dtype == torch.int32
     assert made.train.std(0).min() > 0
 
@@ -134,7 +134,7 @@ def test_the_objective_is_selfgnns():
     torch.manual_seed(0)
     some = toy(n=30)
     x = unit(some.train)
-    graph = edges_of([nearest_others(x, 4).index], "from_neighbours").within(torch.arange(30))
+    graph = neighbour_graph([nearest_others(x, 4).index], "from_neighbours").induced_subgraph(torch.arange(30))
     model = SelfGNN(Encoder("gcn", 16, 16, 2, "max"), momentum=0.99)
     for parameter in model.target.parameters():
         parameter.data += 0.01
@@ -163,7 +163,7 @@ def test_the_objective_is_selfgnns():
     assert all(parameter.grad is None for parameter in model.target.parameters())
     assert all(parameter.grad is not None for parameter in model.online.encoder.parameters())
     before = [p.clone() for p in model.target.parameters()]
-    model.follow()
+    model.update_target()
     for old, new, online in zip(before, model.target.parameters(), model.online.parameters(), strict=True):
         torch.testing.assert_close(new, 0.99 * old + 0.01 * online)
 
@@ -174,13 +174,13 @@ def test_edges_are_those_of_the_table(direction):
     chosen = [(0, 1), (0, 2), (1, 2), (2, 0), (2, 1), (3, 1)]
     ways = {"from_neighbours": [(b, a) for a, b in chosen], "to_neighbours": chosen}
     expected = sorted(ways.get(direction, [*chosen, *ways["from_neighbours"]]))
-    edges = edges_of(table, direction)
-    source, target = edges.into(torch.arange(4))
+    edges = neighbour_graph(table, direction)
+    source, target = edges.in_edges(torch.arange(4))
     assert sorted(zip(source.tolist(), target.tolist(), strict=True)) == expected
-    assert edges.degree.tolist() == [sum(b == i for _, b in expected) for i in range(4)]
-    part = edges.within(torch.tensor([1, 3]))
+    assert edges.in_degree.tolist() == [sum(b == i for _, b in expected) for i in range(4)]
+    part = edges.induced_subgraph(torch.tensor([1, 3]))
     among = sorted(([1, 3].index(a), [1, 3].index(b)) for a, b in expected if a in (1, 3) and b in (1, 3))
-    assert sorted(zip(*part.index.tolist(), strict=True)) == among
+    assert sorted(zip(*part.edge_index.tolist(), strict=True)) == among
     assert part.degree.tolist() == [sum(b == i for _, b in among) for i in range(2)]
 
 
@@ -189,7 +189,9 @@ def test_a_step_is_torch_geometrics_edge_by_edge_and_repeats_to_the_bit(gnn):
     """Gradients included, with as many threads as there are and edges enough for all of them."""
     torch.set_num_threads(2)
     some = toy(n=3000)
-    graph = edges_of([nearest_others(some.train, 15).index], "from_neighbours").within(torch.arange(0, 3000, 2))
+    graph = neighbour_graph([nearest_others(some.train, 15).index], "from_neighbours").induced_subgraph(
+        torch.arange(0, 3000, 2)
+    )
     torch.manual_seed(0)
     layer = Encoder(gnn, 16, 16, 1, "last").layers[0]
     x = some.train[::2].clone().requires_grad_()
@@ -200,7 +202,7 @@ def test_a_step_is_torch_geometrics_edge_by_edge_and_repeats_to_the_bit(gnn):
 
     one, again = (step(layer(x, x, graph)) for _ in range(2))
     conv = as_torch_geometric_has_it(gnn, layer, 1)
-    output = conv(x, graph.index)
+    output = conv(x, graph.edge_index)
     expected = [output, *torch.autograd.grad((output * tangent).sum(), [x, *conv.parameters()])]
     for a, b, c in zip(one, again, expected, strict=True):
         assert torch.equal(a, b)
@@ -208,7 +210,7 @@ def test_a_step_is_torch_geometrics_edge_by_edge_and_repeats_to_the_bit(gnn):
 
 
 def test_neighbours_are_searched_for_once():
-    stream = toy().streams[0]
+    stream = toy().networks[0]
     assert stream.neighbours(5) is stream.neighbours(5)
     assert torch.equal(stream.neighbours(5)[0], nearest_others(stream.train, 5).index)
     assert torch.equal(stream.neighbours(4)[1], nearest(stream.test, stream.train, 4).index)
@@ -216,7 +218,7 @@ def test_neighbours_are_searched_for_once():
 
 INDUCTIVE = [("graph", {"gnn": gnn, "k": 5, **QUICK}) for gnn in GNNS]
 INDUCTIVE += [("graph", {"direction": way, "k": 5, **QUICK}) for way in ("to_neighbours", "both")]
-INDUCTIVE += [("isolated", QUICK), ("averaged", {"k": 5}), ("averaged", {"k": 5, "beside": True})]
+INDUCTIVE += [("no_edges", QUICK), ("neighbour_mean", {"k": 5}), ("neighbour_mean", {"k": 5, "append_input": True})]
 INDUCTIVE += [("concatenated", {})]
 
 
@@ -233,8 +235,8 @@ def test_no_test_image_influences_another_or_a_training_image(name, options, net
         def of(x):
             return x[rows] if noise is None else torch.cat([x[rows], noise])
 
-        second = some.second and replace(some.second, test=of(some.second.test))
-        return refine(name, replace(with_test(some, of(some.test)), second=second), **options)
+        second = some.student and replace(some.student, test=of(some.student.test))
+        return refine(name, replace(with_test(some, of(some.test)), student=second), **options)
 
     order = torch.randperm(40, generator=torch.Generator().manual_seed(0))
     permuted, few = chosen(order), chosen(torch.tensor([7]))
@@ -256,19 +258,19 @@ def test_the_transductive_leak_shows():
     assert not torch.allclose(one.test[0], two.test[0], atol=1e-3)
 
 
-@pytest.mark.parametrize(("direction", "hears"), [("to_neighbours", False), ("from_neighbours", True)])
-def test_as_published_a_test_image_hears_nobody(direction, hears):
-    """Its embedding equals that of a node without edges just if messages run to the neighbours it has chosen."""
+@pytest.mark.parametrize(("direction", "receives"), [("to_neighbours", False), ("from_neighbours", True)])
+def test_as_published_a_test_image_receives_no_messages(direction, receives):
+    """Its embedding equals that of a node without edges exactly if messages go to its neighbours."""
     some = toy()
     x, test = unit(some.train), unit(some.test)
     near, near_test = nearest_others(x, 5).index, nearest(test, x, 5).index
-    edges = edges_of([near, near_test], direction)
+    edges = neighbour_graph([near, near_test], direction)
     torch.manual_seed(0)
     encoder = Encoder("gcn", 16, 16, 2, "max")
-    joint = encoder.combine(encoder.states(torch.cat([x, test]), edges)[1:])[200:]
-    of_train = edges_of([near], direction)
-    lonely = attached(encoder, test, near_test[:, :0], encoder.states(x, of_train), of_train.degree)
-    assert torch.allclose(joint, lonely, atol=1e-6) != hears
+    joint = encoder.combine(encoder.layer_states(torch.cat([x, test]), edges)[1:])[200:]
+    of_train = neighbour_graph([near], direction)
+    lonely = embed_test_images(encoder, test, near_test[:, :0], encoder.layer_states(x, of_train), of_train.in_degree)
+    assert torch.allclose(joint, lonely, atol=1e-6) != receives
 
 
 def blocks(seed: int = 0) -> Features:
@@ -281,9 +283,9 @@ def test_messages_help_where_neighbours_share_a_class():
     some = blocks()
     options = {"epochs": 30, "clusters": 6, "at_once": 3, "lr": 1e-3}
     raw = knn(some, k=1)["top1"]
-    averaged = knn(refine("averaged", some), k=1)["top1"]
+    averaged = knn(refine("neighbour_mean", some), k=1)["top1"]
     graph = knn(refine("graph", some, **options), k=1)["top1"]
-    isolated = knn(refine("isolated", some, **options), k=1)["top1"]
+    isolated = knn(refine("no_edges", some, **options), k=1)["top1"]
     assert averaged > raw + 5
     assert graph > raw + 5
     assert graph > isolated + 5
@@ -297,11 +299,11 @@ def test_averaging_is_the_mean_of_an_image_and_its_neighbours():
     once = torch.stack([(x[i] + sum(x[j] for j in near[i])) / 4 for i in range(50)])
     near_test = (test @ x.T).topk(3).indices
     test_once = (test + x[near_test].sum(1)) / 4
-    made = refine("averaged", some, k=3, rounds=2)
+    made = refine("neighbour_mean", some, k=3, rounds=2)
     twice = torch.stack([(once[i] + sum(once[j] for j in near[i])) / 4 for i in range(50)])
     torch.testing.assert_close(made.train, twice)
     torch.testing.assert_close(made.test, (test_once + once[near_test].sum(1)) / 4)
-    beside = refine("averaged", some, k=3, rounds=2, beside=True)
+    beside = refine("neighbour_mean", some, k=3, rounds=2, append_input=True)
     torch.testing.assert_close(beside.train, torch.cat([x, made.train], dim=1))
     torch.testing.assert_close(beside.test, torch.cat([test, made.test], dim=1))
 
@@ -309,20 +311,20 @@ def test_averaging_is_the_mean_of_an_image_and_its_neighbours():
 def test_concatenated_is_both_networks_side_by_side():
     some = two_networks(toy())
     made = refine("concatenated", some)
-    torch.testing.assert_close(made.test, torch.cat([F.normalize(some.test), F.normalize(some.second.test)], 1))
+    torch.testing.assert_close(made.test, torch.cat([F.normalize(some.test), F.normalize(some.student.test)], 1))
     assert refine("concatenated", toy()) is None
 
 
 def test_without_edges_a_graph_convolution_is_a_linear_map():
     some = toy()
-    made = refine("isolated", some, combine="last", **QUICK)
+    made = refine("no_edges", some, combine="last", **QUICK)
     x = torch.cat([unit(some.train), torch.ones(200, 1)], dim=1)
     weights = torch.linalg.lstsq(x, made.train).solution
     torch.testing.assert_close(torch.cat([unit(some.test), torch.ones(40, 1)], dim=1) @ weights, made.test)
     assert made.graph is None
 
 
-@pytest.mark.parametrize("name", ["graph", "transductive", "isolated"])
+@pytest.mark.parametrize("name", ["graph", "transductive", "no_edges"])
 def test_the_same_seed_the_same_numbers_another_seed_others(name):
     some = toy()
     torch.manual_seed(123)
@@ -336,22 +338,24 @@ def test_the_same_seed_the_same_numbers_another_seed_others(name):
 
 def test_recorded_neighbours_are_used_where_they_are_wanted():
     some = two_networks(toy())
-    assert torch.equal(refine("graph", some, neighbours="recorded", **QUICK).graph.train, some.recorded)
+    assert torch.equal(refine("graph", some, neighbours="recorded", **QUICK).graph.train, some.recorded_neighbours)
     assert torch.equal(refine("graph", some, k=4, **QUICK).graph.train, nearest_others(some.train, 4).index)
 
 
 def test_two_views_lack_what_is_drawn():
     some = toy()
-    graph = edges_of([nearest_others(some.train, 5).index], "from_neighbours").within(torch.arange(200))
-    settings = Settings("gcn", 2, "max", 0, 1, 1e-3, 0.9, 0.3, 0.25, 4, 2)
-    views = two_of(some.train, graph, settings, seed=0, step=3)
+    graph = neighbour_graph([nearest_others(some.train, 5).index], "from_neighbours").induced_subgraph(
+        torch.arange(200)
+    )
+    settings = FitOptions("gcn", 2, "max", 0, 1, 1e-3, 0.9, 0.3, 0.25, 4, 2)
+    views = sample_views(some.train, graph, settings, seed=0, step=3)
     for x, part in views:
-        assert 0.6 < part.index.shape[1] / graph.index.shape[1] < 0.8
+        assert 0.6 < part.edge_index.shape[1] / graph.edge_index.shape[1] < 0.8
         kept = (x == some.train).all(0)
         assert (x[:, ~kept] == 0).all()
         assert 6 <= int(kept.sum()) <= 16
-        assert torch.equal(part.degree, part.index[1].bincount(minlength=200))
-    assert not torch.equal(views[0][1].index, views[1][1].index)
+        assert torch.equal(part.degree, part.edge_index[1].bincount(minlength=200))
+    assert not torch.equal(views[0][1].edge_index, views[1][1].edge_index)
 
 
 def test_k_means_finds_separate_classes():
@@ -368,7 +372,7 @@ def test_more_neighbours_and_clusters_than_images():
     assert made.test.isfinite().all()
 
 
-@pytest.mark.parametrize("name", ["graph", "transductive", "isolated"])
+@pytest.mark.parametrize("name", ["graph", "transductive", "no_edges"])
 def test_a_fit_tells_how_far_it_is_and_stops_when_asked(name):
     class Told(ProgressListener):
         def __init__(self):

@@ -15,12 +15,12 @@ from protocols.pretrain.loop import forward, make_batch
 from protocols.spec.execution import ExecutionContext
 from protocols.spec.grid import Request, expand
 from protocols.spec.protocol import Augmentation
-from protocols.speed.measure import conventional
-from protocols.speed.measure import measure as speed
+from protocols.speed import conventional
+from protocols.speed import measure as speed
 
 
 @pytest.fixture
-def place(tmp_path):
+def context(tmp_path):
     return ExecutionContext(tmp_path, tmp_path, "cpu")
 
 
@@ -32,38 +32,38 @@ def run_of(tmp_path, method, **changes):
 
 def test_speed_counts_the_step_that_a_run_takes(context, tmp_path):
     run = run_of(tmp_path, "relational", **{"relational.views": 3, "relational.pretrain.batch": 8})
-    measured = speed.measure_here(run, context, seconds=0.05, against=False)
+    measured = speed.measure_in_process(run, context, seconds=0.05, against=False)
     assert (measured.batch, measured.views) == (8, 24)
     assert list(measured.stages) == ["views", "forward", "backward", "update"]
     assert all(seconds > 0 for seconds in measured.stages.values())
     assert measured.views_per_second == pytest.approx(24 / measured.step)
-    assert 0 < measured.share_of_peak < 1
+    assert 0 < measured.fraction_of_peak < 1
     assert measured.memory > 0
 
 
 @pytest.mark.slow
 def test_comparison_measures_both_sides_in_turn(context, tmp_path):
-    measured = speed.measure_here(run_of(tmp_path, "simclr"), context, seconds=0.05, against=True)
+    measured = speed.measure_in_process(run_of(tmp_path, "simclr"), context, seconds=0.05, against=True)
     assert set(measured.ratios) == {"views", "step"}
     for ratio in measured.ratios.values():
-        assert len(ratio.ours) == len(ratio.theirs) == speed.ROUNDS
-        assert ratio.times > 0
+        assert len(ratio.seconds) == len(ratio.baseline_seconds) == speed.ROUNDS
+        assert ratio.speedup > 0
 
 
 def test_ratio_is_the_median_of_the_rounds():
-    assert speed.Ratio((1.0, 2.0, 1.0), (5.0, 4.0, 3.0)).times == 3.0
+    assert speed.SpeedRatio((1.0, 2.0, 1.0), (5.0, 4.0, 3.0)).speedup == 3.0
 
 
 @pytest.mark.parametrize("method", ["relational", "simclr"])
 def test_the_plain_path_computes_the_same(context, tmp_path, method, monkeypatch):
     """One step from the same weights and views: loss and gradients agree to rounding, by different operations."""
-    monkeypatch.setattr(block, "LEAST", 1)
+    monkeypatch.setattr(block, "MIN_NUMEL", 1)
     run, losses, grads = run_of(tmp_path, method), [], []
     for plain in (False, True):
-        job = speed.job_for(run, dataclasses.replace(context, reference=plain), torch.device("cpu"))
+        job = speed.temporary_job(run, dataclasses.replace(context, reference=plain), torch.device("cpu"))
         parts = [part for part in job.method.modules() if isinstance(part, (block.Block, SpatialMean, RelationHead))]
         assert parts
-        assert all(part.plain == plain for part in parts)
+        assert all(part.reference == plain for part in parts)
         job.method.train()
         loss = forward(job, make_batch(job, torch.arange(job.budget.batch), 0))["loss"]
         loss.backward()
@@ -75,7 +75,7 @@ def test_the_plain_path_computes_the_same(context, tmp_path, method, monkeypatch
 
 
 def test_conventional_batches_hold_every_image_of_an_epoch_once(context, tmp_path):
-    job = speed.job_for(run_of(tmp_path, "supervised"), context, torch.device("cpu"))
+    job = speed.temporary_job(run_of(tmp_path, "supervised"), context, torch.device("cpu"))
     loaded = conventional.batches(job, workers=0)
     epoch = [next(loaded) for _ in range(job.budget.images // job.budget.batch)]
     index = torch.cat([batch.index for batch in epoch])
@@ -95,7 +95,10 @@ def test_conventional_views_are_drawn_like_ours():
     )
     augmenter, n = Augmenter(recipe, (0.5,) * 3, (0.25,) * 3), 4000
     ours = augmenter(image, torch.zeros(n, dtype=torch.int64), torch.rand(n, COLUMNS, generator=generator).numpy())
-    transform, picture = conventional.transform_of(augmenter, 16), v2.functional.to_pil_image(image[0].permute(1, 0, 2))
+    transform, picture = (
+        conventional.torchvision_transform(augmenter, 16),
+        v2.functional.to_pil_image(image[0].permute(1, 0, 2)),
+    )
     theirs = torch.stack([transform(picture) for _ in range(n)])
     torch.testing.assert_close(ours.mean((0, 2, 3)), theirs.mean((0, 2, 3)), atol=0.06, rtol=0)
     torch.testing.assert_close(ours.std((0, 2, 3)), theirs.std((0, 2, 3)), atol=0.06, rtol=0)

@@ -11,10 +11,10 @@ from results.store import HEARTBEAT, read_json
 
 
 def test_a_stage_within_an_evaluation_says_which_evaluation_it_is_part_of(tmp_path, monkeypatch):
-    monkeypatch.setattr("bench.progress.PERIOD", 0.0)
+    monkeypatch.setattr("bench.progress.LINE_INTERVAL_S", 0.0)
     runs = expand(Request(methods=["random"], datasets=["digits"], seeds=[0]), tmp_path)
     display = Lines(Console(file=io.StringIO(), width=200), runs, [0])
-    heart = Heartbeat(tmp_path, display.begins(runs[0]))
+    heart = Heartbeat(tmp_path, display.on_run_start(runs[0]))
     heart.stage("evaluate", 4)
     heart.progress(1, "linear after graph")
     heart.stage("graph network", 200)

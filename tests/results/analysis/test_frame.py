@@ -127,7 +127,7 @@ def test_a_baseline_is_what_the_record_declares_or_a_known_name(store, runs):
         folder = store({"linear": 60.0}, method=label)
         for name in (CONFIG, RECORD):
             stored = json.loads((folder / name).read_text())
-            (stored if name == CONFIG else stored["run"])["method"]["baseline"] = declared
+            (stored if name == CONFIG else stored["run"])["baseline"] = declared
             write_json(folder / name, stored)
     found = load_runs(runs).runs.set_index("method")["baseline"].to_dict()
     assert found == {"supervised": "upper", "oracle": "upper", "supervised_too": ""}
