@@ -206,7 +206,6 @@ def test_done_runs_are_extended_without_training_again(folder, same_arithmetic):
         assert_same_measurements(record, expected, exactly=same_arithmetic)
 
 
-@pytest.mark.xfail(strict=True, reason="hooks are renamed in this change")
 def test_a_plugin_with_hooks_of_old_names_is_refused_in_one_line(folder):
     """Else they would silently not be called."""
     refused = bench(folder, f"run --methods plugins/turned.py --seeds 0 {SMALL} --dry-run", code=2)
