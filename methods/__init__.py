@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from methods.registry import METHODS, register_method
+from methods.registry import METHODS, register, register_method
 
 if TYPE_CHECKING:
     from methods.base import Backbone, Batch, Method, RunInfo, Setting

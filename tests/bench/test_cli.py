@@ -59,7 +59,7 @@ WRONG = {
     "misspelt evaluation": (["--evaluations", "liner"], "unknown evaluation 'liner'; did you mean linear?"),
     "unknown option in --set": (["--set", "simclr.temprature=1"], "simclr has no option 'temprature'"),
     "unknown target of --set": (["--set", "simclrr.x=1"], "unknown target of --set 'simclrr'"),
-    "--set for a method that takes no part": (["--set", "byol.momentum=1"], "byol, which takes no part"),
+    "--set for a method that takes no part": (["--set", "byol.momentum=1"], "byol, which is not among the methods"),
     "wrong value": (["--set", "simclr.activation=tanh"], "choose relu, leaky_relu"),
     "value a method refuses": (["--set", "simclr.temperature=-1"], "temperature must be above 0, not -1.0"),
     "wrong choice of an evaluation": (["--set", "linear.solver=sgd"], "choose lbfgs, adam"),
@@ -132,7 +132,7 @@ def test_more_seeds_only_add_runs(grid):
     folder, words, _ = grid
     before = records(folder)
     plan = bench(*words, "--seeds", "0-2", "--dry-run", cwd=folder, check=0).stdout
-    assert "4 runs done, 2 to carry out" in plan
+    assert "4 runs done, 2 to execute" in plan
     assert "in all" in plan
     assert records(folder) == before
 
@@ -143,8 +143,8 @@ def test_a_protocol_that_extends_another_shares_its_runs(grid):
     (folder / "mine.toml").write_text(text + 'datasets = ["digits", "stl10"]\nseeds = [0, 1]\n[evaluations.linear]\n')
     words = ["run", "--protocol", "mine.toml", *QUICK[-2:]]
     plan = bench(*words, "--dry-run", cwd=folder, check=0).stdout.splitlines()
-    assert plan[:2] == ["mine, which extends quick", "4 runs done, 0 to carry out"]
-    assert plan[2] == "4 to carry out once their data are here"
+    assert plan[:2] == ["mine, which extends quick", "4 runs done, 0 to execute"]
+    assert plan[2] == "4 to execute once their data are here"
     assert "  stl10 conv4 simclr under quick[views=2000]: stl10 missing; linear, knn × 2 seeds" in plan
     assert "  bench data stl10" in plan
     only = ["--datasets", "digits", "--methods", "random", "--seeds", "1", "--evaluations", "knn[k=3]"]
@@ -188,7 +188,7 @@ def test_doctor_finds_what_is_broken(grid):
         shutil.rmtree(broken)
     assert "4 done" in done
     assert "unreadable: broken" in done
-    assert "digits: here" in done
+    assert "digits: found" in done
     assert "cifar10: missing" in done
     assert "compiled kernels: " in done
 
@@ -247,6 +247,6 @@ def test_an_interrupted_command_carries_on(tmp_path, number):
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert errors.splitlines()[-1] == "bench: interrupted; the same command carries on"
+    assert errors.splitlines()[-1] == "bench: interrupted; the same command resumes"
     assert list(tmp_path.glob("runs/*/checkpoint.pt"))
     assert not list(tmp_path.glob("runs/*/claim.json"))
