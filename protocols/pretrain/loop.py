@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import itertools
 import math
 import time
@@ -77,6 +78,7 @@ def pretrain(job: PretrainJob, listener: ProgressListener) -> TrainingState:
     method, budget, device = job.method, job.budget, job.images.device
     optimizer = build_optimizer(method, job.pretrain)
     state = restore(job, optimizer)
+    job = dataclasses.replace(job, precision=state.precision)  # a resumed run keeps the one it began with
     seconds_before, start, timer, memory = state.seconds, time.monotonic(), CheckpointTimer(), PeakMemory(device)
     method.train()
     listener.stage("pretrain", budget.total_views)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import functools
 import os
 import platform
 import resource
 import sys
-import time
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
@@ -38,34 +36,17 @@ def choose_device(name: str) -> torch.device:
 
 
 def choose_precision(wanted: str, device: torch.device) -> Precision:
-    """The precision that the protocol asks for; ``auto`` is bfloat16 where a benchmark does not find it slower."""
+    """The precision that the protocol asks for; ``auto`` is bfloat16 where the hardware has instructions for it."""
     if wanted == "auto":
-        return "bfloat16" if bfloat16_is_fast(device.type) else "float32"
+        return "bfloat16" if has_bfloat16(device.type) else "float32"
     return "bfloat16" if wanted == "bfloat16" else "float32"
 
 
-@functools.cache
-def bfloat16_is_fast(device: str) -> bool:
-    """Whether to train in bfloat16 on a kind of device.
-
-    On a GPU the hardware decides. A CPU must have the instructions, and a benchmark of convolutions in both precisions
-    must not find bfloat16 more than 20 % slower. The margin keeps a busy moment from changing a run's precision and
-    with it its numbers.
-    """
+def has_bfloat16(device: str) -> bool:
+    """Whether a kind of device, ``cpu`` or ``cuda``, has instructions for matrix products in bfloat16."""
     if device == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    if device != "cpu" or not {"avx512_bf16", "amx_bf16", "bf16"} & cpu_flags():
-        return False
-    layer = torch.nn.Conv2d(32, 64, 3, padding=1).to(memory_format=torch.channels_last)
-    images = torch.rand(64, 32, 16, 16).contiguous(memory_format=torch.channels_last)
-    times: dict[bool, list[float]] = {True: [], False: []}
-    for _ in range(10):
-        for enabled, seconds in times.items():
-            start = time.perf_counter()
-            with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
-                layer(images).sum().backward()
-            seconds.append(time.perf_counter() - start)
-    return min(times[True]) < 1.2 * min(times[False])
+    return device == "cpu" and bool({"avx512_bf16", "amx_bf16", "bf16"} & cpu_flags())
 
 
 def cpu_flags() -> set[str]:

@@ -19,7 +19,7 @@ from protocols.runner import execute
 from protocols.spec.execution import ExecutionContext
 from protocols.spec.protocol import load
 from protocols.spec.resolve import parse_changes, resolve
-from protocols.system import randomness
+from protocols.system import device, randomness
 from protocols.system.progress import ProgressListener
 from results import store
 from results.errors import Busy, RunFailed
@@ -161,6 +161,19 @@ def test_a_killed_run_ends_as_if_it_had_not_been(tmp_path, whole, moment):
     execute(run, place(tmp_path), ProgressListener())
     assert_same(outcome(run, tmp_path), whole("byol"))
     assert not list(folder.rglob(".*"))
+
+
+def test_a_resumed_run_keeps_the_precision_it_began_with(tmp_path, whole, stop_after, monkeypatch):
+    """Begun on a machine without bfloat16, resumed on one with it: the numbers and the record are those of float32."""
+    run = run_of("byol", "pretrain.precision=auto")
+    monkeypatch.setattr(device, "has_bfloat16", lambda kind: False)
+    with pytest.raises(KeyboardInterrupt):
+        execute(run, place(tmp_path), stop_after(10))
+    monkeypatch.setattr(device, "has_bfloat16", lambda kind: True)
+    record = execute(run, place(tmp_path), ProgressListener())
+    assert record.cost.precision == "float32"
+    losses = [epoch["loss"] for epoch in record.history]
+    assert losses == [epoch["loss"] for epoch in whole("byol")[0]["history"]]
 
 
 def test_a_finished_run_leaves_what_it_should_and_no_more(tmp_path):
