@@ -32,7 +32,7 @@ def machine_lines() -> Iterator[str]:
 
     from bench import __version__
     from protocols.system.compiled import compilation_works
-    from protocols.system.device import has_bfloat16, describe_machine, device_name
+    from protocols.system.device import describe_machine, device_name, has_bfloat16
     from protocols.system.provenance import commit
 
     here = commit()
