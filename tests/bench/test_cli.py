@@ -144,7 +144,7 @@ def test_a_protocol_that_extends_another_shares_its_runs(grid):
     words = ["run", "--protocol", "mine.toml", *QUICK[-2:]]
     plan = bench(*words, "--dry-run", cwd=folder, check=0).stdout.splitlines()
     assert plan[:2] == ["mine, which extends quick", "4 runs done, 0 to execute"]
-    assert plan[2] == "4 to execute once their data are here"
+    assert plan[2] == "4 to execute once their data are on this machine"
     assert "  stl10 conv4 simclr under quick[views=2000]: stl10 missing; linear, knn × 2 seeds" in plan
     assert "  bench data stl10" in plan
     only = ["--datasets", "digits", "--methods", "random", "--seeds", "1", "--evaluations", "knn[k=3]"]

@@ -143,7 +143,7 @@ def test_a_method_file_of_an_earlier_version_keeps_its_folder(write):
     config = run.config()
     config["method"] = {**config["method"], "digest": run.method.source}
     for key in ("source", "files"):
-        del config["method"][key]
+        config["method"].pop(key, None)
     earlier = Run.from_config(config)
     assert earlier.folder() == run.folder()
     load_plugins(earlier)
