@@ -5,6 +5,7 @@ A file of it each:
 - ``summary.csv`` and ``differences.csv`` as the report wrote them, without costs;
 - ``refined.csv``: mean and 95 % Student-t interval over seeds of every evaluation after every refinement;
 - ``published.csv``: what stood beside published numbers;
+- ``runs.txt``: the runs there were; later ones are left out;
 - ``table.json``: the numbers of every table of accuracies in ``table.md``, a list per row of a table.
 
 Columns may be added and what is displayed may be renamed: rows are joined on the keys, and refinements, of which the
@@ -28,7 +29,7 @@ from scipy import stats
 
 MEASURED = Path(__file__).parents[2] / "results" / "measured"
 BEFORE = Path(__file__).parent / "measured_before"
-FOLDERS = sorted(path.name for path in MEASURED.iterdir() if any(path.glob("*/record.json")))
+FOLDERS = sorted(path.name for path in BEFORE.iterdir())
 
 CELL = ["method", "dataset", "evaluated_on", "backbone", "protocol", "version", "track", "evaluation", "metric"]
 KEYS = {"summary": CELL, "differences": [*CELL, "reference"]}
@@ -67,7 +68,8 @@ def written(tmp_path_factory):
     """A folder with the report of every folder, as it is now."""
     root = tmp_path_factory.mktemp("measured")
     for name in FOLDERS:
-        shutil.copytree(MEASURED / name, root / name / "runs")
+        for run in (BEFORE / name / "runs.txt").read_text(encoding="utf-8").split():
+            shutil.copytree(MEASURED / name / run, root / name / "runs" / run)
     environment = {name: value for name, value in os.environ.items() if name not in {"BENCH_RUNS", "BENCH_DATA"}}
     command = [sys.executable, "-c", WITHOUT_DRAWING, *FOLDERS]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False, env=environment)
