@@ -24,3 +24,16 @@ def real_data(environment):
     if not environment["BENCH_DATA"]:
         pytest.skip("no real images: BENCH_DATA is not set to the folder of the data sets")
     return Path(environment["BENCH_DATA"]).resolve()
+
+
+@pytest.fixture(autouse=True)
+def registries():
+    """Forget the plugins that a test registers, so that another test may use their names."""
+    from protocols.spec.plugins import REGISTRIES
+
+    files = {registry: dict(registry._files) for registry in REGISTRIES.values()}
+    yield
+    for registry, known in files.items():
+        for name in registry._files.keys() - known.keys():
+            registry._loaded.pop(name, None)
+        registry._files = known
