@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from torch import nn
 
-from methods.registry import OLD_HOOKS
 from results.errors import BrokenPlugin
+from results.names import OLD_HOOKS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from results.errors import BrokenPlugin
+from results.names import OLD_HOOKS
 from results.registry import Registry
 
 if TYPE_CHECKING:
     from methods.base import Method
     from results.registry import Entry
-
-OLD_HOOKS = {"keepsakes": "extra_state", "passes": "views_per_image", "sources": "source_indices"}
-"""Hooks of ``Method`` in earlier versions, which would never be called, and what they are called now."""
 
 
 def check_method(entry: Entry) -> None:

@@ -37,6 +37,10 @@ OLD_REFINEMENTS = {stored: name for name, stored in STORED_REFINEMENTS.items()}
 OLD_LABELS = {stored: name for name, stored in STORED_LABELS.items()}
 
 
+OLD_HOOKS = {"keepsakes": "extra_state", "passes": "views_per_image", "sources": "source_indices"}
+"""Hooks of ``Method`` in earlier versions, which would never be called, and what they are called now."""
+
+
 def stored_field(name: str) -> str:
     """The stored name of a field of the code."""
     return STORED_FIELDS.get(name, name)

@@ -51,7 +51,7 @@ class JobInfo:
     def signal(self) -> int:
         """Number of the signal that ended the job; 0 if none did.
 
-        srun reports the number as it is, or with 128 added as a shell does.
+        srun reports the bare number, or with 128 added as a shell does.
         """
         code, _, number = self.exit_code.partition(":")
         from_code = int(code or 0) % 128

@@ -43,31 +43,7 @@ EXTENDED = {
 }
 """Commands that ask for more than was measured; of graph_nnclr, refinements that read what is stored beside it."""
 
-COMMANDS = """
-import shlex
-import sys
-from pathlib import Path
-from matplotlib.figure import Figure
-
-EMPTY = b"<svg xmlns='http://www.w3.org/2000/svg' width='1pt' height='1pt' viewBox='0 0 1 1'/>"
-
-def save(self, target, *words, **options):
-    target.write(EMPTY) if hasattr(target, "write") else Path(target).write_bytes(EMPTY)
-
-Figure.savefig = save
-Figure.draw_without_rendering = lambda self: None
-
-from bench.cli import main
-
-for command in sys.argv[1:]:
-    sys.argv = ["bench", *shlex.split(command)]
-    try:
-        main()
-    except SystemExit as end:
-        if end.code:
-            raise
-"""
-"""Does one command after another until one fails, with figures left empty: they would be most of the time."""
+COMMANDS = Path(__file__).parent / "tools" / "commands_without_figures.py"
 
 CELL = ["method", "dataset", "evaluated_on", "backbone", "protocol", "version", "track", "evaluation", "metric"]
 KEYS = {"summary": CELL, "differences": [*CELL, "reference"]}
@@ -106,7 +82,7 @@ def same_arithmetic():
 
 
 def bench(folder, *commands, code=0):
-    words = [sys.executable, "-c", COMMANDS, *commands]
+    words = [sys.executable, str(COMMANDS), *commands]
     done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False, env=ENVIRONMENT)
     assert done.returncode == code, done.stderr + done.stdout
     return done

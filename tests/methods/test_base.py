@@ -5,11 +5,11 @@ import torch
 
 import methods
 from methods import Backbone, Batch, Method, RunInfo
-from methods.base import OLD_HOOKS
 from methods.registry import METHODS
 from protocols.backbones.small import Conv4
 from protocols.spec.plugins import add_file
 from results.errors import BrokenPlugin
+from results.names import OLD_HOOKS
 
 INFO = RunInfo(classes=10, images=40, side=16, steps=9, seed=0)
 

@@ -6,7 +6,6 @@ import pytest
 
 from protocols.preflight import check
 from protocols.spec.grid import Request, expand
-from protocols.spec.plugins import REGISTRIES
 from results.errors import BrokenPlugin
 
 FILE = """
@@ -40,16 +39,6 @@ CASES = {
     "backbone 'wrong-backbone:x' does not work: ValueError": {"backbones": ["wrong-backbone:x"]},
     "does not load: NameError: name 'Unknown' is not defined": {"evaluations": ["wrong-evaluation"]},
 }
-
-
-@pytest.fixture(autouse=True)
-def forget():
-    """Forget after each test the files that it added."""
-    yield
-    for registry in REGISTRIES.values():
-        for name in registry._files:
-            registry._loaded.pop(name, None)
-        registry._files.clear()
 
 
 @pytest.mark.parametrize("complaint", CASES)

@@ -37,30 +37,7 @@ NUMBERS = ["mean", "std", "low", "high", "n"]
 PUBLISHED = ["source", "table", "row", "column", "dataset", "backbone", "protocol", "metric"]
 PUBLISHED_NUMBERS = ["published", "mean", "low", "high", "n", "difference"]
 
-WITHOUT_DRAWING = """
-from pathlib import Path
-from matplotlib.figure import Figure
-
-EMPTY = b"<svg xmlns='http://www.w3.org/2000/svg' width='1pt' height='1pt' viewBox='0 0 1 1'/>"
-
-def save(self, target, *words, **options):
-    target.write(EMPTY) if hasattr(target, "write") else Path(target).write_bytes(EMPTY)
-
-Figure.savefig = save
-Figure.draw_without_rendering = lambda self: None
-
-import sys
-from bench.cli import main
-
-for name in sys.argv[1:]:
-    sys.argv = ["bench", "report", "--runs", f"{name}/runs", "--to", f"{name}/report", "--published"]
-    try:
-        main()
-    except SystemExit as end:
-        if end.code:
-            raise
-"""
-"""The command for several folders, with figures left empty: they are most of its time, and hold no other numbers."""
+COMMANDS = Path(__file__).parents[1] / "tools" / "commands_without_figures.py"
 
 
 @pytest.fixture(scope="module")
@@ -71,8 +48,15 @@ def written(tmp_path_factory):
         for run in (BEFORE / name / "runs.txt").read_text(encoding="utf-8").split():
             shutil.copytree(MEASURED / name / run, root / name / "runs" / run)
     environment = {name: value for name, value in os.environ.items() if name not in {"BENCH_RUNS", "BENCH_DATA"}}
-    command = [sys.executable, "-c", WITHOUT_DRAWING, *FOLDERS]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False, env=environment)
+    reports = [f"report --runs {name}/runs --to {name}/report --published" for name in FOLDERS]
+    done = subprocess.run(
+        [sys.executable, str(COMMANDS), *reports],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+    )
     assert done.returncode == 0, done.stderr
     return root
 

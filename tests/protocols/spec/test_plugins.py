@@ -9,20 +9,10 @@ import pytest
 
 from protocols.spec import protocol as protocols
 from protocols.spec.grid import Request, add_plugins, expand
-from protocols.spec.plugins import EVALUATIONS, METHODS, REGISTRIES, add_file, load_files
+from protocols.spec.plugins import EVALUATIONS, METHODS, add_file, load_files
 from protocols.spec.resolve import load_plugins
 from protocols.spec.run import Run
 from results.errors import BrokenPlugin, RequestError
-
-
-@pytest.fixture(autouse=True)
-def forget():
-    """Forget after each test the files that it added."""
-    yield
-    for registry in REGISTRIES.values():
-        for name in registry._files:
-            registry._loaded.pop(name, None)
-        registry._files.clear()
 
 
 @pytest.fixture
