@@ -281,8 +281,8 @@ def test_a_view_may_show_another_image_drawn_like_the_images_own(tmp_path):
     assert torch.equal(make_batch(job, torch.arange(5), epoch=0).views[9], own[9])
 
 
-def test_a_recipe_that_the_protocol_lacks_is_refused(tmp_path):
-    with pytest.raises(RunFailed, match="dino wants views of recipe 'small', which quick does not have"):
+def test_an_augmentation_that_the_protocol_lacks_is_refused(tmp_path):
+    with pytest.raises(RunFailed, match="dino wants views of augmentation 'small', which quick does not have"):
         execute(run_of("dino", "dino.crops=2"), place(tmp_path), ProgressListener())
 
 

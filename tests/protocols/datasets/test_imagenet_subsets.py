@@ -83,7 +83,7 @@ def test_a_val_image_without_a_label_is_named(original):
 def test_a_strange_label_is_named(original):
     annotations = original.folder / "val" / "val_annotations.txt"
     annotations.write_text(annotations.read_text().replace("n01443537", "n99999999"))
-    with pytest.raises(DataMissing, match="names n99999999, which train lacks"):
+    with pytest.raises(DataMissing, match="names n99999999, which is missing in train"):
         original.load()
 
 
