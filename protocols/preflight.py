@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
@@ -13,7 +13,7 @@ from protocols.pretrain.build import build_method
 from protocols.pretrain.optimizers import build_optimizer
 from protocols.pretrain.schedules import learning_rate
 from protocols.spec.plugins import AUGMENTATIONS, EVALUATIONS, REFINEMENTS, dataset_source, load_files, typed_options
-from protocols.spec.run import digest_of
+from protocols.spec.run import Component, digest_of
 from results.errors import BrokenPlugin, RequestError
 from results.names import code_options
 
@@ -24,8 +24,11 @@ if TYPE_CHECKING:
     from methods.base import Method
     from protocols.datasets.base import Dataset
     from protocols.spec.budget import Budget
-    from protocols.spec.run import Component, Run
+    from protocols.spec.protocol import TomlTable
+    from protocols.spec.run import Run
     from results.registry import Registry
+
+ComponentT = TypeVar("ComponentT", bound=Component)
 
 
 def check(runs: Sequence[Run], data: Path) -> list[Budget]:
@@ -43,12 +46,12 @@ def check(runs: Sequence[Run], data: Path) -> list[Budget]:
     """
     load_files({file for run in runs for file in run.plugins})
     require({name for run in runs for name in dataset_names(run)}, data)
-    for component in unique_parts(evaluation for run in runs for evaluation in run.evaluations):
-        check_options(EVALUATIONS, component)
-    for component in unique_parts(
+    for evaluation in unique_parts(evaluation for run in runs for evaluation in run.evaluations):
+        check_options(EVALUATIONS, evaluation.name, evaluation.own_options)
+    for refinement in unique_parts(
         evaluation.refinement for run in runs for evaluation in run.evaluations if evaluation.refinement
     ):
-        check_options(REFINEMENTS, component)
+        check_options(REFINEMENTS, refinement.name, refinement.options)
     keys = [config_key(run) for run in runs]
     budgets = {key: check_method(run, data) for key, run in dict(zip(keys, runs, strict=True)).items()}
     return [budgets[key] for key in keys]
@@ -88,19 +91,18 @@ def config_key(run: Run) -> str:
     return digest_of([run.method.identity(), run.dataset.identity(), run.backbone.identity(), vars(run.pretrain)])
 
 
-def unique_parts(components: Iterable[Component]) -> list[Component]:
+def unique_parts(components: Iterable[ComponentT]) -> list[ComponentT]:
     """Components without repetition."""
     return list({digest_of(component.identity()): component for component in components}.values())
 
 
-def check_options(registry: Registry[Any], component: Component) -> None:
+def check_options(registry: Registry[Any], name: str, options: TomlTable) -> None:
     """Do nothing if an evaluation or refinement accepts its options.
 
     Raises:
         RequestError: an option is of the wrong type, or not among the choices.
     """
-    options = code_options(registry.key(component.name), component.options)
-    typed_options(registry.get(component.name), options, component.name)
+    typed_options(registry.get(name), code_options(registry.key(name), options), name)
 
 
 def try_settings(run: Run, method: Method, dataset: Dataset) -> None:

@@ -53,6 +53,7 @@ class Entry:
         summary: first line of its docstring.
         options: option names and their defaults.
         files: names of the options that name a file (annotated ``Path``); the file's content decides the numbers.
+        added: options that were added after runs were recorded: at their default they are left out of identities.
         members: positional parameters of a function, or what the body of a class defines.
         declared: what its decorator or class declares, such as ``takes`` of an evaluation or ``baseline`` of a method.
         source: digest of the source of a plugin that is not built in; empty for a built-in one, which has a version.
@@ -67,6 +68,7 @@ class Entry:
     summary: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
     files: tuple[str, ...] = ()
+    added: tuple[str, ...] = ()
     members: tuple[str, ...] = ()
     declared: Mapping[str, Any] = field(default_factory=dict)
     source: str = ""
@@ -82,6 +84,7 @@ class Registry(Generic[T]):
         group: the entry-point group that third parties register under.
         declares: keyword arguments of the decorator beside ``version``, with their defaults.
         attributes: class attributes that can be read without importing the class, with their defaults.
+        common: options that every plugin of the kind has, with their defaults; the plugin itself does not receive them.
         aliases: names of earlier versions, and what they are called now.
         check: called with every entry, whether it was read from source or registered; raises ``BrokenPlugin`` for a
             plugin that cannot work.
@@ -95,6 +98,7 @@ class Registry(Generic[T]):
         group: str,
         declares: Mapping[str, Any] | None = None,
         attributes: Mapping[str, Any] | None = None,
+        common: Mapping[str, Any] | None = None,
         aliases: Mapping[str, str] | None = None,
         check: Callable[[Entry], None] | None = None,
     ) -> None:
@@ -103,13 +107,22 @@ class Registry(Generic[T]):
         self.group = group
         self.declares = dict(declares or {})
         self.attributes = dict(attributes or {})
+        self.common = dict(common or {})
         self.aliases = dict(aliases or {})
         self._check = check
         self._loaded: dict[str, tuple[T, Entry]] = {}
         self._files: dict[str, Entry] = {}
 
-    def register(self, name: str, *, version: int = 1, **declared: Any) -> Callable[[AnyT], AnyT]:
-        """Decorator: register a class or function under ``name``. Raise ``version`` when its numbers change.
+    def register(
+        self, name: str, *, version: int = 1, added: tuple[str, ...] = (), **declared: Any
+    ) -> Callable[[AnyT], AnyT]:
+        """Decorator: register a class or function under ``name``.
+
+        Args:
+            name: letters, digits, - and _.
+            version: raise it when the same options begin to give other numbers.
+            added: options that are newer than runs which users have: at their default they leave these runs valid.
+            declared: what the kind declares.
 
         Raises:
             BrokenPlugin: another module registered the name, the kind declares no such thing, or it cannot work.
@@ -134,6 +147,7 @@ class Registry(Generic[T]):
                 summary=(inspect.getdoc(plugin) or "").partition("\n")[0],
                 options=default_options(plugin),
                 files=tuple(file_options(plugin)),
+                added=added,
                 members=tuple(members_of(plugin)),
                 declared={**attributes, **declared},
                 source="" if built_in else source_digest(plugin),
@@ -159,11 +173,22 @@ class Registry(Generic[T]):
                 f"{where} cannot be typed under that name",
                 hint="a name has letters, digits, - and _; it is neither of " + ", ".join(RESERVED),
             )
+        for key in entry.added:
+            if key not in entry.options:
+                raise BrokenPlugin(f"{where} has no option {key!r}", hint="name an option after added=")
         for key in entry.declared:
             if key not in self.declares and key not in self.attributes:
-                known = ", ".join(["version", *self.declares])
+                known = ", ".join(["version", "added", *self.declares])
                 raise BrokenPlugin(f"{where} declares {key!r}", hint=f"register_{self.kind} takes {known}")
-        entry = dataclasses.replace(entry, declared={**self.declares, **self.attributes, **entry.declared})
+        for key in self.common:
+            if key in entry.options:
+                raise BrokenPlugin(f"{where} has an option {key!r}, as every {self.kind} has", hint="rename it")
+        entry = dataclasses.replace(
+            entry,
+            options={**entry.options, **self.common},
+            added=(*entry.added, *self.common),
+            declared={**self.declares, **self.attributes, **entry.declared},
+        )
         if self._check:
             self._check(entry)
         return entry
@@ -366,6 +391,7 @@ def read_entry(found: Registration, registry: Registry[Any], *, module: str, ori
         summary=(ast.get_docstring(node) or "").partition("\n")[0],
         options=options,
         files=tuple(files),
+        added=tuple(keywords.pop("added", ())),
         members=tuple(member_names(node)),
         declared={**attributes, **keywords},
         source=source,

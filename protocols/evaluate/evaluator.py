@@ -18,7 +18,7 @@ from protocols.features.context import EvaluationContext
 from protocols.pretrain.build import build_augmenters
 from protocols.refine.refiner import Refiner, store_graph_and_pictures
 from protocols.spec.plugins import EVALUATIONS, typed_options
-from protocols.spec.run import Run, digest_of
+from protocols.spec.run import IMAGE_SIZE, Run, digest_of
 from protocols.system import randomness
 from results.record import Health, Metric, Picture
 from results.store import EVALUATIONS as EVALUATIONS_FOLDER
@@ -80,18 +80,21 @@ class Evaluator:
         self.refiner = Refiner(run, folder)
         self._context: EvaluationContext | None = None
 
-    def context(self, dataset: str) -> EvaluationContext:
-        """The backbone with a data set; the last data set stays in memory with its features."""
-        if self._context is None or self._context.dataset.name != dataset:
+    def context(self, dataset: str, image_size: int | None = None) -> EvaluationContext:
+        """The backbone with a data set, whose images are resized if a size is given; the last one stays in memory."""
+        key = dataset, image_size
+        if self._context is None or (self._context.dataset.name, self._context.image_size) != key:
             loaded = load_dataset(dataset, self.data)
-            augmenters = build_augmenters(self.run, loaded)
-            self._context = EvaluationContext(self.backbone, loaded, augmenters, self.run.seed, self.listener)
+            augmenters = build_augmenters(self.run, loaded, size=image_size)
+            self._context = EvaluationContext(
+                self.backbone, loaded, augmenters, self.run.seed, self.listener, image_size
+            )
         return self._context
 
-    def features(self, dataset: Component, refinement: Component | None) -> Features | None:
-        """Features of a data set after a refinement, if any; None if the refinement does not apply to the method."""
-        context = self.context(dataset.name)
-        return self.refiner.refine(context, refinement) if refinement else context.features
+    def features(self, evaluation: Evaluation) -> Features | None:
+        """Features that an evaluation measures; None if its refinement does not apply to the method."""
+        context = self.context(evaluation.dataset.name, evaluation.image_size)
+        return self.refiner.refine(context, evaluation.refinement) if evaluation.refinement else context.features
 
     def measure(self) -> Measurements:
         """Run all evaluations of the run whose results are not stored yet.
@@ -110,11 +113,12 @@ class Evaluator:
             if self.listener.stopping():
                 raise KeyboardInterrupt
             name, dataset, refinement = self.run.evaluation_name(evaluation), evaluation.dataset, evaluation.refinement
+            size = f" at {evaluation.image_size} px" if evaluation.image_size else ""
             self.listener.stage("evaluate", 1 + len(evaluations), done)  # evaluations may have started nested stages
             self.listener.progress(done, name)
             if refinement:
-                refined = self._refinement(dataset, refinement)
-                seconds[self.run.with_dataset(refinement.label, dataset)] = refined["seconds"]
+                refined = self._refinement(evaluation, refinement)
+                seconds[self.run.with_dataset(f"{refinement.label}{size}", dataset)] = refined["seconds"]
                 pictures += [Picture(refinement.label, dataset.name, file) for file in refined["pictures"]]
             stored = load_or_compute(evaluation_path(self.folder, evaluation), partial(self._evaluate, evaluation))
             seconds[name] = stored["seconds"]
@@ -124,26 +128,28 @@ class Evaluator:
         self.listener.progress(1 + len(evaluations))
         return Measurements(Health(**health["health"]), tuple(metrics), tuple(dict.fromkeys(pictures)), seconds)
 
-    def _refinement(self, dataset: Component, refinement: Component) -> JsonDict:
-        path = refinement_path(self.folder, refinement, dataset)
+    def _refinement(self, evaluation: Evaluation, refinement: Component) -> JsonDict:
+        path = refinement_path(self.folder, refinement, evaluation)
 
         def compute() -> JsonDict:
-            refined = self.features(dataset, refinement)
+            refined = self.features(evaluation)
             if refined is None:
                 return {"pictures": []}
-            pictures = store_graph_and_pictures(self.context(dataset.name), refined, path.with_suffix(""))
+            context = self.context(evaluation.dataset.name, evaluation.image_size)
+            pictures = store_graph_and_pictures(context, refined, path.with_suffix(""))
             return {"pictures": [str(picture.relative_to(self.folder)) for picture in pictures]}
 
         return load_or_compute(path, compute)
 
     def _evaluate(self, evaluation: Evaluation) -> JsonDict:
-        function, context = EVALUATIONS.get(evaluation.name), self.context(evaluation.dataset.name)
-        options = typed_options(function, evaluation.options, evaluation.name)
+        function = EVALUATIONS.get(evaluation.name)
+        context = self.context(evaluation.dataset.name, evaluation.image_size)
+        options = typed_options(function, evaluation.own_options, evaluation.name)
         transductive = False
         if EVALUATIONS.describe(evaluation.name).declared["takes"] == "context":
             result = function(context, **options)
         else:
-            features = self.features(evaluation.dataset, evaluation.refinement)
+            features = self.features(evaluation)
             if features is None:
                 return {"metrics": []}
             result, transductive = function(features, **options), features.transductive
@@ -194,9 +200,12 @@ def evaluation_path(folder: Path, evaluation: Evaluation) -> Path:
     return result_path([evaluation.name, evaluation.dataset.name, *refinement], evaluation.identity(), folder)
 
 
-def refinement_path(folder: Path, refinement: Component, dataset: Component) -> Path:
-    """Path of a refinement's duration and list of pictures in a run's folder."""
-    identity = {"refinement": refinement.identity(), "dataset": dataset.identity()}
+def refinement_path(folder: Path, refinement: Component, evaluation: Evaluation) -> Path:
+    """Path of a refinement's duration and list of pictures in a run's folder, as an evaluation sees the images."""
+    dataset, size = evaluation.dataset, evaluation.image_size
+    identity: JsonDict = {"refinement": refinement.identity(), "dataset": dataset.identity()}
+    if size is not None:
+        identity[IMAGE_SIZE] = size
     return result_path([refinement.name, dataset.name], identity, folder)
 
 

@@ -12,9 +12,9 @@ from torch.nn import functional as F
 
 from protocols.augment.affine import COLUMNS as AFFINE_COLUMNS
 from protocols.augment.affine import affine
-from protocols.augment.normalise import normalise
 from protocols.backbones.inference import extract_features
 from protocols.evaluate.linear import top_k
+from protocols.features.extraction import prepare_images, resize
 from protocols.features.features import stratified_subset
 from protocols.spec.plugins import register_evaluation
 from protocols.system import randomness
@@ -80,7 +80,7 @@ def finetune(
     context.listener.stage("finetune", epochs * len(indices))
     for epoch in range(epochs):
         order = indices[randomness.permutation(len(indices), context.seed, "finetune", epoch)]
-        prepare = partial(prepare_images, context, epoch=epoch, augmentation=augmentation, erase=erase)
+        prepare = partial(training_images, context, epoch=epoch, augmentation=augmentation, erase=erase)
         loss, seen = torch.zeros(()), epoch * len(indices)
         for images, labels in batches(context, order.split(batch), prepare):
             loss = F.cross_entropy(classifier(backbone(images)), labels)
@@ -119,16 +119,18 @@ def new_classifier(context: EvaluationContext) -> nn.Linear:
     return nn.Linear(context.backbone.dim, len(context.dataset.classes)).to(context.device)
 
 
-def prepare_images(context: EvaluationContext, index: Tensor, *, epoch: int, augmentation: str, erase: float) -> Tensor:
+def training_images(
+    context: EvaluationContext, index: Tensor, *, epoch: int, augmentation: str, erase: float
+) -> Tensor:
     """Training images, normalised or augmented; random numbers depend on image and epoch only."""
-    dataset = context.dataset
+    dataset, size = context.dataset, context.image_size or context.dataset.side
     images = torch.from_numpy(dataset.train.images)[index].to(context.device)
     key = randomness.key(context.seed, "finetune views", epoch)
     if augmentation == "none":
-        return normalise(images, dataset.mean, dataset.std)
+        return prepare_images(images, dataset, size)
     if augmentation == "affine":
         u = randomness.uniforms(key, index.numpy(), AFFINE_COLUMNS)
-        return affine(images, u, dataset.mean, dataset.std, erase=erase)
+        return resize(affine(images, u, dataset.mean, dataset.std, erase=erase), size)
     augmenter = context.augmenters[augmentation]
     u = randomness.uniforms(key, index.numpy(), augmenter.columns)
     return augmenter(images, torch.arange(len(images)), u)
@@ -138,6 +140,7 @@ def score(backbone: Backbone, classifier: nn.Linear, context: EvaluationContext)
     """Accuracies on the test split."""
     dataset, device = context.dataset, context.device
     images, labels = torch.from_numpy(dataset.test.images), torch.from_numpy(dataset.test.labels)
-    test = extract_features(backbone, images, lambda batch: normalise(batch, dataset.mean, dataset.std), device)
+    size = context.image_size or dataset.side
+    test = extract_features(backbone, images, lambda batch: prepare_images(batch, dataset, size), device)
     with torch.no_grad():
         return top_k(classifier(test), labels.to(device), len(dataset.classes))

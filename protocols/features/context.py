@@ -29,6 +29,7 @@ class EvaluationContext:
         augmenters: by the name of the augmentation, with the data set's normalisation.
         seed: of the run.
         listener: receives the progress of long work, and may ask to stop.
+        image_size: side in pixels that images are resized to; None for that of the data set.
     """
 
     backbone: Backbone
@@ -36,6 +37,7 @@ class EvaluationContext:
     augmenters: dict[str, Augmenter]
     seed: int
     listener: ProgressListener
+    image_size: int | None = None
 
     @property
     def device(self) -> torch.device:
@@ -49,7 +51,7 @@ class EvaluationContext:
         Raises:
             Diverged: they are not finite.
         """
-        features = extract_dataset(self.backbone, self.dataset, self.device, self.seed)
+        features = extract_dataset(self.backbone, self.dataset, self.device, self.seed, self.image_size)
         if not (features.train.isfinite().all() and features.test.isfinite().all()):
             raise Diverged("the representation is not finite", hint="try a lower learning rate")
         return features

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -82,12 +83,12 @@ def build_method(run: Run, dataset: Dataset) -> tuple[Method, Budget]:
     return method_class(backbone, options, info), budget
 
 
-def build_augmenters(run: Run, dataset: Dataset, *, reference: bool = False) -> dict[str, Augmenter]:
-    """The protocol's augmentations by name, with the data set's normalisation."""
-    return {
-        name: Augmenter(augmentation, dataset.mean, dataset.std, reference=reference)
-        for name, augmentation in run.augmentations.items()
-    }
+def build_augmenters(
+    run: Run, dataset: Dataset, *, reference: bool = False, size: int | None = None
+) -> dict[str, Augmenter]:
+    """The protocol's augmentations by name, with the data set's normalisation; ``size`` replaces that of the views."""
+    sized = {name: replace(one, size=size or one.size) for name, one in run.augmentations.items()}
+    return {name: Augmenter(one, dataset.mean, dataset.std, reference=reference) for name, one in sized.items()}
 
 
 def augmentations_of_views(method_class: type[Method], options: Any, run: Run) -> tuple[str, ...]:

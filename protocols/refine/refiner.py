@@ -61,10 +61,10 @@ class Refiner:
         Raises:
             Diverged: they are not finite.
         """
-        dataset = context.dataset.name
-        key = digest_of([dataset, refinement.identity()])
-        if self._inputs is None or self._inputs[0] != dataset:
-            self._inputs = dataset, with_extra_state(context, self.run, self.folder)
+        images = f"{context.dataset.name} {context.image_size}"
+        key = digest_of([images, refinement.identity()])
+        if self._inputs is None or self._inputs[0] != images:
+            self._inputs = images, with_extra_state(context, self.run, self.folder)
         if self._result is None or self._result[0] != key:
             self._result = key, apply_refinement(self._inputs[1], refinement)
         return self._result[1]
@@ -86,7 +86,7 @@ def with_extra_state(context: EvaluationContext, run: Run, folder: Path) -> Feat
         return features
     network = to_device(new_backbone(run), context.device)
     network.load_state_dict(weights)
-    student_features = extract_dataset(network, context.dataset, context.device, run.seed)
+    student_features = extract_dataset(network, context.dataset, context.device, run.seed, context.image_size)
     return replace(features, student=NetworkFeatures(student_features.train, student_features.test, student))
 
 

@@ -29,6 +29,7 @@ from protocols.spec.plugins import (
     option_types,
 )
 from protocols.spec.protocol import CONDITIONS, MEASURED, PRESETS, SECTIONS, Augmentation, Grid, Pretrain, Protocol
+from protocols.spec.run import IMAGE_SIZE
 from results.names import stored_field, stored_name, stored_options
 
 if TYPE_CHECKING:
@@ -214,8 +215,9 @@ def protocol_schema() -> Json:
         "description": "Set it on an augmentation that joins a protocol with stored runs: it is then part of the "
         "identity of those runs only whose method declares to use it.",
     }
+    image_size = key_schema(int, None, "side in pixels that images are resized to; by default that of the data set.")
     evaluations = {
-        name: table_schema(function_keys(function), summary(function))
+        name: table_schema({**function_keys(function), IMAGE_SIZE: image_size}, summary(function))
         for name, function in ((name, EVALUATIONS.get(name)) for name in built_in(EVALUATIONS))
     }
     methods = {

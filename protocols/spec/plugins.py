@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 from methods.registry import METHODS, register_method
+from protocols.spec.run import IMAGE_SIZE
 from protocols.spec.schema import convert
 from results import names
 from results.errors import BrokenPlugin, RequestError, nearest
@@ -91,6 +92,7 @@ EVALUATIONS: Registry[Callable[..., Any]] = Registry(
     package="protocols.evaluate",
     group="bench.evaluations",
     declares={"takes": "features"},
+    common={IMAGE_SIZE: None},
     check=check_evaluation,
 )
 REFINEMENTS: Registry[Callable[..., Features | None]] = Registry(

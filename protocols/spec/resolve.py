@@ -22,7 +22,7 @@ from protocols.spec.plugins import (
     dataset_source,
 )
 from protocols.spec.protocol import Augmentation, Pretrain, TomlTable, merge
-from protocols.spec.run import Component, Evaluation, Run
+from protocols.spec.run import IMAGE_SIZE, Component, Evaluation, Run
 from protocols.spec.schema import build, convert
 from results.errors import RequestError, UnknownName, nearest
 from results.names import OLD_LABELS, OLD_REFINEMENTS, stored_field, stored_name, stored_options
@@ -116,6 +116,9 @@ def resolve(
     for component in measured:
         if not 0 < (fraction := component.options.get("fraction", 1.0)) <= 1:
             raise RequestError(f"{component.name}.fraction is {fraction}", hint="it must lie in (0, 1]")
+        size = component.options.get(IMAGE_SIZE)
+        if size is not None and not (type(size) is int and 1 <= size <= 4096):
+            raise RequestError(f"{component.name}.{IMAGE_SIZE} is {size!r}", hint="it must be a number of pixels")
     refined = [
         labelled_component(REFINEMENTS, word, tables["refinements"], changes)
         for word in refine or tables["refinements"]
@@ -209,7 +212,8 @@ def with_defaults(registry: Registry[Any], part: TomlTable) -> TomlTable:
         return part
     entry = registry.describe(part["name"])
     known = stored_options(entry.name, entry.options) if registry is REFINEMENTS else entry.options
-    return {**part, "options": {**known, **part["options"]}}
+    earlier = {key: value for key, value in known.items() if key not in entry.added}
+    return {**part, "options": {**earlier, **part["options"]}}
 
 
 def dataset_component(name: str, data: Path) -> Component:
@@ -273,7 +277,8 @@ def component_of(
         checked_later = default is None or (isinstance(default, list | tuple) and isinstance(value, list | tuple))
         options[key] = value if checked_later else convert(value, type(default), f"{word}.{key}")
     base = overlay(entry.options, protocol_options)
-    files = {key: digest_of_option_file(f"{word}.{key}", options[key]) for key in entry.files if options[key]}
+    options = {key: value for key, value in options.items() if key not in entry.added or value != entry.options[key]}
+    files = {key: digest_of_option_file(f"{word}.{key}", options[key]) for key in entry.files if options.get(key)}
     return Component(name, entry.version, options, label(word, base, change), source=entry.source, files=files)
 
 

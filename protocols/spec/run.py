@@ -53,6 +53,10 @@ class Component:
         }
 
 
+IMAGE_SIZE = "image_size"
+"""Option of every evaluation: the side in pixels that images are resized to before the backbone sees them."""
+
+
 @dataclass(frozen=True)
 class Evaluation(Component):
     """An evaluation of a representation on a data set.
@@ -64,6 +68,17 @@ class Evaluation(Component):
 
     dataset: Component = field(kw_only=True)
     refinement: Component | None = field(default=None, kw_only=True)
+
+    @property
+    def image_size(self) -> int | None:
+        """The side in pixels that images are resized to; None for that of the data set."""
+        size: int | None = self.options.get(IMAGE_SIZE)
+        return size
+
+    @property
+    def own_options(self) -> TomlTable:
+        """Its options without those that every evaluation has."""
+        return {key: value for key, value in self.options.items() if key != IMAGE_SIZE}
 
     def identity(self) -> TomlTable:
         """The fields that can change a number, given the pretrained weights."""

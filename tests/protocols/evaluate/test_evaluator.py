@@ -7,14 +7,17 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torchvision.transforms.functional import normalize, resize
 
 from bench.commands import show
 from protocols.backbones.small import Conv4
 from protocols.datasets.load import load_dataset
+from protocols.evaluate.finetune import finetune
 from protocols.evaluate.knn import knn
 from protocols.features.context import EvaluationContext
 from protocols.features.extraction import extract_dataset
 from protocols.features.features import Features
+from protocols.pretrain.build import build_augmenters
 from protocols.pretrain.stage import pretrained_backbone
 from protocols.refine.refiner import with_extra_state
 from protocols.runner import execute
@@ -88,6 +91,50 @@ def test_a_target_is_measured_with_its_own_normalisation(tmp_path, colours):
     expected = knn(Features(features_of(target.train), labels[0], features_of(target.test), labels[1], 3, 0))
     assert values(record) == {("knn", colours): pytest.approx(expected["top1"])}
     assert record.metrics[0].n == 30
+
+
+def test_images_are_measured_at_the_size_that_an_evaluation_asks_for(tmp_path, colours):
+    """Torchvision's resize beside ours; the result stands beside that of the data set's own size."""
+    native = carry_out(run_of(evaluate=["knn"], evaluate_on=[colours], refine=["graph"]), tmp_path)
+    run = run_of(evaluate=["knn[image_size=24]"], evaluate_on=[colours], refine=["graph"])
+    record = carry_out(run, tmp_path, NoTraining())
+    backbone = Conv4().eval()
+    backbone.load_state_dict(torch.load(tmp_path / run.folder() / store.BACKBONE, weights_only=True)["backbone"])
+    target = load_dataset(colours, tmp_path)
+
+    def features_of(split):
+        pixels = torch.from_numpy(split.images).permute(0, 2, 1, 3) / 255
+        with torch.no_grad():
+            return backbone(normalize(resize(pixels, [24, 24]), target.mean, target.std))
+
+    labels = [torch.from_numpy(split.labels) for split in (target.train, target.test)]
+    expected = knn(Features(features_of(target.train), labels[0], features_of(target.test), labels[1], 3, 0))
+    measured = {(m.label, m.refinement): m.value for m in record.metrics}
+    assert measured["knn[image_size=24]", ""] == pytest.approx(expected["top1"])
+    assert len(measured) == 4
+    assert {(m.label, m.refinement): m.value for m in native.metrics}.items() <= measured.items()
+    assert record.cost.seconds.keys() > {f"graph on {colours}", f"graph at 24 px on {colours}"}
+
+
+def test_finetuning_sees_the_size_too(tmp_path, colours):
+    class Backbone(Conv4):
+        def forward(self, images):
+            sides.add(images.shape[-1])
+            return super().forward(images)
+
+    sides = set()
+    target = load_dataset(colours, tmp_path)
+    augmenters = build_augmenters(run_of(), target, size=24)
+    context = EvaluationContext(Backbone(), target, augmenters, 0, ProgressListener(), 24)
+    for augmentation in ("none", "light", "affine"):
+        finetune(context, epochs=1, augmentation=augmentation)
+    assert sides == {24}
+
+
+@pytest.mark.parametrize("size", ["0", "-8", "1.5", "large", "100000"])
+def test_an_impossible_size_is_refused(size):
+    with pytest.raises(RequestError, match=r"knn\.image_size is"):
+        run_of(f"knn.image_size={size}", evaluate=["knn"])
 
 
 def test_a_further_target_is_measured_alone(tmp_path, colours):

@@ -9,8 +9,8 @@ import pytest
 
 from protocols.spec import protocol as protocols
 from protocols.spec.grid import Request, add_plugins, expand
-from protocols.spec.plugins import EVALUATIONS, METHODS, add_file, load_files
-from protocols.spec.resolve import load_plugins
+from protocols.spec.plugins import EVALUATIONS, METHODS, REFINEMENTS, add_file, load_files
+from protocols.spec.resolve import load_plugins, missing_evaluations
 from protocols.spec.run import Run
 from results.errors import BrokenPlugin, RequestError
 
@@ -144,6 +144,35 @@ def test_added_settings_at_their_defaults_are_not_in_the_fingerprint():
     assert run_of("pretrain.betas=[0.9,0.999]", "pretrain.step_factor=0.1").fingerprint() == base
     assert run_of("pretrain.betas=[0.9,0.99]").fingerprint() != base
     assert run_of("recipes.standard.operations.cutout.size=0.25").fingerprint() != base
+
+
+def test_an_option_that_a_plugin_adds_leaves_its_runs_valid(monkeypatch):
+    """Of a built-in plugin, whose source is no part of the identity; of any kind."""
+    before = run_of(refinements=["graph"])
+    for registry, name in ((METHODS, "simclr"), (EVALUATIONS, "knn"), (REFINEMENTS, "graph")):
+        entry = registry.describe(name)
+        later = replace(entry, options={**entry.options, "later": 0.5}, added=(*entry.added, "later"))
+        monkeypatch.setitem(registry._built_in, name, later)
+    after = run_of(refinements=["graph"])
+    assert after.config() == before.config()
+    assert run_of("simclr.later=0.5").fingerprint() == before.fingerprint()
+    assert run_of("simclr.later=0.6").fingerprint() != before.fingerprint()
+    changed = run_of("knn.later=0.6", "graph.later=0.6", refinements=["graph"])
+    assert {part.identity()["options"].get("later") for part in changed.evaluations} == {0.6}
+    assert changed.evaluations[1].refinement.options["later"] == 0.6
+    assert missing_evaluations(after, {"run": before.config()}) == ()
+    assert len(missing_evaluations(changed, {"run": before.config()})) == 2
+
+
+def test_an_added_option_has_to_exist(write):
+    path = write(METHOD.replace('@register_method("mine")', '@register_method("mine", added=("more",))'))
+    with pytest.raises(BrokenPlugin, match="has no option 'more'"):
+        add_file(Path(path))
+
+
+def test_an_option_that_every_evaluation_has_is_not_a_plugins(write):
+    with pytest.raises(BrokenPlugin, match="has an option 'image_size', as every evaluation has"):
+        add_file(Path(write(EVALUATION.replace("file: Path | None", "image_size: int | None"))))
 
 
 EXTRAS = textwrap.dedent('''
