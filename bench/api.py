@@ -191,12 +191,12 @@ def load_backbone(run: str | Path, *, runs: str | Path | None = None, device: st
 
     folder = find_run(str(run), folder_or_default(runs, "BENCH_RUNS", RUNS))
     config: dict[str, Any] | None = read_json(folder / CONFIG)
-    saved = checkpoint.load(folder / BACKBONE, torch.device(device))
-    if config is None or saved is None:
+    planned = Run.from_config(config) if config else None
+    saved = checkpoint.load(folder / BACKBONE, torch.device(device), planned.fingerprint()) if planned else None
+    if planned is None or saved is None:
         raise RequestError(
             f"{folder} has no pretrained weights", hint="the run is not finished, or only its record was copied"
         )
-    planned = Run.from_config(config)
     load_plugins(planned)
     with torch.random.fork_rng(devices=[]):  # its initial weights, soon replaced, are drawn from the caller's generator
         backbone = new_backbone(planned).to(device)

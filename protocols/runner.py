@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import traceback
 from typing import TYPE_CHECKING
 
@@ -44,15 +43,17 @@ def execute(run: Run, context: ExecutionContext, listener: ProgressListener) -> 
 
 def execute_claimed(run: Run, folder: Path, context: ExecutionContext, listener: ProgressListener) -> Record:
     """:func:`execute` with a lock on the folder; evaluations of an earlier record are added to the new one."""
-    earlier = store.read_run(folder).record
+    stored = store.read_run(folder)
+    if stored.status == "unreadable" and any((folder / name).exists() for name in (store.CONFIG, store.RECORD)):
+        listener.warn(f"{stored.problem}; it is made again")
+    earlier = stored.record
     if earlier is not None:
         evaluations = stored_evaluations(earlier["run"])
         if (folder / store.BACKBONE).exists():  # without it they are repeated after a new pretraining
             restore_evaluations(folder, evaluations, Record.from_json(earlier))
         run = run.with_evaluations(evaluations)
     store.write_json(folder / store.CONFIG, run.config())
-    with (folder / store.ATTEMPTS).open("a", encoding="utf-8") as file:
-        file.write(json.dumps({"started": store.now(), **commit()}) + "\n")
+    store.add_attempt(folder, commit())
     try:
         record = run_stages(run, folder, context, listener)
     except Exception as error:
@@ -70,7 +71,7 @@ def run_stages(run: Run, folder: Path, context: ExecutionContext, listener: Prog
     dataset = load_dataset(run.dataset.name, context.data)
     backbone, training = pretrained_backbone(run, dataset, device, listener, context)
     measured = Evaluator(run, folder, backbone, context.data, listener).measure()
-    trained, attempts = training.views > 0, store.read_lines(folder / store.ATTEMPTS)
+    trained, attempts = training.views > 0, store.read_attempts(folder)
     return Record(
         run=run.config(),
         metrics=measured.metrics,

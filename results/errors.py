@@ -5,6 +5,8 @@ BenchError                one line that says what is wrong, and a hint that says
 │   ├── UnknownName       a method, data set, … that is not registered; suggests the nearest names
 │   ├── BrokenPlugin      a registered plugin that does not load
 │   └── DataMissing       a data set that is not on this machine
+├── DamagedFile           a stored file is not what was written
+├── ForeignFile           a stored file belongs to another run, data set or machine
 └── RunFailed             one run failed; the others continue (exit 1)
     ├── Diverged          its loss became NaN or infinite
     └── Busy              another process is running it
@@ -52,6 +54,14 @@ class BrokenPlugin(RequestError):
 
 class DataMissing(RequestError):
     """A data set is missing or damaged."""
+
+
+class DamagedFile(BenchError):
+    """A stored file is not what was written: cut off, changed, or not readable."""
+
+
+class ForeignFile(BenchError):
+    """A stored file belongs to something else than what it lies beside."""
 
 
 class RunFailed(BenchError):

@@ -2,14 +2,41 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+import math
+import re
+from dataclasses import asdict, dataclass, field, fields
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from results.names import stored_field
+from results.schema import build
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+D = TypeVar("D")
 
 SCHEMA = 1
 """Version of the format of a record; readers refuse newer ones."""
 
 JsonDict = dict[str, Any]
 """A JSON object."""
+
+PERCENT = re.compile(r"top\d+|map|precision.*|recall.*|accuracy.*", re.IGNORECASE)
+"""Names of metrics that are percentages."""
+
+LARGEST_SEED = 2**63 - 1
+
+
+def require_numbers(owner: object, *names: str, low: float = 0.0, high: float = math.inf) -> None:
+    """Check that attributes are finite numbers in a range, or None.
+
+    Raises:
+        ValueError: one is not.
+    """
+    for name in names:
+        value = getattr(owner, name)
+        if value is not None and not (math.isfinite(value) and low <= value <= high):
+            raise ValueError(f"{name} is {value}")
 
 
 @dataclass(frozen=True)
@@ -37,6 +64,13 @@ class Metric:
     n: int
     refinement: str = ""
     transductive: bool = False
+
+    def __post_init__(self) -> None:
+        # A percentage may lie above 100 by a rounding error.
+        possible = -1e-6 <= self.value <= 100 + 1e-6 if PERCENT.fullmatch(self.metric) else math.isfinite(self.value)
+        if not possible:
+            raise ValueError(f"{self.metric} of {self.label} is {self.value}")
+        require_numbers(self, "n", low=1)
 
 
 @dataclass(frozen=True)
@@ -76,6 +110,11 @@ class Health:
     dim: int
     warning: str = ""
 
+    def __post_init__(self) -> None:
+        require_numbers(self, "std", "rankme", "alignment")
+        require_numbers(self, "n", "dim", low=1)
+        require_numbers(self, "uniformity", low=-math.inf)
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -102,6 +141,12 @@ class Cost:
     device: str
     precision: str
     attempts: int
+
+    def __post_init__(self) -> None:
+        require_numbers(self, "views", "steps", "views_per_second", "flops", "peak_memory", "attempts")
+        for stage, seconds in self.seconds.items():
+            if not (math.isfinite(seconds) and seconds >= 0):
+                raise ValueError(f"seconds of {stage} are {seconds}")
 
 
 @dataclass(frozen=True)
@@ -135,14 +180,133 @@ class Record:
         """The record that :meth:`to_json` wrote.
 
         Raises:
-            KeyError, TypeError: it is not a record of this schema.
+            RequestError: a value is missing, of another type, or impossible.
         """
-        return Record(
-            run=values["run"],
-            metrics=tuple(Metric(**metric) for metric in values["metrics"]),
-            history=tuple(values["history"]),
-            health=Health(**values["health"]),
-            cost=Cost(**values["cost"]),
-            provenance=values["provenance"],
-            pictures=tuple(Picture(**picture) for picture in values.get("pictures", ())),
-        )
+        given = {key: value for key, value in values.items() if key not in ("schema", "status")}
+        record = build(Record, given, "record")
+        conform(StoredRun, record.run, "record.run")
+        return record
+
+    def __post_init__(self) -> None:
+        for epoch in self.history:
+            for name, value in epoch.items():
+                if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+                    raise ValueError(f"{name} of an epoch is {value!r}")
+
+
+@dataclass(frozen=True)
+class StoredPart:
+    """What this package reads of a component in a stored configuration; see ``protocols.spec.run.Component``."""
+
+    name: str
+    version: int
+    options: JsonDict = field(default_factory=dict)
+    label: str = ""
+    digest: str = ""
+
+
+@dataclass(frozen=True)
+class StoredBudget:
+    """What this package reads of ``pretrain`` in a stored configuration."""
+
+    epochs: float | None = None
+    views: int | None = None
+
+    def __post_init__(self) -> None:
+        require_numbers(self, "epochs", "views")
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """What this package reads of a stored configuration; see ``protocols.spec.run.Run``."""
+
+    protocol: str
+    version: int
+    fairness: str
+    label: str
+    method: JsonDict
+    dataset: JsonDict
+    backbone: JsonDict
+    seed: int
+    pretrain: JsonDict
+    evaluations: tuple[JsonDict, ...]
+    augmentations: JsonDict = field(default_factory=dict)
+    plugins: tuple[str, ...] = ()
+    preset: str = ""
+    baseline: str = ""
+    fingerprint: str = ""
+
+    def __post_init__(self) -> None:
+        require_numbers(self, "seed", high=LARGEST_SEED)
+        if self.fairness not in ("controlled", "recipe"):
+            raise ValueError(f"{stored_field('fairness')} is {self.fairness!r}")
+        for name in ("method", "dataset", "backbone"):
+            conform(StoredPart, getattr(self, name), name)
+        conform(StoredBudget, self.pretrain, "pretrain")
+        for part in self.evaluations:
+            conform(StoredPart, part, "evaluation")
+            for inner in ("dataset", "refinement"):
+                if part.get(inner) is not None:
+                    conform(StoredPart, part[inner], inner)
+
+
+def conform(cls: type[D], values: Mapping[str, Any], where: str) -> D:
+    """:func:`~results.schema.build` of the keys that a class has; others are of no concern to it."""
+    known = {stored_field(item.name) for item in fields(cls)}  # type: ignore[arg-type]
+    return build(cls, {key: value for key, value in values.items() if key in known}, where)
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One attempt at a run.
+
+    Attributes:
+        started: when, in UTC.
+        commit: of the code; empty outside of a git checkout.
+        dirty: whether files differed from the commit.
+    """
+
+    started: str
+    commit: str = ""
+    dirty: bool = False
+
+
+@dataclass(frozen=True)
+class Progress:
+    """The heartbeat of a run: how far it is.
+
+    Attributes:
+        stage: what it does.
+        done: units of it that are done.
+        total: units of it.
+        note: text beside the progress bar.
+        time: when it was written, in seconds since 1970.
+        per_second: units.
+        seconds_left: None if unknown.
+    """
+
+    stage: str
+    done: float
+    total: float
+    note: str
+    time: float
+    per_second: float
+    seconds_left: float | None
+
+    def __post_init__(self) -> None:
+        require_numbers(self, "done", "total", "time", "per_second", "seconds_left")
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why the last attempt of a run failed.
+
+    Attributes:
+        reason: one line.
+        traceback: of the exception; may be empty.
+        time: when, in UTC.
+    """
+
+    reason: str
+    traceback: str = ""
+    time: str = ""

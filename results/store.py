@@ -5,6 +5,7 @@ A run's folder::
     config.json         the resolved run; written first, never changed
     attempts.jsonl      one line per attempt: when it was started, and by which code
     claim.json          the process that is running it
+    claim.lock          held while the claim of a process that is gone is replaced
     heartbeat.json      its progress
     checkpoint.pt       the state of pretraining, to resume it; removed once the run is done
     backbone.pt         the pretrained weights
@@ -19,22 +20,26 @@ A run's folder::
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import hashlib
 import json
 import os
+import re
 import shutil
 import socket
 import time
 import uuid
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from results.errors import Busy, RequestError, RunFailed
-from results.record import SCHEMA
+from results.errors import BenchError, Busy, DamagedFile, ForeignFile, RequestError, RunFailed
+from results.record import SCHEMA, Attempt, Failure, Record, StoredRun, conform
+from results.schema import build
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Container, Iterator, Mapping
 
 CONFIG = "config.json"
 ATTEMPTS = "attempts.jsonl"
@@ -46,6 +51,18 @@ EXTRA_STATE = "keepsakes.pt"
 EVALUATIONS = "evaluations"
 RECORD = "record.json"
 FAILURE = "failure.json"
+
+CLAIM_LOCK = "claim.lock"
+"""Held while the claim of a process that is gone is replaced."""
+
+WATCH_S = 12.0
+"""Seconds for which a silent owner on another machine is watched; heartbeats are written every five."""
+
+CHECKSUM = "sha256"
+"""Key of the checksum of a JSON file."""
+
+SEALED = re.compile(rf'^\{{\n "{CHECKSUM}": "[^"]*",?')
+"""The beginning of a JSON file with a checksum."""
 
 HEARTBEAT_TIMEOUT_S = 600.0
 """Seconds without a heartbeat after which the claim of another machine counts as abandoned."""
@@ -70,36 +87,81 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def write_json(path: Path, value: object) -> None:
-    """Write JSON atomically: sorted keys, no NaN, a newline at the end."""
-    text = json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n"
-    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+def write_json(path: Path, values: Mapping[str, Any], *, indent: int | None = 1) -> None:
+    """Write a JSON object atomically: sorted keys, no NaN; its first line is the checksum of the others."""
+    content = {key: value for key, value in values.items() if key != CHECKSUM}
+    text = json.dumps(content, indent=indent, sort_keys=True, allow_nan=False) + "\n"
+    sealed = f'{{\n "{CHECKSUM}": "{checksum(text)}"{"," if content else ""}{text[1:]}'
+    write_atomically(path, lambda temporary: temporary.write_text(sealed, encoding="utf-8"))
 
 
-def read_json(path: Path) -> Any:
-    """The content of a JSON file, or None if there is no such file.
+def read_json(path: Path) -> dict[str, Any] | None:
+    """The JSON object in a file, or None if there is no such file. Files of earlier versions have no checksum.
 
     Raises:
-        ValueError: it is not JSON.
+        DamagedFile: it cannot be read, is not a JSON object, or not the one that was written.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        values = json.loads(text)
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise DamagedFile(f"cannot read {path}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise DamagedFile(f"{path} is damaged: it is not JSON") from error
+    if not isinstance(values, dict):
+        raise DamagedFile(f"{path} is damaged: it is not a JSON object")
+    stored = values.pop(CHECKSUM, None)
+    if stored is None:
+        # An altered name of the checksum would make the file look like one of an earlier version.
+        if any(is_checksum(value) for key, value in values.items() if key != "fingerprint"):
+            raise DamagedFile(f"{path} is damaged: its checksum cannot be read")
+    elif stored != checksum(SEALED.sub("{", text, count=1)):
+        raise DamagedFile(
+            f"{path} is damaged: its checksum does not match", hint=f"delete its line {CHECKSUM!r} to keep an edit"
+        )
+    return values
 
 
-def read_lines(path: Path) -> list[Any]:
-    """The lines of a JSON lines file, none if there is no file; None for a line that a crash cut off."""
+def checksum(text: str) -> str:
+    """SHA-256 of a text, in hexadecimal."""
+    return hashlib.sha256(text.encode()).hexdigest()
 
-    def parsed(line: str) -> Any:
-        with contextlib.suppress(ValueError):
-            return json.loads(line)
-        return None
 
+def is_checksum(value: object) -> bool:
+    """Whether a value looks like the result of :func:`checksum`."""
+    return isinstance(value, str) and re.fullmatch(r"[0-9a-f]{64}", value) is not None
+
+
+def read_attempts(folder: Path) -> list[dict[str, Any]]:
+    """The attempts of a run, as :func:`add_attempt` wrote them; damaged lines are passed over."""
     try:
-        return [parsed(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    except FileNotFoundError:
+        lines = (folder / ATTEMPTS).read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
         return []
+    found = []
+    for line in lines:
+        with contextlib.suppress(ValueError, RecursionError, BenchError):
+            found.append(asdict(conform(Attempt, json.loads(line), "attempt")))
+    return found
+
+
+def add_attempt(folder: Path, code: Mapping[str, Any]) -> None:
+    """Append an attempt to those of a run: when it starts, and by which code."""
+    path = folder / ATTEMPTS
+    if not path.is_file():
+        remove(path)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"started": now(), **code}) + "\n")
+
+
+def remove(path: Path) -> None:
+    """Remove a file, or whatever lies in its place; nothing if there is none."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def now() -> str:
@@ -116,6 +178,9 @@ def remove_temporary_files(folder: Path) -> None:
     """Remove the temporary files that killed writers left behind."""
     for path in folder.rglob(".*.*"):
         path.unlink(missing_ok=True)
+    for path in folder.glob(f"{CLAIM}.*"):  # of processes that wanted the claim; those that still do are younger
+        if seconds_since_written(path) > 60.0:
+            path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -136,67 +201,133 @@ def claimed(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        claim.unlink(missing_ok=True)
+        if read_claim(claim) == this_process():  # else another process thought that this one was gone
+            claim.unlink(missing_ok=True)
 
 
 def take_claim(claim: Path) -> None:
     """Create the claim file, or replace one whose owner is gone.
 
+    The file appears with its content, and is replaced in one step by the process that holds the lock beside it. So
+    there is always one owner, however many processes try at once.
+
     Raises:
         Busy: its owner is running.
     """
-    owner = {"host": socket.gethostname(), "pid": os.getpid(), "started": process_start(os.getpid()), **slurm_job()}
-    for _ in range(2):
+    own = claim.with_name(f"{CLAIM}.{socket.gethostname()}.{os.getpid()}.{uuid.uuid4().hex[:8]}")
+    own.write_text(json.dumps(asdict(this_process())), encoding="utf-8")
+    try:
         try:
-            with claim.open("x", encoding="utf-8") as file:
-                json.dump(owner, file)
+            os.link(own, claim)
         except FileExistsError:
+            before = modified(claim)
             if not is_abandoned(claim):
                 raise Busy(f"{claim.parent.name} is being run by another process") from None
-            claim.unlink(missing_ok=True)
-        else:
-            return
-    raise Busy(f"{claim.parent.name} has just been taken by another process")
+            with locked(claim.with_name(CLAIM_LOCK)):
+                if modified(claim) != before:
+                    raise Busy(f"{claim.parent.name} has just been taken by another process") from None
+                own.replace(claim)
+    finally:
+        own.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock of a file, which is made if need be, and stays; where files cannot be locked, hold nothing."""
+    with path.open("a") as file:
+        with contextlib.suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def is_abandoned(claim: Path) -> bool:
-    """Whether the process that made a claim is gone."""
-    try:
-        owner = json.loads(claim.read_text(encoding="utf-8"))
-        host, pid, started = owner["host"], owner["pid"], owner["started"]
-    except (ValueError, KeyError, TypeError, FileNotFoundError):
+    """Whether the process that made a claim is gone.
+
+    The owner of a claim of this machine is looked up. That of another is gone if it has written nothing for
+    :data:`HEARTBEAT_TIMEOUT_S`, and writes nothing now, while it is watched: a clock that was set forward makes
+    everything look old.
+    """
+    owner, here = read_claim(claim), this_process()
+    if owner is None:
         return seconds_since_written(claim) > 1.0
-    job = slurm_job()
-    if job["job"] and owner.get("job") == job["job"] and owner["restart"] < job["restart"]:
+    if here.job and owner.job == here.job and owner.restart < here.restart:
         return True
-    if host == socket.gethostname():
-        return bool(process_start(pid) != started)
-    return min(seconds_since_written(claim), seconds_since_written(claim.with_name(HEARTBEAT))) > HEARTBEAT_TIMEOUT_S
+    if owner.host == here.host and owner.processes in ("", here.processes):
+        return bool(process_start(owner.pid) != owner.started)
+    files = claim, claim.with_name(HEARTBEAT)
+    if min(map(seconds_since_written, files)) <= HEARTBEAT_TIMEOUT_S:
+        return False
+    before = [modified(path) for path in files]
+    time.sleep(WATCH_S)
+    return [modified(path) for path in files] == before
 
 
-def slurm_job() -> dict[str, Any]:
-    """The SLURM job of this process, if any, and how often it was restarted."""
+def read_claim(claim: Path) -> Owner | None:
+    """The owner of a claim; None if it is damaged or gone."""
+    try:
+        return build(Owner, json.loads(claim.read_text(encoding="utf-8")), "claim")
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError, RequestError):
+        return None
+
+
+@dataclass(frozen=True)
+class Owner:
+    """The process that made a claim.
+
+    Attributes:
+        host: name of its machine.
+        pid: its number.
+        started: when it started, see :func:`process_start`.
+        job: its SLURM job; empty if there is none.
+        restart: how often the job was restarted.
+        processes: boot of the machine and table of processes that the number belongs to; two containers may have the
+            same host name. Empty in claims of earlier versions.
+    """
+
+    host: str
+    pid: int
+    started: str
+    job: str = ""
+    restart: int = 0
+    processes: str = ""
+
+
+def this_process() -> Owner:
+    """This process as the owner of a claim."""
     single, array = os.environ.get("SLURM_JOB_ID", ""), os.environ.get("SLURM_ARRAY_JOB_ID")
     job = f"{array}_{os.environ.get('SLURM_ARRAY_TASK_ID')}" if array else single
-    return {"job": job, "restart": int(os.environ.get("SLURM_RESTART_COUNT", "0"))}
+    restarts = os.environ.get("SLURM_RESTART_COUNT", "")
+    table = ""
+    with contextlib.suppress(OSError):
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        table = f"{boot} {Path('/proc/self/ns/pid').readlink()}"
+    pid = os.getpid()
+    return Owner(
+        socket.gethostname(), pid, process_start(pid), job, int(restarts) if restarts.isdecimal() else 0, table
+    )
 
 
 def release(folder: Path, live: Container[str]) -> None:
     """Remove the claim that a SLURM job left in a run's folder, unless the job is one of the ``live`` ones."""
     claim = folder / CLAIM
-    try:
-        job = json.loads(claim.read_text(encoding="utf-8")).get("job")
-    except (OSError, ValueError, AttributeError):
-        return
-    if job and job not in live:
+    owner = read_claim(claim)
+    if owner is not None and owner.job and owner.job not in live:
         claim.unlink(missing_ok=True)
+
+
+def modified(path: Path) -> int:
+    """Time of change of a file in ns; 0 if there is none."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def seconds_since_written(path: Path) -> float:
     """Seconds since a file was written; infinite if there is none."""
     try:
         return time.time() - path.stat().st_mtime
-    except FileNotFoundError:
+    except OSError:
         return float("inf")
 
 
@@ -227,9 +358,9 @@ class Stored:
     Attributes:
         folder: the folder.
         status: ``unreadable`` when a file of it is damaged.
-        config: the resolved run; None if unreadable.
+        config: the resolved run; None if that is what is damaged.
         record: what was measured, when done.
-        failure: why it failed, when failed.
+        failure: why the last attempt failed, if it did.
         problem: why it is unreadable.
     """
 
@@ -243,18 +374,95 @@ class Stored:
 
 def read_run(folder: Path) -> Stored:
     """Read one run's folder; never raises for what is damaged in it."""
+    config, failure = None, read_failure(folder)
     try:
-        config, record, failure = (read_json(folder / name) for name in (CONFIG, RECORD, FAILURE))
-        if not isinstance(config, dict):
-            return Stored(folder, "unreadable", problem=f"no {CONFIG}")
-        if record is not None:
-            if record["schema"] > SCHEMA:
-                return Stored(folder, "unreadable", config, problem="written by a newer bench")
-            return Stored(folder, "done", config, record)
-        status: Status = "failed" if failure is not None else "unfinished"
-        return Stored(folder, status, config, failure=failure)
-    except (ValueError, KeyError, TypeError, OSError) as error:
-        return Stored(folder, "unreadable", problem=f"{type(error).__name__}: {error}")
+        config = read_config(folder)
+        record = read_record(folder, config)
+    except BenchError as error:
+        return Stored(folder, "unreadable", config, failure=failure, problem=error.message)
+    if record is not None:
+        return Stored(folder, "done", config, record)
+    return Stored(folder, "failed" if failure is not None else "unfinished", config, failure=failure)
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The configuration of a run.
+
+    Raises:
+        DamagedFile: it is missing, damaged, or says something that no run can.
+    """
+    config = read_json(folder / CONFIG)
+    if config is None:
+        raise DamagedFile(f"{folder / CONFIG} is missing")
+    with naming(folder / CONFIG):
+        conform(StoredRun, config, "config")
+    return config
+
+
+def read_record(folder: Path, config: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The record of a run; None if it has none.
+
+    Args:
+        folder: of the run.
+        config: of the run.
+
+    Raises:
+        DamagedFile: it is damaged, or says something that no run can have measured.
+        ForeignFile: it was written by a newer version, or for another run.
+    """
+    record = read_json(folder / RECORD)
+    if record is None:
+        return None
+    with naming(folder / RECORD):
+        if require_schema(record) > SCHEMA:
+            raise ForeignFile(f"{folder / RECORD} was written by a newer bench", hint="update bench")
+        measured = Record.from_json(record)
+    if identifying_part(measured.run) != identifying_part(config):
+        raise ForeignFile(f"{folder / RECORD} belongs to another run than {CONFIG}")
+    return record
+
+
+def require_schema(record: Mapping[str, Any]) -> int:
+    """The version of a record's format.
+
+    Raises:
+        ValueError: it has none.
+    """
+    schema = record.get("schema")
+    if type(schema) is not int or record.get("status") != "done":
+        raise ValueError("it is no record")
+    return schema
+
+
+def identifying_part(config: Mapping[str, Any]) -> list[Any]:
+    """What two configurations of one run have in common, whatever they evaluate."""
+    names = [config[part]["name"] for part in ("method", "dataset", "backbone")]
+    return [config.get("fingerprint"), config["protocol"], config["version"], config["seed"], *names]
+
+
+def read_failure(folder: Path) -> dict[str, Any] | None:
+    """Why the last attempt of a run failed; None if it did not. A damaged file is a failure without a reason."""
+    try:
+        failure = read_json(folder / FAILURE)
+        if failure is None:
+            return None
+        return asdict(build(Failure, failure, "failure"))
+    except BenchError as error:
+        return asdict(Failure(f"unknown: {error.message}", time=now()))
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Turn complaints about the content of a file into one that names it.
+
+    Raises:
+        DamagedFile: the content is not what a run can have written.
+    """
+    try:
+        yield
+    except (RequestError, ValueError) as error:
+        why = error.message if isinstance(error, RequestError) else str(error)
+        raise DamagedFile(f"{path} is damaged: {why}") from error
 
 
 def read_runs(runs: Path) -> list[Stored]:

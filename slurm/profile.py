@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from protocols.spec.schema import build
 from results.errors import RequestError, nearest
+from results.schema import build
 from slurm.units import DURATION_HINT, parse_memory, parse_minutes
 
 if TYPE_CHECKING:

@@ -8,6 +8,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from results import store
+from results.errors import BenchError
+from results.record import Progress
+from results.schema import build
 from slurm.queue import PENDING_STATES, RUNNING_STATES, JobInfo, QueryResult, query_jobs
 from slurm.submission import Submission, SubmittedArray, read_submissions
 from slurm.units import parse_memory
@@ -171,8 +174,7 @@ def submitted_run_status(stored: store.Stored, submitted: SubmittedJob, query: Q
     if stored.failure and stored.failure["time"] >= created:
         kind, reason, remedy = diagnose_stored_failure(folder.name, stored.failure["reason"], submitted, job)
     elif job and job.state in PENDING_STATES:
-        attempts = store.read_lines(folder / store.ATTEMPTS)
-        started = any(attempt and attempt["started"] >= created for attempt in attempts)
+        started = any(attempt["started"] >= created for attempt in store.read_attempts(folder))
         state, reason = "requeued" if started else "queued", job.reason
     elif job and job.state in RUNNING_STATES:
         started = (folder / store.CLAIM).exists()
@@ -264,8 +266,9 @@ def signal_name(number: int) -> str:
 
 
 def read_heartbeat(folder: Path) -> dict[str, Any]:
-    """The last heartbeat of a run; empty if there is none."""
+    """The last heartbeat of a run; empty if there is none, or it is damaged."""
     try:
-        return store.read_json(folder / store.HEARTBEAT) or {}
-    except ValueError:
+        values = store.read_json(folder / store.HEARTBEAT)
+        return vars(build(Progress, values, "heartbeat")) if values else {}
+    except BenchError:
         return {}

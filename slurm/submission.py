@@ -12,18 +12,23 @@ The field names of the classes below are the keys of ``submission.json``.
 from __future__ import annotations
 
 import dataclasses
+import logging
+import re
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from protocols.spec.execution import ExecutionContext
-from protocols.spec.schema import build, to_plain
+from results.errors import DamagedFile, RequestError
+from results.schema import build, to_plain
 from results.store import now, read_json, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+log = logging.getLogger(__name__)
 
 FOLDER = ".submissions"
 FILE = "submission.json"
@@ -51,6 +56,12 @@ class SubmittedArray:
     mem: str = ""
     per_gpu: int = 1
     job: str = ""
+
+    def __post_init__(self) -> None:
+        if not (self.first >= 0 and self.size >= 1 and self.minutes >= 1 and self.cpus >= 1 and self.per_gpu >= 1):
+            raise ValueError("an array has an impossible size or limit")
+        if not re.fullmatch(r"\d*", self.job):
+            raise ValueError(f"{self.job!r} is no job id of SLURM")
 
     def job_id(self, task: int) -> str:
         """SLURM's job id of a task, given its index; empty if SLURM has not accepted the array."""
@@ -88,6 +99,13 @@ class Submission:
     tasks: tuple[tuple[str, ...], ...]
     arrays: tuple[SubmittedArray, ...]
     ranks: int = 1
+
+    def __post_init__(self) -> None:
+        datetime.fromisoformat(self.created)
+        if any(not name or Path(name).name != name for task in self.tasks for name in task):
+            raise ValueError("a task names a folder outside of the runs folder")
+        if any(array.first + array.size > len(self.tasks) for array in self.arrays):
+            raise ValueError("an array has more jobs than there are tasks")
 
     @property
     def folder(self) -> Path:
@@ -160,16 +178,23 @@ def read_submission(folder: Path) -> Submission:
     """Read the submission in a folder.
 
     Raises:
-        ValueError, RequestError: ``submission.json`` is damaged.
-        FileNotFoundError: there is no ``submission.json``.
+        DamagedFile: ``submission.json`` is damaged, or missing.
     """
-    values: dict[str, Any] | None = read_json(folder / FILE)
+    values = read_json(folder / FILE)
     if values is None:
-        raise FileNotFoundError(folder / FILE)
-    arrays = tuple(SubmittedArray(**array) for array in values.pop("arrays"))
-    return dataclasses.replace(build(Submission, {**values, "arrays": ()}, "submission"), arrays=arrays)
+        raise DamagedFile(f"{folder / FILE} is missing")
+    try:
+        return build(Submission, values, "submission")
+    except RequestError as error:
+        raise DamagedFile(f"{folder / FILE} is damaged: {error.message}") from error
 
 
 def read_submissions(runs: Path) -> list[Submission]:
-    """Read every submission of a runs folder, oldest first; folders without a ``submission.json`` are skipped."""
-    return [read_submission(path.parent) for path in sorted(runs.glob(f"{FOLDER}/*/{FILE}"))]
+    """Read every submission of a runs folder, oldest first; a damaged one is logged and left out."""
+    found = []
+    for path in sorted(runs.glob(f"{FOLDER}/*/{FILE}")):
+        try:
+            found.append(read_submission(path.parent))
+        except DamagedFile as error:
+            log.warning("%s; its jobs are not shown", error.message)
+    return found

@@ -161,7 +161,7 @@ class TaskAttempt:
             if stored.failure and stored.failure["time"] >= self.submission.created:
                 continue
             try:
-                run = Run.from_config(stored.config or {})
+                run = Run.from_config(store.read_config(folder))
             except BenchError as error:
                 store.write_failure(folder, f"its configuration cannot be read: {error}")
                 continue

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from protocols.spec.plugins import REGISTRIES
+from tests.tools import forked
 
 TEXT = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
 RECIPES = {
@@ -23,20 +24,19 @@ RECIPES = {
 SMALL = ["--views", "512", "--seeds", "0", "--set", "pretrain.precision=float32", "--jobs", "1"]
 
 
-def bench(*words, cwd):
-    command = [sys.executable, "-c", "from bench.cli import main; main()", *words]
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+def bench(*words, cwd, figures=False):
+    done = forked.bench(*words, cwd=cwd, figures=figures)
     assert done.returncode == 0, done.stderr + done.stdout
     return done.stdout
 
 
-def use(file, folder):
+def use(file, folder, *, figures=False):
     """Run a recipe's command on a small budget; returns the records, by the name of the method."""
     code, command = RECIPES[file]
     (folder / file).write_text(code, encoding="utf-8")
     words = shlex.split(command)[1:]
     evaluations = [] if "--evaluations" in words else ["--evaluations", "knn"]
-    bench(*words, *evaluations, *SMALL, cwd=folder)
+    bench(*words, *evaluations, *SMALL, cwd=folder, figures=figures)
     records = [json.loads(path.read_text()) for path in folder.glob("runs/*/record.json")]
     return {record["run"]["method"]["name"]: record for record in records}
 
@@ -117,9 +117,9 @@ def test_a_schedule(tmp_path):
 
 
 def test_a_figure(tmp_path):
-    use("bars.py", tmp_path)
+    use("bars.py", tmp_path, figures=True)
     assert {path.suffix for path in tmp_path.glob("report/figures/bars-*")} == {".svg", ".png", ".pdf"}
-    bench("report", "--to", "again", "--plugins", "bars.py", cwd=tmp_path)
+    bench("report", "--to", "again", "--plugins", "bars.py", cwd=tmp_path, figures=True)
     assert list(tmp_path.glob("again/figures/bars-*.svg"))
 
 

@@ -1,14 +1,13 @@
 """A package of plugins, installed and used by name."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
 import pytest
+
+from tests.tools import forked
 
 EXAMPLE = Path(__file__).parent / "example_plugin"
 WORDS = [
@@ -38,12 +37,9 @@ def bench(tmp_path_factory):
     """Runs the command in a folder, with the package installed beside what the tests have."""
     folder = tmp_path_factory.mktemp("example")
     install(folder / "site")
-    path = os.pathsep.join(filter(None, [str(folder / "site"), os.environ.get("PYTHONPATH")]))
 
     def call(*words):
-        command = [sys.executable, "-c", "from bench.cli import main; main()", *words]
-        environment = {**os.environ, "PYTHONPATH": path}
-        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+        done = forked.bench(*words, cwd=folder, path=[str(folder / "site")])
         assert done.returncode == 0, done.stderr + done.stdout
         return done.stdout
 

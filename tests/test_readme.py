@@ -6,7 +6,6 @@ import json
 import re
 import runpy
 import subprocess
-import sys
 import tomllib
 from functools import cache, partial
 from pathlib import Path
@@ -14,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.tools import forked
+
 ROOT = Path(__file__).parents[1]
-BENCH = [sys.executable, "-c", "from bench.cli import main; main()"]
 TRACKED = subprocess.run(["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\n")
 DOCUMENTS = {name: (ROOT / name).read_text(encoding="utf-8") for name in TRACKED if name.endswith(".md")}
 READMES = {name: text for name, text in DOCUMENTS.items() if name.endswith("README.md")}
@@ -40,7 +40,7 @@ def test_a_method_in_one_file_outside_of_the_repository_runs_beside_the_others(t
     (tmp_path / "spectral.py").write_text(example)
     grid = ["--methods", "./spectral.py,random", "--datasets", "digits", "--seeds", "0", "--views", "4000"]
     words = ["run", *grid, "--set", "spectral.radius=2"]
-    subprocess.run([*BENCH, *words], cwd=tmp_path, check=True, capture_output=True)
+    assert forked.bench(*words, cwd=tmp_path).returncode == 0
     records = [json.loads(path.read_text()) for path in tmp_path.glob("runs/*/record.json")]
     spectral, random = sorted(records, key=lambda record: record["run"]["method"]["name"], reverse=True)
     assert (spectral["run"]["method"]["label"], random["run"]["method"]["label"]) == ("spectral[radius=2]", "random")
@@ -50,9 +50,8 @@ def test_a_method_in_one_file_outside_of_the_repository_runs_beside_the_others(t
 
 def test_the_example_in_python_runs(tmp_path):
     example = python_blocks(README)[1] + "print(list(accuracy.index), list(accuracy.columns), backbone.training)"
-    done = subprocess.run(
-        [sys.executable, "-c", example], cwd=tmp_path, check=True, capture_output=True, text=True, timeout=300
-    )
+    done = forked.fork(lambda: exec(example, {"__name__": "__main__"}), cwd=tmp_path, timeout=300)  # noqa: S102
+    assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "['random', 'simclr'] ['knn', 'linear'] False"
     assert (tmp_path / "report" / "index.html").is_file()
 
@@ -97,8 +96,8 @@ def report(tmp_path_factory):
     @cache
     def written(folder, *options):
         to = tmp_path_factory.mktemp("report")
-        command = [*BENCH, "report", "--runs", str(ROOT / folder), "--to", str(to), "--data", str(to / "data")]
-        subprocess.run([*command, *options], check=True, capture_output=True)
+        words = ["report", "--runs", str(ROOT / folder), "--to", str(to), "--data", str(to / "data"), *options]
+        assert forked.bench(*words, cwd=to).returncode == 0
         return (to / "table.md").read_text(encoding="utf-8")
 
     return written

@@ -20,8 +20,9 @@ import numpy as np
 
 from protocols.datasets.base import rows_of_planes
 from protocols.spec.execution import available_cores
-from results.errors import DataMissing
-from results.store import write_atomically
+from results import seal
+from results.errors import DamagedFile, DataMissing, ForeignFile
+from results.store import read_json, remove, write_atomically, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -36,6 +37,9 @@ log = logging.getLogger(__name__)
 FOLDER = "prepared"
 VERSION = 1
 """To be increased when the same files are decoded to other pixels."""
+
+ALWAYS_CHECKED = 2**30
+"""Bytes up to which an array is compared with its checksum whenever it is opened; larger ones when they changed."""
 
 CHUNK = 512
 """Images read at a time."""
@@ -93,7 +97,7 @@ def array_path(root: Path, name: str, side: int, *originals: object) -> Path:
 
 
 def load_or_write(path: Path, shape: ArrayShape, read: Callable[[], Iterable[np.ndarray]]) -> np.ndarray:
-    """Map the array at ``path`` into memory, after writing it if there is none.
+    """Map the array at ``path`` into memory, after writing it if there is none, or it is damaged.
 
     Args:
         path: of the array; if it cannot be written the array stays in memory, and a warning is logged.
@@ -101,41 +105,85 @@ def load_or_write(path: Path, shape: ArrayShape, read: Callable[[], Iterable[np.
         read: returns the array in C-contiguous uint8 chunks along its first axis.
 
     Raises:
-        DataMissing: the array at ``path`` is damaged, or ``read`` raises it.
+        DataMissing: ``read`` raises it.
     """
     try:
-        if not path.is_file():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(path, lambda temporary: write_array(temporary, shape, read()))
+        return open_memmap(path, shape)
+    except FileNotFoundError:
+        pass
+    except (DamagedFile, ForeignFile) as error:
+        log.warning("%s; it is written again", error)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        remove(path)
+        write_atomically(path, lambda temporary: write_array(temporary, path.stem, shape, read()))
+        return open_memmap(path, shape)
     except OSError as error:
         log.warning("cannot write prepared images to %s (%s): they stay in memory", path.parent, error.strerror)
         return concatenate_chunks(shape, read())
-    return open_memmap(path, shape)
 
 
 def open_memmap(path: Path, shape: ArrayShape) -> np.ndarray:
     """Map a cached array into memory, copy-on-write: writes do not reach the file, and torch accepts it as writable.
 
     Raises:
-        DataMissing: it is damaged.
+        FileNotFoundError: there is none.
+        DamagedFile: it is damaged.
+        ForeignFile: it holds other images.
     """
+    stamp = path.stat()
+    if stamp.st_size <= ALWAYS_CHECKED or not was_checked(path, stamp):
+        if not seal.check(path, path.stem, is_plain_array):
+            log.warning("%s is of an earlier version, without a checksum: accepted, and sealed from now on", path)
+            with contextlib.suppress(OSError):
+                seal.seal_earlier(path, path.stem)
+        with contextlib.suppress(OSError):
+            if stamp.st_size > ALWAYS_CHECKED:
+                write_json(checked_path(path), {"stamp": stamp_of(path.stat())})
     try:
         array: np.ndarray = np.load(path, mmap_mode="c")
-        if array.shape == shape:
-            return array
-        why = f"its shape is {array.shape}, not {shape}"
     except (OSError, ValueError, EOFError) as error:
-        why = str(error)
-    raise DataMissing(f"{path} is damaged: {why}", hint="delete it; it is written again")
+        raise DamagedFile(f"{path} is damaged: {error}") from error
+    if array.shape != shape:
+        raise ForeignFile(f"{path} holds other images: its shape is {array.shape}, not {shape}")
+    return array
 
 
-def write_array(path: Path, shape: ArrayShape, chunks: Iterable[np.ndarray]) -> None:
-    """Write an array in NumPy's format chunk by chunk."""
+def was_checked(path: Path, stamp: os.stat_result) -> bool:
+    """Whether a large array was compared with its checksum, and not changed since."""
+    try:
+        return (read_json(checked_path(path)) or {}).get("stamp") == stamp_of(stamp)
+    except DamagedFile:
+        return False
+
+
+def checked_path(path: Path) -> Path:
+    """The file that says when a large array was last compared with its checksum."""
+    return path.with_suffix(".checked")
+
+
+def stamp_of(status: os.stat_result) -> list[int]:
+    """Time of change in ns, size and inode."""
+    return [status.st_mtime_ns, status.st_size, status.st_ino]
+
+
+def is_plain_array(path: Path) -> bool:
+    """Whether a file is an array of uint8 in NumPy's format with nothing after it."""
+    try:
+        array = np.load(path, mmap_mode="r")
+    except (OSError, ValueError, EOFError):
+        return False
+    return bool(array.dtype == np.uint8 and path.stat().st_size == array.offset + array.size)
+
+
+def write_array(path: Path, owner: str, shape: ArrayShape, chunks: Iterable[np.ndarray]) -> None:
+    """Write an array in NumPy's format chunk by chunk, and seal it."""
     header = {"descr": "|u1", "fortran_order": False, "shape": shape}
     with path.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, header)
         for chunk in chunks:
             file.write(chunk.data)
+    seal.seal(path, owner)
 
 
 def concatenate_chunks(shape: ArrayShape, chunks: Iterable[np.ndarray]) -> np.ndarray:

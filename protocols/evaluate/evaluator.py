@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
@@ -20,9 +20,11 @@ from protocols.refine.refiner import Refiner, store_graph_and_pictures
 from protocols.spec.plugins import EVALUATIONS, typed_options
 from protocols.spec.run import IMAGE_SIZE, Run, digest_of
 from protocols.system import randomness
+from results.errors import DamagedFile, RequestError
 from results.record import Health, Metric, Picture
+from results.schema import build
 from results.store import EVALUATIONS as EVALUATIONS_FOLDER
-from results.store import read_json, write_atomically, write_json
+from results.store import read_json, remove, write_atomically, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -41,6 +43,44 @@ HEALTH_IMAGES = 10_000
 
 ALIGNMENT_IMAGES = 2_000
 """Images of these of which two views are compared."""
+
+
+@dataclass(frozen=True)
+class StoredResult:
+    """What every stored result holds.
+
+    Attributes:
+        seconds: that it took.
+        run: fingerprint of the run; empty in files of earlier versions.
+    """
+
+    seconds: float
+    run: str = ""
+
+
+@dataclass(frozen=True)
+class StoredEvaluation(StoredResult):
+    """The result of an evaluation; ``pictures`` are paths within the run's folder."""
+
+    metrics: tuple[Metric, ...] = field(kw_only=True)
+    pictures: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class StoredRefinement(StoredResult):
+    """What a refinement leaves: ``pictures`` are paths within the run's folder."""
+
+    pictures: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class StoredHealth(StoredResult):
+    """The health of a representation."""
+
+    health: Health = field(kw_only=True)
+
+
+S = TypeVar("S", bound=StoredResult)
 
 
 @dataclass(frozen=True)
@@ -73,6 +113,7 @@ class Evaluator:
 
     def __init__(self, run: Run, folder: Path, backbone: Backbone, data: Path, listener: ProgressListener) -> None:
         self.run = run
+        self.fingerprint = run.fingerprint()
         self.folder = folder
         self.backbone = backbone
         self.data = data
@@ -108,7 +149,7 @@ class Evaluator:
         self.listener.stage("evaluate", 1 + len(evaluations))
         self.listener.progress(0, "health")
         health = self._health()
-        metrics, pictures, seconds = list[Metric](), list[Picture](), {"health": health["seconds"]}
+        metrics, pictures, seconds = list[Metric](), list[Picture](), {"health": health.seconds}
         for done, evaluation in enumerate(evaluations, start=1):
             if self.listener.stopping():
                 raise KeyboardInterrupt
@@ -118,17 +159,18 @@ class Evaluator:
             self.listener.progress(done, name)
             if refinement:
                 refined = self._refinement(evaluation, refinement)
-                seconds[self.run.with_dataset(f"{refinement.label}{size}", dataset)] = refined["seconds"]
-                pictures += [Picture(refinement.label, dataset.name, file) for file in refined["pictures"]]
-            stored = load_or_compute(evaluation_path(self.folder, evaluation), partial(self._evaluate, evaluation))
-            seconds[name] = stored["seconds"]
-            labels = {"label": evaluation.label, "refinement": refinement.label if refinement else ""}
-            metrics += [Metric(**{**metric, **labels}) for metric in stored["metrics"]]
-            pictures += [Picture(evaluation.label, dataset.name, file) for file in stored.get("pictures", ())]
+                seconds[self.run.with_dataset(f"{refinement.label}{size}", dataset)] = refined.seconds
+                pictures += [Picture(refinement.label, dataset.name, file) for file in refined.pictures]
+            path = evaluation_path(self.folder, evaluation)
+            stored = self._load_or_compute(path, StoredEvaluation, partial(self._evaluate, evaluation))
+            seconds[name] = stored.seconds
+            after = refinement.label if refinement else ""
+            metrics += [replace(metric, label=evaluation.label, refinement=after) for metric in stored.metrics]
+            pictures += [Picture(evaluation.label, dataset.name, file) for file in stored.pictures]
         self.listener.progress(1 + len(evaluations))
-        return Measurements(Health(**health["health"]), tuple(metrics), tuple(dict.fromkeys(pictures)), seconds)
+        return Measurements(health.health, tuple(metrics), tuple(dict.fromkeys(pictures)), seconds)
 
-    def _refinement(self, evaluation: Evaluation, refinement: Component) -> JsonDict:
+    def _refinement(self, evaluation: Evaluation, refinement: Component) -> StoredRefinement:
         path = refinement_path(self.folder, refinement, evaluation)
 
         def compute() -> JsonDict:
@@ -139,7 +181,7 @@ class Evaluator:
             pictures = store_graph_and_pictures(context, refined, path.with_suffix(""))
             return {"pictures": [str(picture.relative_to(self.folder)) for picture in pictures]}
 
-        return load_or_compute(path, compute)
+        return self._load_or_compute(path, StoredRefinement, compute)
 
     def _evaluate(self, evaluation: Evaluation) -> JsonDict:
         function = EVALUATIONS.get(evaluation.name)
@@ -175,7 +217,7 @@ class Evaluator:
             pictures.append(str(path.relative_to(self.folder)))
         return {"metrics": [asdict(metric) for metric in metrics], "pictures": pictures}
 
-    def _health(self) -> JsonDict:
+    def _health(self) -> StoredHealth:
         path = self.folder / EVALUATIONS_FOLDER / f"health-{digest_of({'version': 1})[:8]}.json"
 
         def compute() -> JsonDict:
@@ -191,7 +233,36 @@ class Evaluator:
                 views.append(extract_features(self.backbone, view, lambda images: images, context.device))
             return {"health": asdict(diagnose(context.features.train[:HEALTH_IMAGES], *views))}
 
-        return load_or_compute(path, compute)
+        return self._load_or_compute(path, StoredHealth, compute)
+
+    def _load_or_compute(self, path: Path, kind: type[S], compute: Callable[[], JsonDict]) -> S:
+        """Read a stored result; if it does not exist, store that of ``compute`` and the ``seconds`` it took.
+
+        What is damaged, or belongs to another run, is computed again.
+
+        Args:
+            path: of the result.
+            kind: what it is.
+            compute: returns the values of ``kind`` without those of ``StoredResult``.
+        """
+        stored, problem = None, ""
+        try:
+            values = read_json(path)
+            stored = None if values is None else build(kind, values, "it")
+        except (DamagedFile, RequestError) as error:
+            problem = error.message
+        if stored is not None and stored.run not in ("", self.fingerprint):
+            stored, problem = None, "it belongs to another run"
+        if problem:
+            self.listener.warn(f"{path} cannot be used: {problem}; it is measured again")
+            remove(path)
+        if stored is None:
+            start = time.perf_counter()
+            values = {**compute(), "run": self.fingerprint}
+            values["seconds"] = time.perf_counter() - start
+            stored = build(kind, values, str(path))
+            write_json(path, values)
+        return stored
 
 
 def evaluation_path(folder: Path, evaluation: Evaluation) -> Path:
@@ -231,16 +302,6 @@ def restore_evaluations(folder: Path, evaluations: Iterable[Evaluation], record:
                 "metrics": [asdict(m) for m in record.metrics if (m.label, m.dataset, m.refinement) == key],
                 "pictures": [p.file for p in record.pictures if (p.label, p.dataset) == key[:2] and not refinement],
                 "seconds": record.cost.seconds.get(run.evaluation_name(evaluation), 0.0),
+                "run": run.fingerprint(),
             },
         )
-
-
-def load_or_compute(path: Path, compute: Callable[[], JsonDict]) -> JsonDict:
-    """Read a JSON file; if it does not exist, store the result of ``compute`` and the ``seconds`` it took."""
-    stored: JsonDict | None = read_json(path)
-    if stored is None:
-        start = time.perf_counter()
-        stored = compute()
-        stored["seconds"] = time.perf_counter() - start
-        write_json(path, stored)
-    return stored

@@ -17,11 +17,11 @@ from protocols.pretrain import data_parallel, process_group
 from protocols.pretrain.loop import PretrainJob
 from protocols.spec.budget import budget_for
 from protocols.spec.plugins import METHODS
-from protocols.spec.schema import build
 from protocols.system import randomness
 from protocols.system.device import choose_precision
 from protocols.system.reference_ops import use_reference_ops
 from results.errors import RequestError
+from results.schema import build
 from results.store import CHECKPOINT
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ def build_job(
         seed=run.seed,
         precision=choose_precision(run.pretrain.precision, device),
         checkpoint=folder / CHECKPOINT,
+        owner=run.fingerprint(),
     )
 
 

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from results import seal
+from results.errors import DamagedFile
 from results.store import write_atomically
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from torch import Tensor
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -43,16 +51,44 @@ class TrainingState:
     peak_memory: int = 0
 
 
-def save(path: Path, content: dict[str, Any]) -> None:
-    """Write tensors and plain values atomically."""
-    write_atomically(path, lambda temporary: torch.save(content, temporary))
+def save(path: Path, content: dict[str, Any], owner: str) -> None:
+    """Write tensors and plain values atomically, sealed with their owner: the fingerprint of the run."""
+
+    def write(temporary: Path) -> None:
+        torch.save(content, temporary)
+        seal.seal(temporary, owner)
+
+    write_atomically(path, write)
 
 
-def load(path: Path, device: torch.device) -> dict[str, Any] | None:
-    """Load a file of :func:`save`; None if it does not exist."""
+def load(
+    path: Path, device: torch.device, owner: str, warn: Callable[[str], object] = log.warning
+) -> dict[str, Any] | None:
+    """Load a file of :func:`save`; None if it does not exist.
+
+    A file of an earlier version has no seal: it is accepted once, with a notice, and sealed.
+
+    Args:
+        path: of the file.
+        device: that tensors are put on.
+        owner: fingerprint of the run that it has to belong to.
+        warn: receives the notice.
+
+    Raises:
+        DamagedFile: it cannot be read, or is not what was written.
+        ForeignFile: it belongs to another run.
+    """
     if not path.exists():
         return None
-    content: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+    sealed = seal.check(path, owner, seal.is_plain_zip)
+    try:
+        content: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+    except Exception as error:  # torch raises a dozen kinds for files it cannot read
+        raise DamagedFile(f"{path} is damaged: {type(error).__name__}") from error
+    if not sealed:
+        warn(f"{path} is of an earlier version, without a checksum: accepted, and sealed from now on")
+        with contextlib.suppress(OSError):
+            seal.seal_earlier(path, owner)
     return content
 
 
@@ -71,9 +107,9 @@ class CheckpointTimer:
         """Whether a checkpoint is due."""
         return time.monotonic() - self._saved_at >= max(MIN_INTERVAL_S, 20 * self._seconds_to_save)
 
-    def save(self, path: Path, content: dict[str, Any]) -> None:
-        """Save a checkpoint."""
+    def save(self, path: Path, content: dict[str, Any], owner: str) -> None:
+        """Save a checkpoint; see :func:`save`."""
         start = time.monotonic()
-        save(path, content)
+        save(path, content, owner)
         self._saved_at = time.monotonic()
         self._seconds_to_save = self._saved_at - start

@@ -22,7 +22,7 @@ from protocols.pretrain.optimizers import apply_schedules, build_optimizer, clip
 from protocols.pretrain.schedules import learning_rate
 from protocols.system import randomness
 from protocols.system.device import PeakMemory
-from results.errors import Diverged
+from results.errors import DamagedFile, Diverged, ForeignFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,6 +53,7 @@ class PretrainJob:
         seed: of the run.
         precision: of the matrix products, ``float32`` or ``bfloat16``.
         checkpoint: path of the checkpoint.
+        owner: fingerprint of the run, which the checkpoint belongs to.
     """
 
     method: Method
@@ -66,6 +67,7 @@ class PretrainJob:
     seed: int
     precision: str
     checkpoint: Path
+    owner: str = ""
 
 
 def pretrain(job: PretrainJob, listener: ProgressListener) -> TrainingState:
@@ -77,7 +79,7 @@ def pretrain(job: PretrainJob, listener: ProgressListener) -> TrainingState:
     """
     method, budget, device = job.method, job.budget, job.images.device
     optimizer = build_optimizer(method, job.pretrain)
-    state = restore(job, optimizer)
+    state = restore(job, optimizer, listener)
     job = dataclasses.replace(job, precision=state.precision)  # a resumed run keeps the one it began with
     seconds_before, start, timer, memory = state.seconds, time.monotonic(), CheckpointTimer(), PeakMemory(device)
     method.train()
@@ -101,21 +103,40 @@ def pretrain(job: PretrainJob, listener: ProgressListener) -> TrainingState:
             if stopping or (timer.due() and process_group.rank() == 0):
                 state.peak_memory = max(state.peak_memory, memory.read())
                 content = {"method": method.state_dict(), "optimizer": optimizer.state_dict(), "progress": vars(state)}
-                timer.save(job.checkpoint, content)
+                timer.save(job.checkpoint, content, job.owner)
             if stopping:
                 raise KeyboardInterrupt
     state.peak_memory = max(state.peak_memory, memory.read())
     return state
 
 
-def restore(job: PretrainJob, optimizer: torch.optim.Optimizer) -> TrainingState:
-    """Load the last checkpoint into method and optimizer; returns a new state if there is none."""
-    saved = load(job.checkpoint, job.images.device)
+def restore(job: PretrainJob, optimizer: torch.optim.Optimizer, listener: ProgressListener) -> TrainingState:
+    """Load the last checkpoint into method and optimizer; returns a new state if there is none, or it is damaged.
+
+    Raises:
+        ForeignFile: the checkpoint belongs to another run.
+    """
+    try:
+        saved = load(job.checkpoint, job.images.device, job.owner, listener.warn)
+    except DamagedFile as error:
+        listener.warn(f"{error}; training starts again from its beginning")
+        saved = None
     if saved is None:
         return TrainingState(precision=job.precision)
-    job.method.load_state_dict(saved["method"])
-    optimizer.load_state_dict(saved["optimizer"])
-    return TrainingState(**saved["progress"])
+    try:
+        state = TrainingState(**saved["progress"])
+        job.method.load_state_dict(saved["method"])
+        optimizer.load_state_dict(saved["optimizer"])
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise foreign_checkpoint(job) from error
+    if state.step > job.budget.steps:
+        raise foreign_checkpoint(job)
+    return state
+
+
+def foreign_checkpoint(job: PretrainJob) -> ForeignFile:
+    """The error for a checkpoint without a seal that does not fit the run."""
+    return ForeignFile(f"{job.checkpoint} belongs to another run", hint="delete it; the same command trains again")
 
 
 def begin_epoch(job: PretrainJob, epoch: int) -> None:

@@ -75,7 +75,7 @@ def with_extra_state(context: EvaluationContext, run: Run, folder: Path) -> Feat
 
     Recorded neighbours are those of the images that were pretrained on, and say nothing of another data set.
     """
-    extra = checkpoint.load(folder / EXTRA_STATE, context.device) or {}
+    extra = checkpoint.load(folder / EXTRA_STATE, context.device, run.fingerprint()) or {}
     same_images = context.dataset.name == run.dataset.name and context.dataset.unlabeled is None
     teacher, student = (extra.get(f"{name}_neighbours") if same_images else None for name in ("teacher", "student"))
     features = replace(context.features, recorded_neighbours=teacher, listener=context.listener)

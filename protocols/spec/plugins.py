@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 
 from methods.registry import METHODS, register_method
 from protocols.spec.run import IMAGE_SIZE
-from protocols.spec.schema import convert
 from results import names
 from results.errors import BrokenPlugin, RequestError, nearest
 from results.figures import FIGURES, register_figure
 from results.registry import Registry, digest_of_file, read_entry, read_registrations
+from results.schema import convert
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

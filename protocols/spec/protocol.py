@@ -24,9 +24,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from protocols.spec.schema import added, build
 from results.errors import RequestError, UnknownName, nearest
 from results.names import OLD_REFINEMENTS, stored_field, stored_name, stored_options
+from results.schema import added, build
 
 PRESETS = Path(__file__).parents[1] / "presets"
 

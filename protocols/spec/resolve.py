@@ -23,10 +23,10 @@ from protocols.spec.plugins import (
 )
 from protocols.spec.protocol import Augmentation, Pretrain, TomlTable, merge
 from protocols.spec.run import IMAGE_SIZE, Component, Evaluation, Run
-from protocols.spec.schema import build, convert
 from results.errors import RequestError, UnknownName, nearest
 from results.names import OLD_LABELS, OLD_REFINEMENTS, stored_field, stored_name, stored_options
 from results.registry import digest_of_file
+from results.schema import build, convert
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

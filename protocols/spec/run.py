@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from protocols.spec.protocol import Augmentation, Pretrain, TomlTable  # noqa: TC001 - `build` reads them
-from protocols.spec.schema import added, build, is_added_default, to_plain
 from results.names import stored_field
+from results.schema import added, build, is_added_default, to_plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

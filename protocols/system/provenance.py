@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from protocols.system.device import describe_machine, installed_version
+from results.errors import DamagedFile
 from results.store import now, read_json
 
 if TYPE_CHECKING:
@@ -36,9 +38,10 @@ def provenance(device: torch.device) -> dict[str, Any]:
 def commit() -> dict[str, Any]:
     """The git commit of this code, and whether files differ from it; empty outside of a git checkout."""
     here = Path(__file__).parent
-    copied: dict[str, Any] | None = read_json(here.parent / COMMIT)
-    if copied is not None:
-        return copied
+    with contextlib.suppress(DamagedFile):
+        copied = read_json(here.parent / COMMIT)
+        if copied is not None:
+            return copied
 
     def git(*words: str) -> str:
         return subprocess.run(  # noqa: S603 - fixed words

@@ -12,7 +12,7 @@ from results.analysis.index import summaries
 from results.analysis.variants import digest, disambiguate_methods, evaluation_setup, pretraining_setup
 from results.errors import RequestError
 from results.names import baseline_of
-from results.store import RECORD, read_json, read_run
+from results.store import read_run
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from results.record import JsonDict
     from results.store import Stored
 
-VERSION = 4
+VERSION = 5
 """Of what :func:`summarize_run` returns; raised by hand when it changes."""
 
 IDENTITY = [
@@ -120,7 +120,7 @@ def load_runs(path: Path, only: Container[str] | None = None) -> Frames:
     measured = pd.DataFrame(metrics, columns=["run", *MEASURED])
     measured[["value", "n"]] = measured[["value", "n"]].apply(pd.to_numeric)
     results = measured.merge(runs, on="run")[RESULT_COLUMNS].astype({"version": int, "seed": int})
-    results = disambiguate_methods(results, lambda run: read_json(path / run / RECORD)["run"])
+    results = disambiguate_methods(results, lambda run: (read_run(path / run).record or {})["run"])
     is_refined = results["refinement"] != ""
     return Frames(path, runs, pd.concat([results[~is_refined], results[is_refined]], ignore_index=True))
 
@@ -217,7 +217,7 @@ def read_histories(folder: Path, runs: Iterable[str]) -> pd.DataFrame:
     """
     rows = []
     for name in runs:
-        record = read_json(folder / name / RECORD) or {}
+        record = read_run(folder / name).record or {}  # damaged since its summary was made: no epochs
         rows += [[name, *map(epoch.get, HISTORY_COLUMNS[1:])] for epoch in record.get("history", ())]
     return pd.DataFrame(rows, columns=HISTORY_COLUMNS)
 

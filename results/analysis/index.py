@@ -7,11 +7,12 @@ atomically; where the folder cannot be written, every run is read instead.
 
 from __future__ import annotations
 
-import json
+import contextlib
 import os
 from typing import TYPE_CHECKING, Any
 
-from results.store import CONFIG, FAILURE, RECORD, write_atomically
+from results.errors import DamagedFile
+from results.store import CONFIG, FAILURE, RECORD, read_json, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,17 +68,14 @@ def stamp(path: str) -> list[int]:
 def read_index(path: Path, version: int) -> dict[str, JsonDict]:
     """The entries of an index; none if it is missing, damaged or of another version."""
     try:
-        index = json.loads(path.read_text(encoding="utf-8"))
-        entries: dict[str, Any] = index["entries"] if index["version"] == version else {}
+        index = read_json(path) or {}
+        entries: dict[str, Any] = index["entries"] if index.get("version") == version else {}
         return {name: entry for name, entry in entries.items() if {"stamp", "summary"} <= set(entry)}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (DamagedFile, KeyError, TypeError, AttributeError):
         return {}
 
 
 def write_index(path: Path, index: JsonDict) -> None:
     """Store an index, unless the folder cannot be written: it only saves time."""
-    text = json.dumps(index, separators=(",", ":"))
-    try:
-        write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
-    except OSError:
-        return
+    with contextlib.suppress(OSError):
+        write_json(path, index, indent=None)

@@ -12,6 +12,7 @@ import pandas as pd
 
 from results.analysis.frame import COST
 from results.analysis.tables import by_table
+from results.errors import DamagedFile
 from results.figures import BUILT_IN, FIGURES, figure_names
 from results.figures.data import FigureData
 from results.figures.markers import method_styles
@@ -157,9 +158,9 @@ def read_drawn(path: Path) -> dict[str, dict[str, Any]]:
                 "digest": entry["digest"],
                 "figures": [{key: figure[key] for key in ("kind", "caption", "files")} for figure in entry["figures"]],
             }
-            for name, entry in read_json(path).items()
+            for name, entry in (read_json(path) or {}).items()
         }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (DamagedFile, KeyError, TypeError, AttributeError):
         return {}
 
 

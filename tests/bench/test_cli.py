@@ -11,12 +11,14 @@ import time
 
 import pytest
 
+from tests.tools import forked
+
 BENCH = [sys.executable, "-c", "from bench.cli import main; main()"]
 QUICK = ["--datasets", "digits", "--seeds", "0", "--views", "2000"]
 
 
-def bench(*words, cwd, check=None, **options):
-    done = subprocess.run([*BENCH, *words], cwd=cwd, capture_output=True, text=True, check=False, **options)
+def bench(*words, cwd, check=None, figures=True, **options):
+    done = forked.bench(*words, cwd=cwd, figures=figures, **options)
     if check is not None:
         assert done.returncode == check, done.stderr + done.stdout
     return done

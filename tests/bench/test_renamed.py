@@ -1,13 +1,11 @@
 """What users typed before names changed: read on, with a line that says the new name."""
 
-import subprocess
-import sys
-
 import pytest
+
+from tests.tools import forked
 
 pytestmark = pytest.mark.slow  # networks are compiled, and a refinement trained
 
-BENCH = [sys.executable, "-m", "bench"]
 GRID = ["run", "--methods", "random", "--datasets", "digits", "--seeds", "0", "--views", "512", "--evaluations", "knn"]
 
 
@@ -16,7 +14,7 @@ def measured(tmp_path_factory):
     """A folder with a run measured under the present names, and what the command printed."""
     folder = tmp_path_factory.mktemp("renamed")
     words = [*GRID, "--refine", "neighbour_mean,no_edges[width=8,epochs=1]"]
-    done = subprocess.run([*BENCH, *words], cwd=folder, capture_output=True, text=True, check=False)
+    done = forked.bench(*words, cwd=folder)
     assert done.returncode == 0, done.stderr
     assert "is called" not in done.stderr
     return folder, done.stdout
@@ -26,7 +24,7 @@ def test_old_names_mean_the_same_runs(measured):
     folder, printed = measured
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
     words = [*GRID, "--plain", "--refine", "averaged,isolated[width=8,epochs=1]"]
-    done = subprocess.run([*BENCH, *words], cwd=folder, capture_output=True, text=True, check=False)
+    done = forked.bench(*words, cwd=folder)
     assert done.returncode == 0, done.stderr
     assert done.stderr.splitlines() == [
         "bench: --plain is called --reference now",
@@ -40,6 +38,6 @@ def test_old_names_mean_the_same_runs(measured):
 def test_old_names_plan_nothing(measured):
     folder, _ = measured
     words = [*GRID, "--refine", "isolated[width=8,epochs=1],isolated[width=8,epochs=1],averaged", "--dry-run"]
-    done = subprocess.run([*BENCH, *words], cwd=folder, capture_output=True, text=True, check=False)
+    done = forked.bench(*words, cwd=folder)
     assert done.stdout.splitlines()[0] == "1 runs done, 0 to execute"
     assert len(done.stderr.splitlines()) == 2

@@ -314,11 +314,11 @@ def test_pace_saves_often_but_not_too_often(tmp_path, monkeypatch):
     clock[0] = checkpoint.MIN_INTERVAL_S
     assert pace.due()
 
-    def slow(path, content):
+    def slow(path, content, owner):
         clock[0] += 3.0
 
     monkeypatch.setattr(checkpoint, "save", slow)
-    pace.save(tmp_path, {})
+    pace.save(tmp_path, {}, "")
     clock[0] += 59.0
     assert not pace.due()
     clock[0] += 1.0

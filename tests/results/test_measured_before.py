@@ -14,11 +14,8 @@ names are displayed, are compared by their numbers.
 
 import io
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -26,6 +23,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+
+from tests.tools import forked
 
 MEASURED = Path(__file__).parents[2] / "results" / "measured"
 BEFORE = Path(__file__).parent / "measured_before"
@@ -37,8 +36,6 @@ NUMBERS = ["mean", "std", "low", "high", "n"]
 PUBLISHED = ["source", "table", "row", "column", "dataset", "backbone", "protocol", "metric"]
 PUBLISHED_NUMBERS = ["published", "mean", "low", "high", "n", "difference"]
 
-COMMANDS = Path(__file__).parents[1] / "tools" / "commands_without_figures.py"
-
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
@@ -47,17 +44,9 @@ def written(tmp_path_factory):
     for name in FOLDERS:
         for run in (BEFORE / name / "runs.txt").read_text(encoding="utf-8").split():
             shutil.copytree(MEASURED / name / run, root / name / "runs" / run)
-    environment = {name: value for name, value in os.environ.items() if name not in {"BENCH_RUNS", "BENCH_DATA"}}
-    reports = [f"report --runs {name}/runs --to {name}/report --published" for name in FOLDERS]
-    done = subprocess.run(
-        [sys.executable, str(COMMANDS), *reports],
-        cwd=root,
-        capture_output=True,
-        text=True,
-        check=False,
-        env=environment,
-    )
-    assert done.returncode == 0, done.stderr
+    for name in FOLDERS:
+        done = forked.bench("report", "--runs", f"{name}/runs", "--to", f"{name}/report", "--published", cwd=root)
+        assert done.returncode == 0, done.stderr
     return root
 
 

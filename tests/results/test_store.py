@@ -1,9 +1,13 @@
+import contextlib
+import hashlib
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -18,7 +22,10 @@ def names_in(folder):
 def test_json_is_written_whole_and_canonical(tmp_path):
     path = tmp_path / "x.json"
     store.write_json(path, {"b": 1.5, "a": [1, None]})
-    assert path.read_text() == '{\n "a": [\n  1,\n  null\n ],\n "b": 1.5\n}\n'
+    lines = path.read_text().splitlines(keepends=True)
+    plain = lines[0] + "".join(lines[2:])
+    assert plain == '{\n "a": [\n  1,\n  null\n ],\n "b": 1.5\n}\n'
+    assert lines[1] == f' "sha256": "{hashlib.sha256(plain.encode()).hexdigest()}",\n'
     assert store.read_json(path) == {"a": [1, None], "b": 1.5}
     assert names_in(tmp_path) == ["x.json"]
 
@@ -41,6 +48,10 @@ def test_a_failed_write_keeps_the_old_file(tmp_path):
         store.write_atomically(path, disk_full)
     assert path.read_text() == "old"
     assert names_in(tmp_path) == ["x"]
+
+
+MEASURED = min((Path(__file__).parents[2] / "results" / "measured" / "quick-shapes").glob("*-s0-*"))
+CONFIG, RECORD = ((MEASURED / name).read_text(encoding="utf-8") for name in (store.CONFIG, store.RECORD))
 
 
 WRITER = """
@@ -101,7 +112,7 @@ def test_the_claim_of_a_process_whose_number_was_given_again_is_taken_over(tmp_p
         pass
 
 
-def test_the_claim_of_another_machine_lasts_as_long_as_its_heart_beats(tmp_path):
+def test_the_claim_of_another_machine_lasts_as_long_as_its_heart_beats(tmp_path, monkeypatch):
     claim, heartbeat = tmp_path / store.CLAIM, tmp_path / store.HEARTBEAT
     claim.write_text(json.dumps({"host": "elsewhere", "pid": 1, "started": "1"}))
     long_ago = time.time() - store.HEARTBEAT_TIMEOUT_S - 1
@@ -110,8 +121,66 @@ def test_the_claim_of_another_machine_lasts_as_long_as_its_heart_beats(tmp_path)
     with pytest.raises(Busy), store.claimed(tmp_path):
         pass
     os.utime(heartbeat, (long_ago, long_ago))
+    monkeypatch.setattr(store, "WATCH_S", 0.01)
     with store.claimed(tmp_path):
         pass
+
+
+def test_of_many_that_take_over_an_abandoned_claim_one_succeeds(tmp_path):
+    processes, rounds = multiprocessing.get_context("fork"), 100
+    barrier = processes.Barrier(6)
+    taken = [processes.Value("i", 0) for _ in range(rounds)]
+
+    def take():
+        for number in range(rounds):
+            claim = tmp_path / str(number) / store.CLAIM
+            barrier.wait()
+            with contextlib.suppress(Busy):
+                store.take_claim(claim)
+                with taken[number].get_lock():
+                    taken[number].value += 1
+        barrier.wait()  # whoever took a claim lives until all have tried
+
+    dead = {"host": store.socket.gethostname(), "pid": 2**22 + 1, "started": "1"}
+    for number in range(rounds):
+        (tmp_path / str(number)).mkdir()
+        (tmp_path / str(number) / store.CLAIM).write_text(json.dumps(dead))
+    started = [processes.Process(target=take) for _ in range(6)]
+    for process in started:
+        process.start()
+    for process in started:
+        process.join()
+    assert [count.value for count in taken] == [1] * rounds
+    assert {path.name for path in tmp_path.glob("*/*")} == {store.CLAIM, store.CLAIM_LOCK}
+
+
+def test_a_silent_owner_elsewhere_is_watched_before_its_claim_is_taken(tmp_path, monkeypatch):
+    """A clock that was set forward makes a living owner look silent."""
+    claim, heartbeat = tmp_path / store.CLAIM, tmp_path / store.HEARTBEAT
+    claim.write_text(json.dumps({"host": "elsewhere", "pid": 1, "started": "1"}))
+    heartbeat.touch()
+    later = time.time() + 2 * store.HEARTBEAT_TIMEOUT_S
+    monkeypatch.setattr(store.time, "time", lambda: later)
+    monkeypatch.setattr(store.time, "sleep", lambda _: os.utime(heartbeat))
+    with pytest.raises(Busy), store.claimed(tmp_path):
+        pass
+    monkeypatch.setattr(store.time, "sleep", lambda _: None)
+    with store.claimed(tmp_path):
+        pass
+
+
+def test_equal_host_names_with_other_processes_are_other_machines(tmp_path, monkeypatch):
+    """As of two containers: the owner's number says nothing here."""
+    owner = {"host": store.socket.gethostname(), "pid": 2**22 + 1, "started": "1", "processes": "another boot"}
+    (tmp_path / store.CLAIM).write_text(json.dumps(owner))
+    with pytest.raises(Busy), store.claimed(tmp_path):
+        pass
+
+
+def test_a_claim_that_was_taken_over_is_not_given_back_by_its_first_owner(tmp_path):
+    with store.claimed(tmp_path):
+        (tmp_path / store.CLAIM).write_text(json.dumps({"host": "elsewhere", "pid": 1, "started": "1"}))
+    assert (tmp_path / store.CLAIM).exists()
 
 
 def test_a_damaged_claim_is_taken_over_once_it_is_old(tmp_path):
@@ -128,14 +197,17 @@ def test_a_damaged_claim_is_taken_over_once_it_is_old(tmp_path):
     ("files", "status"),
     [
         ({}, "unreadable"),
-        ({"config.json": "{}"}, "unfinished"),
-        ({"config.json": "{}", "failure.json": '{"reason": "x"}'}, "failed"),
-        ({"config.json": "{}", "record.json": '{"schema": 1}', "failure.json": "{}"}, "done"),
-        ({"config.json": "{}", "record.json": '{"schema": 99}'}, "unreadable"),
-        ({"config.json": "{}", "record.json": '{"sche'}, "unreadable"),
-        ({"config.json": "{}", "record.json": ""}, "unreadable"),
+        ({"config.json": CONFIG}, "unfinished"),
+        ({"config.json": CONFIG, "failure.json": '{"reason": "x"}'}, "failed"),
+        ({"config.json": CONFIG, "failure.json": "{}"}, "failed"),
+        ({"config.json": CONFIG, "record.json": RECORD, "failure.json": "{}"}, "done"),
+        ({"config.json": CONFIG, "record.json": RECORD.replace('"schema": 1', '"schema": 99')}, "unreadable"),
+        ({"config.json": CONFIG, "record.json": RECORD.replace('"seed": 0', '"seed": 1')}, "unreadable"),
+        ({"config.json": CONFIG, "record.json": '{"sche'}, "unreadable"),
+        ({"config.json": CONFIG, "record.json": ""}, "unreadable"),
         ({"config.json": "[1]"}, "unreadable"),
-        ({"config.json": "{}", "record.json": "[]"}, "unreadable"),
+        ({"config.json": "{}"}, "unreadable"),
+        ({"config.json": CONFIG, "record.json": "[]"}, "unreadable"),
     ],
 )
 def test_a_folder_is_read_whatever_is_in_it(tmp_path, files, status):
@@ -144,11 +216,12 @@ def test_a_folder_is_read_whatever_is_in_it(tmp_path, files, status):
     stored = store.read_run(tmp_path)
     assert stored.status == status
     assert bool(stored.problem) == (status == "unreadable")
+    assert bool(stored.failure) == (status == "failed")
 
 
 def test_folders_that_are_no_runs_are_passed_over(tmp_path):
     (tmp_path / "a-run").mkdir()
-    (tmp_path / "a-run" / store.CONFIG).write_text("{}")
+    (tmp_path / "a-run" / store.CONFIG).write_text(CONFIG)
     (tmp_path / "notes").mkdir()
     assert [stored.folder.name for stored in store.read_runs(tmp_path)] == ["a-run"]
     assert store.read_runs(tmp_path / "nowhere") == []

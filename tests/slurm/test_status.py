@@ -9,10 +9,10 @@ import pytest
 
 from protocols.spec.execution import ExecutionContext
 from results import store
-from results.record import SCHEMA
 from slurm.queue import JobInfo, QueryResult
 from slurm.status import RETRY_KINDS, StatusOverview, SubmittedJob, read_status, run_status
 from slurm.submission import SubmittedArray, new_submission, read_submissions
+from tests.tools.records import empty_record
 
 
 @pytest.fixture
@@ -133,8 +133,8 @@ def test_a_run_whose_heart_beats_is_not_lost(sent):
 
 
 def test_what_is_done_is_done_whatever_slurm_says(sent):
-    config = json.loads((sent[0] / store.CONFIG).read_text())
-    store.write_json(sent[0] / store.RECORD, {"schema": SCHEMA, "run": config})
+    config = store.read_json(sent[0] / store.CONFIG)
+    store.write_json(sent[0] / store.RECORD, empty_record(config))
     for job in (JobInfo("RUNNING"), JobInfo("TIMEOUT"), None):
         assert said(sent, job).state == "done"
     config["evaluations"].append({**config["evaluations"][0], "label": "another", "options": {}})

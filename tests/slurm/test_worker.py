@@ -10,6 +10,7 @@ from results import store
 from slurm.snapshot import code_digest, code_root, copy_code
 from slurm.submission import SubmittedArray, new_submission, read_submission
 from slurm.worker import ArrayTask, TaskAttempt
+from tests.tools.records import empty_record
 
 
 @pytest.fixture
@@ -45,7 +46,7 @@ def test_a_restart_does_what_is_left(task, tmp_path):
     submission, runs = task
     assert list(TaskAttempt(submission, 0).remaining_runs()) == runs
     store.write_failure(tmp_path / runs[1].folder(), "broken")
-    store.write_json(tmp_path / runs[0].folder() / store.RECORD, {"schema": 1, "run": runs[0].config()})
+    store.write_json(tmp_path / runs[0].folder() / store.RECORD, empty_record(runs[0].config()))
     assert list(TaskAttempt(submission, 0).remaining_runs()) == runs[2:]
 
 

@@ -17,7 +17,7 @@ from results.names import display_name
 from results.report.section import MISSING, Cell, Column, Figure, Row, Section, Table
 from results.report.sections import register_section
 from results.report.text import TIED, format_difference, format_number
-from results.store import RECORD, read_json
+from results.store import read_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -137,7 +137,7 @@ def pictures_of(results: pd.DataFrame, runs: Path, name: str) -> Iterator[Figure
     best = inductive.groupby("method")["value"].mean().idxmax()
     run = inductive[inductive["method"] == best].sort_values("seed")["run"].iloc[0]
     by_label: dict[str, list[Path]] = {}
-    for picture in (read_json(runs / run / RECORD) or {}).get("pictures", ()):
+    for picture in (read_run(runs / run).record or {}).get("pictures", ()):
         if picture["label"] in set(inductive["refinement"]) and picture["dataset"] == inductive["evaluated_on"].iloc[0]:
             by_label.setdefault(picture["label"], []).append(runs / run / picture["file"])
     for label, paths in by_label.items():

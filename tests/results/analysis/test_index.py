@@ -67,9 +67,9 @@ def test_another_version_is_not_believed(store, runs):
 def test_an_index_that_cannot_be_written_is_done_without(store, runs, monkeypatch):
     store({"linear": 60.0})
 
-    def refuse(*_):
+    def refuse(*_, **__):
         raise PermissionError
 
-    monkeypatch.setattr("results.analysis.index.write_atomically", refuse)
+    monkeypatch.setattr("results.analysis.index.write_json", refuse)
     assert load_runs(runs).results["value"].to_list() == [60.0]
     assert not (runs / INDEX).exists()

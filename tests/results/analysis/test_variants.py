@@ -1,6 +1,5 @@
 """Runs of one label that differ are not averaged."""
 
-import json
 import shutil
 
 import pytest
@@ -8,13 +7,11 @@ import pytest
 from results.analysis.frame import load_runs
 from results.analysis.statistics import summarize
 from results.analysis.variants import setup, without_descriptions
-from results.store import CONFIG, RECORD, write_json
+from results.store import CONFIG, RECORD, read_json, write_json
 
 
 def test_seeds_labels_paths_and_what_a_baseline_is_are_no_part_of_a_setup(store):
-    first, second = (
-        json.loads((store(seed=seed, method_label=label) / CONFIG).read_text()) for seed, label in ((0, "a"), (1, "b"))
-    )
+    first, second = (read_json(store(seed=seed, method_label=label) / CONFIG) for seed, label in ((0, "a"), (1, "b")))
     second["plugins"] = ["mine.py"]
     second["track"] = "recipe"
     second["method"]["baseline"] = "upper"
@@ -34,7 +31,7 @@ def test_seeds_labels_paths_and_what_a_baseline_is_are_no_part_of_a_setup(store)
 def test_what_decides_a_number_separates_methods_of_one_label(store, runs, change, word):
     store({"linear": 60.0}, seed=0)
     folder = store({"linear": 70.0}, seed=1)
-    record = json.loads((folder / RECORD).read_text())
+    record = read_json(folder / RECORD)
     change(record["run"])
     write_json(folder / RECORD, record)
     summary = summarize(load_runs(runs).results)
@@ -49,7 +46,7 @@ def test_another_version_of_the_target_separates_its_column_only(store, runs):
     options = {"dataset": "cifar10", "evaluations": ("linear",), "evaluate_on": ("cifar10", "cifar100")}
     store(measured, seed=0, **options)
     folder = store(measured, seed=1, **options)
-    record = json.loads((folder / RECORD).read_text())
+    record = read_json(folder / RECORD)
     record["run"]["evaluations"][1]["dataset"]["version"] = 2
     write_json(folder / RECORD, record)
     methods = load_runs(runs).results.groupby("evaluated_on")["method"].agg(set).to_dict()

@@ -190,7 +190,7 @@ def test_only_unreadable_runs(store, runs, tmp_path):
     made = report.write(runs, tmp_path)
     (section,) = (section for section in made.sections if section.name == "unreadable")
     assert not [section for section in made.sections if section.name.startswith("table-")]
-    assert "unreadable: JSONDecodeError" in section.problems[0]
+    assert "config.json is damaged: it is not JSON" in section.problems[0]
     assert section.problems[0] in (tmp_path / "table.md").read_text()
     assert section.problems[0] in " ".join(Page((tmp_path / "index.html").read_text()).text)
 

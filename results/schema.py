@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import types
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -30,7 +31,7 @@ def build(cls: type[D], values: Mapping[str, Any], where: str) -> D:
     Raises:
         RequestError: an unknown or missing key, a value of the wrong type, or one that ``cls`` itself refuses.
     """
-    hints = get_type_hints(cls)
+    hints = type_hints(cls)  # type: ignore[arg-type]
     fields = {stored_field(item.name): item for item in dataclasses.fields(cls)}  # type: ignore[arg-type]
     for key in values:
         if key not in fields:
@@ -45,6 +46,12 @@ def build(cls: type[D], values: Mapping[str, Any], where: str) -> D:
         return cls(**made)
     except ValueError as error:
         raise RequestError(f"{where}: {error}") from error
+
+
+@cache
+def type_hints(cls: Any) -> dict[str, Any]:
+    """The types of a dataclass's fields."""
+    return get_type_hints(cls)
 
 
 def added(
