@@ -315,12 +315,13 @@ def release(folder: Path, live: Container[str]) -> None:
         claim.unlink(missing_ok=True)
 
 
-def modified(path: Path) -> int:
-    """Time of change of a file in ns; 0 if there is none."""
+def modified(path: Path) -> tuple[int, int]:
+    """What changes whenever a file is written or replaced: its time of change in ns, and inode; 0 if there is none."""
     try:
-        return path.stat().st_mtime_ns
+        status = path.stat()
     except OSError:
-        return 0
+        return 0, 0
+    return status.st_mtime_ns, status.st_ino
 
 
 def seconds_since_written(path: Path) -> float:
