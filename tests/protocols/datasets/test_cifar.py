@@ -8,6 +8,12 @@ from protocols.spec.plugins import DATASETS
 from results.errors import DataMissing
 
 NAMES = ("cifar10", "cifar100", "cifar100-20")
+PUBLISHED = {
+    "cifar10": ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
+    "cifar100": ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)),
+}
+"""Means and deviations of red, green and blue over the train split, as they are widely quoted."""
+
 INDEPENDENT = {"cifar10": torchvision.datasets.CIFAR10, "cifar100": torchvision.datasets.CIFAR100}
 
 
@@ -16,6 +22,13 @@ def test_checksums_are_those_that_torchvision_publishes(name):
     theirs = INDEPENDENT[name]
     listed = [*theirs.train_list, *theirs.test_list, (theirs.meta["filename"], theirs.meta["md5"])]
     assert DATASETS.get(name).files == {f"{theirs.base_folder}/{file}": md5 for file, md5 in listed}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_normalisation_is_what_is_widely_quoted(name):
+    mean, std = PUBLISHED[name]
+    assert DATASETS.get(name).mean == pytest.approx(mean, abs=1e-3)
+    assert DATASETS.get(name).std == pytest.approx(std, abs=1e-3)
 
 
 @pytest.mark.parametrize("name", INDEPENDENT)
