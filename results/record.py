@@ -128,7 +128,7 @@ class Cost:
         flops: floating-point operations of pretraining; None without pretraining.
         peak_memory: bytes; of the device's allocator on a GPU, else resident memory of the process.
         device: model of the processor that trained.
-        precision: of its matrix products.
+        precision: of its matrix products; float32 is without TF32 unless the provenance says so.
         attempts: how often it was started.
     """
 
@@ -159,7 +159,7 @@ class Record:
         history: of each epoch its number, mean loss and other scalars, learning rate, views and seconds so far.
         health: of the representation.
         cost: of the run.
-        provenance: commit, versions, hardware, image backend, command, times.
+        provenance: commit, versions, hardware, whether TF32 was on, image backend, command, times.
         pictures: that evaluations made.
     """
 

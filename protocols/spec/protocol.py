@@ -54,7 +54,8 @@ class Pretrain:
         schedule: name of a registered one, of the learning rate after the warm-up.
         milestones: fractions of the budget at which the schedule ``step`` multiplies by ``step_factor``.
         warmup: fraction of the budget over which the learning rate rises from 0.
-        precision: ``auto`` takes bfloat16 where the hardware has it; fixed when a run begins.
+        precision: ``auto`` takes bfloat16 where the hardware has it; fixed when a run begins. TF32 is off in all of
+            them.
         betas: of ``adam`` and ``adamw``.
         step_factor: of the schedule ``step``.
         optimizer_options: further options of an optimizer that has some.

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from protocols.system.device import describe_machine, installed_version
+from protocols.system.device import describe_machine, installed_version, tf32_enabled
 from results.errors import DamagedFile
 from results.store import now, read_json
 
@@ -26,6 +26,7 @@ def provenance(device: torch.device) -> dict[str, Any]:
     """Code, software, machine and command that produce a record."""
     return {
         **describe_machine(device),
+        "tf32": tf32_enabled(),
         "bench": installed_version(DISTRIBUTION),
         **commit(),
         "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
