@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from results.record import JsonDict
     from results.store import Stored
 
-VERSION = 5
+VERSION = 6
 """Of what :func:`summarize_run` returns; raised by hand when it changes."""
 
 IDENTITY = [

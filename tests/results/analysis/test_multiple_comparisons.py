@@ -1,6 +1,5 @@
 """Which methods differ: against scipy, against hand calculation, and by simulation."""
 
-import importlib.util
 import re
 from pathlib import Path
 
@@ -10,20 +9,10 @@ import pytest
 from scipy import stats
 
 from results.analysis.multiple_comparisons import compare_all_pairs, studentized_range_quantile
+from tests.tools import simulate_statistics as simulation
 
 ROOT = Path(__file__).parents[3]
-SCRIPT = ROOT / "tests" / "tools" / "simulate_statistics.py"
 README = (ROOT / "results" / "analysis" / "README.md").read_text(encoding="utf-8")
-
-
-def load_script():
-    spec = importlib.util.spec_from_file_location("simulate_statistics", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-simulation = load_script()
 
 
 def table(**methods):
