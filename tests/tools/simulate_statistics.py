@@ -4,7 +4,7 @@ Values are normal, with standard deviations that may differ between methods, or 
 standard deviation of 1. What all methods of a seed share cancels in every difference, so it is left out. The numbers in
 ``results/analysis/README.md`` are those of::
 
-    python tests/tools/simulate_statistics.py
+    python -m tests.tools.simulate_statistics
 """
 
 from __future__ import annotations
