@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+from protocols.evaluate.accuracy import mask_absent_classes, top_k
 from protocols.features.features import label_fraction
 from protocols.spec.plugins import register_evaluation
 from protocols.system import randomness
+from results.constraints import Above, AtLeast, AtMost
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,15 +27,16 @@ def linear(
     *,
     solver: Literal["lbfgs", "adam"] = "lbfgs",
     standardize: bool = True,
-    l2: float = 1e-4,
-    epochs: int = 100,
-    lr: float = 1e-3,
-    batch: int = 128,
-    fraction: float = 1.0,
+    l2: Annotated[float, AtLeast(0)] = 1e-4,
+    epochs: Annotated[int, AtLeast(1)] = 100,
+    lr: Annotated[float, Above(0)] = 1e-3,
+    batch: Annotated[int, AtLeast(1)] = 128,
+    fraction: Annotated[float, Above(0), AtMost(1)] = 1.0,
 ) -> dict[str, float]:
     """Linear classifier on frozen features, trained on the training split, scored once on the test split.
 
-    Nothing is selected: the classifier after the last step is scored.
+    Nothing is selected: the classifier after the last step is scored. A class without training images is never
+    predicted, not even among five.
 
     Args:
         features: of the run.
@@ -44,11 +47,14 @@ def linear(
         epochs: passes over the training split by ``adam``.
         lr: learning rate of ``adam``.
         batch: batch size of ``adam``.
-        fraction: of the labels of every class that are used, in (0, 1]; drawn by the seed. Features are still scaled by
-            the whole training split.
+        fraction: of the labels of every class that are used, drawn by the seed. Features are still scaled by the whole
+            training split.
 
     Returns:
         ``top1``, and with more than ten classes ``top5``, in percent.
+
+    Raises:
+        Diverged: the scores are not finite.
     """
     if standardize:
         features = standardized(features)
@@ -59,7 +65,8 @@ def linear(
     else:
         fit_by_adam(classifier, features, epochs=epochs, lr=lr, batch=batch)
     with torch.no_grad():
-        return top_k(classifier(features.test), features.test_labels, features.classes)
+        scores = mask_absent_classes(classifier(features.test), features.train_labels)
+    return top_k(scores, features.test_labels, features.classes)
 
 
 def standardized(features: Features) -> Features:
@@ -109,10 +116,3 @@ def fit_by_adam(classifier: nn.Linear, features: Features, *, epochs: int, lr: f
             loss.backward()
             optimizer.step()
             optimizer.zero_grad()
-
-
-def top_k(scores: Tensor, labels: Tensor, classes: int) -> dict[str, float]:
-    """Accuracies in percent of scores (n, classes): ``top1``, and with more than ten classes ``top5``."""
-    ks = (1, 5) if classes > 10 else (1,)
-    hits = scores.topk(max(ks), dim=1).indices == labels[:, None]
-    return {f"top{k}": 100.0 * hits[:, :k].any(1).double().mean().item() for k in ks}

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from protocols.evaluate.linear import top_k
+from protocols.evaluate.accuracy import mask_absent_classes, top_k
 from protocols.spec.plugins import register_evaluation
 from protocols.system import randomness
+from results.constraints import Above, AtLeast
 
 if TYPE_CHECKING:
     from protocols.features.features import Features
@@ -18,7 +19,11 @@ if TYPE_CHECKING:
 
 @register_evaluation("linear-graphnnclr2025")
 def linear_graphnnclr2025(
-    features: Features, *, restarts: int = 20, steps: int = 100, lr: float = 0.01
+    features: Features,
+    *,
+    restarts: Annotated[int, AtLeast(1)] = 20,
+    steps: Annotated[int, AtLeast(1)] = 100,
+    lr: Annotated[float, Above(0)] = 0.01,
 ) -> dict[str, float]:
     """Mean accuracy of linear classifiers that are trained as in the released code of Javidani et al. (2025).
 
@@ -36,10 +41,8 @@ def linear_graphnnclr2025(
         ``top1``, and with more than ten classes ``top5``, in percent.
 
     Raises:
-        ValueError: there are no classifiers.
+        Diverged: the scores are not finite.
     """
-    if restarts < 1:
-        raise ValueError(f"restarts must be 1 or more, not {restarts}")
     scores = []
     for restart in range(restarts):
         torch.manual_seed(randomness.key(features.seed, "classifier", restart))
@@ -53,5 +56,6 @@ def linear_graphnnclr2025(
             F.cross_entropy(classifier(features.train), features.train_labels).backward()
             optimizer.step()
         with torch.no_grad():
-            scores.append(top_k(classifier(features.test), features.test_labels, features.classes))
+            logits = mask_absent_classes(classifier(features.test), features.train_labels)
+        scores.append(top_k(logits, features.test_labels, features.classes))
     return {name: sum(score[name] for score in scores) / restarts for name in scores[0]}

@@ -453,8 +453,7 @@ def test_a_variant_is_the_evaluation_with_its_options(tmp_path):
         ('[evaluations.linear-10]\nevaluation = "liner"', "unknown evaluation 'liner'; did you mean linear"),
         ("[evaluations.linear-10]\nfraction = 0.1", "unknown evaluation 'linear-10'; did you mean linear"),
         ('[evaluations.half]\nevaluation = "knn"\nfraction = 0.5', "half has no option 'fraction'"),
-        ("[evaluations.linear]\nfraction = 0.0", "linear.fraction is 0.0; it must lie in (0, 1]"),
-        ("[evaluations.linear]\nfraction = 10", "linear.fraction is 10.0; it must lie in (0, 1]"),
+        ("[evaluations.linear]\nimage_size = 0", "linear.image_size must be 1 or more, not 0"),
         ('[evaluations.linear]\nfraction = "half"', "linear.fraction is 'half'; it must be a number"),
     ],
 )
