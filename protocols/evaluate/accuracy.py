@@ -1,4 +1,4 @@
-"""Accuracies of scores, and which classes a score may count for."""
+"""Accuracies of scores, how well calibrated they are, and which classes a score may count for."""
 
 from __future__ import annotations
 
@@ -44,3 +44,22 @@ def mask_absent_classes(scores: Tensor, train_labels: Tensor) -> Tensor:
     """Scores (n, classes) with −∞ for every class that none of the training images has, by their labels (m,)."""
     absent = train_labels.bincount(minlength=scores.shape[1]) == 0
     return scores.masked_fill(absent, -math.inf)
+
+
+def calibration_error(scores: Tensor, labels: Tensor, bins: int = 15) -> float:
+    """Expected calibration error (Naeini et al. 2015; Guo et al. 2017, arXiv 1706.04599), in percent.
+
+    A prediction's confidence is its probability by softmax. Bins of equal width, open on the left, divide (0, 1]; the
+    error is the mean over images of the distance between the accuracy and the mean confidence of their bin.
+
+    Args:
+        scores: (n, classes), of which the softmax are probabilities.
+        labels: (n,) int64.
+        bins: number of bins.
+    """
+    confidence, prediction = scores.double().softmax(1).max(1)
+    limits = torch.linspace(0, 1, bins + 1, dtype=torch.float64, device=scores.device)[1:-1]
+    index = torch.bucketize(confidence, limits)
+    excess = torch.zeros(bins, dtype=torch.float64, device=scores.device)
+    excess.index_add_(0, index, confidence - (prediction == labels).double())
+    return 100.0 * excess.abs().sum().item() / len(labels)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from sklearn.metrics import accuracy_score, top_k_accuracy_score
 
-from protocols.evaluate.accuracy import mask_absent_classes, top_k
+from protocols.evaluate.accuracy import calibration_error, mask_absent_classes, top_k
 from results.errors import Diverged
 
 
@@ -65,3 +65,33 @@ def test_top5_appears_with_more_than_ten_classes():
 def test_classes_without_training_images_are_masked():
     masked = mask_absent_classes(torch.zeros(2, 5), torch.tensor([3, 1, 1]))
     assert masked.tolist() == [[-math.inf, 0.0, -math.inf, 0.0, -math.inf]] * 2
+
+
+def test_the_calibration_error_is_the_definition():
+    g = torch.Generator().manual_seed(0)
+    scores, labels = 2 * torch.randn(400, 6, generator=g), torch.randint(6, (400,), generator=g)
+    confidence, prediction = scores.double().softmax(1).max(1)
+    total = 0.0
+    for number in range(15):
+        inside = (confidence > number / 15) & (confidence <= (number + 1) / 15)
+        if inside.any():
+            accuracy = (prediction == labels)[inside].double().mean()
+            total += inside.double().mean() * (accuracy - confidence[inside].mean()).abs()
+    assert calibration_error(scores, labels) == pytest.approx(100 * total.item())
+    assert calibration_error(scores, labels) > 20
+
+
+def test_the_calibration_error_is_that_of_torchmetrics():
+    functional = pytest.importorskip("torchmetrics.functional.classification")
+    g = torch.Generator().manual_seed(0)
+    scores = 2 * torch.randn(400, 6, generator=g)
+    labels = (scores + 3 * torch.randn(400, 6, generator=g)).argmax(1)
+    expected = functional.multiclass_calibration_error(scores.softmax(1), labels, 6, n_bins=15, norm="l1").item()
+    assert calibration_error(scores, labels) == pytest.approx(100 * expected, abs=1e-3)
+
+
+def test_what_is_sure_and_right_is_calibrated_and_what_is_sure_and_wrong_is_not():
+    scores = 1000 * torch.eye(3)
+    assert calibration_error(scores, torch.tensor([0, 1, 2])) == 0.0
+    assert calibration_error(scores, torch.tensor([1, 2, 0])) == 100.0
+    assert calibration_error(torch.zeros(3, 3), torch.tensor([0, 1, 2])) == pytest.approx(0.0)

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from protocols.backbones.inference import extract_features
 from protocols.backbones.small import Conv4
+from protocols.evaluate.accuracy import calibration_error
 from protocols.evaluate.health import alignment, diagnose, feature_std, rankme, uniformity
 from protocols.evaluate.knn import knn
 from protocols.evaluate.linear import linear
@@ -149,6 +150,18 @@ def test_linear_on_a_fraction_is_scikit_learns_on_it():
     reference = LogisticRegression(C=1 / (1e-2 * len(train)), max_iter=2000, tol=1e-8).fit(train, labels)
     expected = 100 * reference.score(scaler.transform(some.test.numpy()), some.test_labels.numpy())
     assert linear(some, l2=1e-2, fraction=0.25)["top1"] == pytest.approx(expected, abs=0.2)
+
+
+def test_the_calibration_error_is_measured_where_it_is_asked_for_and_leaves_earlier_results_valid():
+    some = features()
+    found = linear(some, calibration=True)
+    assert found == {**linear(some), "ece": found["ece"]}
+    scaler = StandardScaler().fit(some.train.numpy())
+    train, test = (torch.from_numpy(scaler.transform(x.numpy())) for x in (some.train, some.test))
+    reference = LogisticRegression(C=1 / (1e-4 * len(train)), max_iter=2000, tol=1e-8)
+    scores = reference.fit(train, some.train_labels.numpy()).predict_log_proba(test)
+    assert found["ece"] == pytest.approx(calibration_error(torch.from_numpy(scores), some.test_labels), abs=0.3)
+    assert "calibration" in EVALUATIONS.describe("linear").added
 
 
 def test_linear_copes_with_constant_features():
