@@ -52,7 +52,7 @@ def build(cls: type[D], values: Mapping[str, Any], where: str) -> D:
 
 @cache
 def type_hints(cls: Any) -> dict[str, Any]:
-    """The types of a dataclass's fields, with their constraints."""
+    """The types of a dataclass's fields."""
     return get_type_hints(cls, include_extras=True)
 
 

@@ -189,8 +189,8 @@ def connect_within_clusters(networks: Sequence[ConnectedFeatures], clusters: int
     x = torch.cat([networks[0].train, networks[0].test])
     cluster = k_means(x, min(clusters, len(x)), seed)
 
-    def within(neighbours: Tensor, own: Tensor) -> Tensor:
-        return neighbours.masked_fill(cluster[neighbours.long()] != own[:, None], -1)
+    def within(neighbours: Tensor, cluster_of_image: Tensor) -> Tensor:
+        return neighbours.masked_fill(cluster[neighbours.long()] != cluster_of_image[:, None], -1)
 
     return [
         replace(
