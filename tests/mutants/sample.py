@@ -27,6 +27,7 @@ EVALUATE = "tests/protocols/evaluate/test_evaluate.py"
 EVALUATOR = "tests/protocols/evaluate/test_evaluator.py"
 MEASURED = "tests/results/test_measured.py"
 MEASURED_BEFORE = "tests/results/test_measured_before.py"
+OPTIONS = "tests/protocols/spec/test_json_schema.py[committed]"
 PARALLEL = "tests/protocols/pretrain/test_data_parallel.py"
 PROPERTIES = "tests/protocols/test_run_properties.py"
 RUNNER = "tests/protocols/test_runner.py"
@@ -34,16 +35,16 @@ RUNNER = "tests/protocols/test_runner.py"
 EXTRA_TESTS: dict[str, tuple[str, ...]] = {
     "protocols/augment/affine": ("tests/protocols/evaluate/test_finetune.py",),
     "protocols/augment": ("tests/protocols/augment/test_augment.py", PROPERTIES),
-    "protocols/pretrain/build": (PROPERTIES, f"{RUNNER}[size,recipe,another_image,lacks,trial]"),
+    "protocols/pretrain/build": (PROPERTIES, f"{RUNNER}[size,recipe,another_image,lacks,trial]", f"{PARALLEL}[byol]"),
     "protocols/pretrain/checkpoint": (f"{RUNNER}[pace,10-byol]",),
     "protocols/pretrain/data_parallel": (f"{PARALLEL}[byol,shared,another_rank]",),
     "protocols/pretrain/loop": (
         PROPERTIES,
-        f"{RUNNER}[size,recipe,another_image,before_an_epoch,not_a_number,10-byol]",
+        f"{RUNNER}[size,recipe,another_image,before_an_epoch,not_a_number,keeps_the_precision]",
     ),
     "protocols/pretrain/process_group": (f"{PARALLEL}[byol,another_rank]",),
     "protocols/pretrain/schedules": ("tests/protocols/pretrain/test_optimizers.py",),
-    "protocols/pretrain/stage": (f"{RUNNER}[keeps,further,leaves,10-byol]",),
+    "protocols/pretrain/stage": (PROPERTIES, f"{RUNNER}[keeps,further,leaves]"),
     "protocols/pretrain/worker": (f"{PARALLEL}[byol,another_rank]",),
     "protocols/pretrain": (PROPERTIES,),
     "methods/__init__": ("tests/methods/test_base.py", "tests/methods/test_ema.py"),
@@ -51,19 +52,19 @@ EXTRA_TESTS: dict[str, tuple[str, ...]] = {
     "methods/clustering": (f"{CONTRACT}[deepcluster]",),
     "methods/ema": (PROPERTIES, f"{CONTRACT}[byol]"),
     "methods/graph": ("tests/methods/test_graph_nnclr.py", "tests/methods/test_adasim.py"),
-    "methods/heads": (f"{CONTRACT}[simclr,dino]", MEASURED),
+    "methods/heads": (f"{CONTRACT}[simclr,dino]",),
     "methods/losses": ("tests/methods/test_against_lightly.py",),
     "methods/memory": (PROPERTIES, f"{CONTRACT}[mocov2]"),
     "methods/momentum": ("tests/methods/test_ema.py",),
     "methods/registry": ("tests/methods/test_base.py", "tests/results/test_registry.py"),
     "methods/relation": ("tests/methods/test_relational.py",),
-    "methods/adasim": ("tests/methods/test_graph_nnclr.py", f"{CONTRACT}[adasim]", MEASURED),
+    "methods/adasim": ("tests/methods/test_graph_nnclr.py", f"{CONTRACT}[adasim]", OPTIONS),
     "methods/state_names": (f"{CONTRACT}[simclr]",),
-    "methods/supervised": (f"{CONTRACT}[supervised]", MEASURED, PROPERTIES),
-    "methods": ("tests/methods/test_against_lightly.py", f"{CONTRACT}[{{name}}]", MEASURED, PROPERTIES),
+    "methods/supervised": (f"{CONTRACT}[supervised]", PROPERTIES),
+    "methods": ("tests/methods/test_against_lightly.py", f"{CONTRACT}[{{name}}]", OPTIONS, PROPERTIES),
     "protocols/evaluate/evaluator": (PROPERTIES,),
-    "protocols/evaluate/finetune": (MEASURED,),
-    "protocols/evaluate": (EVALUATE, MEASURED, PROPERTIES),
+    "protocols/evaluate/finetune": (OPTIONS,),
+    "protocols/evaluate": (EVALUATE, OPTIONS, PROPERTIES),
     "protocols/features/neighbours": (EVALUATE,),
     "protocols/features": (EVALUATE, PROPERTIES, f"{EVALUATOR}[normalisation,asks_for]"),
     "protocols/spec/execution": ("tests/slurm/test_launch.py", "tests/slurm/test_pool.py"),
