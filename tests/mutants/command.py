@@ -59,14 +59,17 @@ def run(mutants: list[Mutant], tree: Path, again: str | None, libraries: list[st
     missing = [m for m in mutants if m.id not in rows or again in ("all", rows[m.id]["outcome"])]
     os.nice(10)
     process.import_libraries(libraries)
-    sound: set[str] = set()
+    unchanged: dict[str, process.TestOutcome] = {}
     with process.copied_tree(tree) as copy:
         for number, mutant in enumerate(missing, start=1):
             tests = mapped_tests(mutant.module, tree)
             for test in tests:
-                if test not in sound and (found := process.run_tests(copy, [test])).outcome != "passed":
-                    sys.exit(f"{test} fails without a change ({found.outcome})\n{found.output}")
-                sound.add(test)
+                if test not in unchanged:
+                    unchanged[test] = process.run_tests(copy, [test])
+                    if unchanged[test].outcome != "passed":
+                        print(f"{test} fails without a change\n{unchanged[test].output}", flush=True)
+            if any(unchanged[test].outcome != "passed" for test in tests):
+                continue  # they would fail whatever the change
             original = (copy / mutant.module).read_text(encoding="utf-8")
             (copy / mutant.module).write_text(mutant.source, encoding="utf-8")
             found = process.run_tests(copy, tests)
