@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from protocols.spec.execution import ExecutionContext
     from protocols.spec.grid import Request
 
-Methods = Annotated[str, typer.Option(help="Names, labels or Python files, by commas.")]
-Datasets = Annotated[str, typer.Option(help="Names or Python files, by commas.")]
-Backbones = Annotated[str, typer.Option(help="Names or Python files, by commas; timm:NAME or timm:NAME@small.")]
+Methods = Annotated[str | None, typer.Option(help="Names, labels or Python files, by commas.")]
+Datasets = Annotated[str | None, typer.Option(help="Names or Python files, by commas.")]
+Backbones = Annotated[str | None, typer.Option(help="Names or Python files, by commas; timm:NAME or timm:NAME@small.")]
 Protocol = Annotated[str, typer.Option(help="Name, or a TOML file.")]
 Runs = Annotated[Path, typer.Option("--runs", envvar="BENCH_RUNS", help="Folder of the runs.")]
 Data = Annotated[Path, typer.Option("--data", envvar="BENCH_DATA", help="Folder of the data sets.")]
@@ -47,18 +47,19 @@ DATA = Path("data")
 class GridOptions:
     """The options that choose a grid of runs and say where it is executed: those of ``run`` and ``submit``."""
 
-    methods: Methods = ""
-    datasets: Datasets = ""
-    backbones: Backbones = ""
+    methods: Methods = None
+    datasets: Datasets = None
+    backbones: Backbones = None
     protocol: Protocol = PROTOCOL
-    seeds: Annotated[str, typer.Option(help="Seeds: 0,1,2 or 0-9.")] = ""
-    evaluations: Annotated[str, typer.Option(help="Names, labels or Python files, by commas.")] = ""
+    seeds: Annotated[str | None, typer.Option(help="Seeds: 0,1,2 or 0-9.")] = None
+    evaluations: Annotated[str | None, typer.Option(help="Names, labels or Python files, by commas.")] = None
     refine: Annotated[
-        str, typer.Option(help="Refinements after which evaluations are repeated: names, labels or Python files.")
-    ] = ""
+        str | None,
+        typer.Option(help="Refinements after which evaluations are repeated: names, labels or Python files."),
+    ] = None
     evaluate_on: Annotated[
-        str, typer.Option(help="Data sets to evaluate on, by commas; by default the one that is pretrained on.")
-    ] = ""
+        str | None, typer.Option(help="Data sets to evaluate on, by commas; by default the one that is pretrained on.")
+    ] = None
     epochs: Annotated[float | None, typer.Option(help="Budget in passes over the data set.")] = None
     views: Annotated[int | None, typer.Option(help="Budget in augmented images.")] = None
     settings: Settings = field(default_factory=list)
@@ -80,12 +81,12 @@ class GridOptions:
         """The request that the options make.
 
         Raises:
-            RequestError: the seeds are not whole numbers.
+            RequestError: the seeds are not whole numbers, or an option is empty.
         """
         from protocols.spec.grid import parse_request
         from protocols.spec.labels import split_list
 
-        print_renamed_refinements(split_list(self.refine))
+        print_renamed_refinements(split_list(self.refine or ""))
         return parse_request(
             methods=self.methods,
             datasets=self.datasets,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import traceback
 from typing import TYPE_CHECKING
 
@@ -44,7 +45,7 @@ def execute(run: Run, context: ExecutionContext, listener: ProgressListener) -> 
 def execute_claimed(run: Run, folder: Path, context: ExecutionContext, listener: ProgressListener) -> Record:
     """:func:`execute` with a lock on the folder; evaluations of an earlier record are added to the new one."""
     stored = store.read_run(folder)
-    if stored.status == "unreadable" and any((folder / name).exists() for name in (store.CONFIG, store.RECORD)):
+    if stored.status == "unreadable" and any(os.path.lexists(folder / name) for name in (store.CONFIG, store.RECORD)):
         listener.warn(f"{stored.problem}; it is made again")
     earlier = stored.record
     if earlier is not None and not missing_evaluations(run, earlier):
@@ -54,6 +55,9 @@ def execute_claimed(run: Run, folder: Path, context: ExecutionContext, listener:
         if (folder / store.BACKBONE).exists():  # without it they are repeated after a new pretraining
             restore_evaluations(folder, evaluations, Record.from_json(earlier))
         run = run.with_evaluations(evaluations)
+    for name in (store.CONFIG, store.RECORD):
+        if not (folder / name).is_file():
+            store.remove(folder / name)
     store.write_json(folder / store.CONFIG, run.config())
     store.add_attempt(folder, commit())
     try:
@@ -63,7 +67,7 @@ def execute_claimed(run: Run, folder: Path, context: ExecutionContext, listener:
         raise record_failure(folder, error) from error
     store.write_json(folder / store.RECORD, record.to_json())
     for name in (store.CHECKPOINT, store.FAILURE, store.HEARTBEAT):
-        (folder / name).unlink(missing_ok=True)
+        store.remove(folder / name)
     return record
 
 

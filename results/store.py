@@ -105,6 +105,8 @@ def read_json(path: Path) -> dict[str, Any] | None:
         text = path.read_text(encoding="utf-8")
         values = json.loads(text)
     except FileNotFoundError:
+        if path.is_symlink():
+            raise DamagedFile(f"{path} is a link to nothing") from None
         return None
     except OSError as error:
         raise DamagedFile(f"cannot read {path}: {error.strerror}") from error
@@ -468,22 +470,31 @@ def naming(path: Path) -> Iterator[None]:
 
 def read_runs(runs: Path) -> list[Stored]:
     """Read every run below a folder, in the order of their names; other folders are passed over."""
-    folders = sorted(path.parent for path in runs.glob(f"*/{CONFIG}"))
+    try:
+        folders = sorted(path for path in runs.iterdir() if os.path.lexists(path / CONFIG))
+    except FileNotFoundError:
+        return []
     return [read_run(folder) for folder in folders]
 
 
-def require_writable(runs: Path) -> None:
-    """Check that runs can be stored in this folder, which is made if need be.
+def require_writable(folder: Path, option: str = "--runs") -> None:
+    """Check that files can be stored in a folder, which is made if need be.
+
+    Args:
+        folder: of the runs, say.
+        option: of the command line that names it.
 
     Raises:
         RequestError: they cannot.
     """
     try:
-        runs.mkdir(parents=True, exist_ok=True)
-        write_atomically(runs / "writable", lambda temporary: temporary.touch())
-        (runs / "writable").unlink(missing_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / "writable", lambda temporary: temporary.touch())
+        (folder / "writable").unlink(missing_ok=True)
     except OSError as error:
-        raise RequestError(f"cannot write to {runs}: {error.strerror}", hint="choose another --runs DIR") from error
+        raise RequestError(
+            f"cannot write to {folder}: {error.strerror}", hint=f"choose another {option} DIR"
+        ) from error
 
 
 def discard(folder: Path) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.options import GridOptions, with_grid_options
+from results.errors import RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,18 +57,27 @@ def run(
     The protocol decides what the options leave open. The same command again resumes interrupted runs.
     """
     from protocols.spec.grid import expand, plan
+    from results.store import require_writable
 
     planned = plan(expand(grid.request(), grid.data), grid.runs, force=grid.force)
     todo, context = planned.todo[: grid.limit], grid.context()
     if dry_run:
         print_plan(planned, todo, context)
         return
+    if todo:
+        require_writable(to, "--to")
     try:
         failed = execute_runs(todo, context, jobs, per_gpu, force=grid.force) if todo else 0
     except KeyboardInterrupt:
         typer.echo("bench: interrupted; the same command resumes", err=True)
         raise typer.Exit(130) from None
-    print_table(planned, grid.runs, to if todo else None)
+    try:
+        print_table(planned, grid.runs, to if todo else None)
+    except RequestError as error:
+        if not todo:
+            raise
+        typer.echo(f"bench: the runs are stored, and there is no report: {error}", err=True)
+        raise typer.Exit(1) from None
     raise typer.Exit(1 if failed else 0)
 
 

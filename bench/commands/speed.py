@@ -66,9 +66,9 @@ def speed(
     if against not in ("", "pil"):
         raise RequestError(f"--against {against!r}", hint="there is pil")
     request = Request(
-        methods=split_list(methods),
-        datasets=split_list(datasets),
-        backbones=split_list(backbones),
+        methods=split_list(methods or ""),
+        datasets=split_list(datasets or ""),
+        backbones=split_list(backbones or ""),
         seeds=[0],
         protocol=protocol,
         settings=settings,

@@ -18,7 +18,7 @@ from protocols.features.context import EvaluationContext
 from protocols.pretrain.build import build_augmenters
 from protocols.refine.refiner import Refiner, store_graph_and_pictures
 from protocols.spec.plugins import EVALUATIONS, typed_options
-from protocols.spec.run import IMAGE_SIZE, Run, digest_of
+from protocols.spec.run import IMAGE_SIZE, Run, digest_of, shortened
 from protocols.system import randomness
 from results.errors import DamagedFile, RequestError
 from results.record import Health, Metric, Picture
@@ -285,7 +285,7 @@ def refinement_path(folder: Path, refinement: Component, evaluation: Evaluation)
 
 def result_path(names: Sequence[str], identity: JsonDict, folder: Path) -> Path:
     """Path of a file named by ``names`` and a digest of the identity of its content."""
-    stem = "-".join(names).replace(":", "_").replace("/", "_")
+    stem = shortened("-".join(names).replace(":", "_").replace("/", "_"), 120)
     return folder / EVALUATIONS_FOLDER / f"{stem}-{digest_of(identity)[:8]}.json"
 
 

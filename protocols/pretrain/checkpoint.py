@@ -78,7 +78,7 @@ def load(
         DamagedFile: it cannot be read, or is not what was written.
         ForeignFile: it belongs to another run.
     """
-    if not path.exists():
+    if not path.exists() and not path.is_symlink():
         return None
     sealed = seal.check(path, owner, seal.is_plain_zip)
     try:

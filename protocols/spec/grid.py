@@ -15,6 +15,7 @@ from protocols.spec.labels import parse_label, split_list
 from protocols.spec.plugins import METHODS, REGISTRIES, add_file
 from protocols.spec.resolve import missing_evaluations, parse_changes, resolve
 from results.errors import RequestError
+from results.record import LARGEST_SEED
 from results.store import read_run
 
 if TYPE_CHECKING:
@@ -76,6 +77,10 @@ class Plan:
     done: tuple[Run, ...]
 
 
+MOST_SEEDS = 10_000
+"""Seeds in one range; more is a slip of the keyboard."""
+
+
 def parse_seeds(text: str) -> list[int]:
     """``0,1,2`` or ``0-9``, or a mixture, as whole numbers without repetition.
 
@@ -87,42 +92,53 @@ def parse_seeds(text: str) -> list[int]:
         match = re.fullmatch(r"(\d+)(?:-(\d+))?", word)
         if not match:
             raise RequestError(f"--seeds {text!r}: {word!r} is not a whole number", hint="write 0,1,2 or 0-9")
+        if max(map(len, match[0].split("-"))) > len(str(LARGEST_SEED)) or int(match[2] or match[1]) > LARGEST_SEED:
+            raise RequestError(f"--seeds: {word[:40]} is too large", hint=f"seeds go up to {LARGEST_SEED}")
         first, last = int(match[1]), int(match[2] or match[1])
         if first > last:
             raise RequestError(f"--seeds {text!r}: {word} is empty", hint=f"write {last}-{first}")
+        if last - first >= MOST_SEEDS:
+            raise RequestError(f"--seeds {text!r}: {word} is more than {MOST_SEEDS:,} seeds", hint="ask for fewer")
         seeds.update(dict.fromkeys(range(first, last + 1)))
     return list(seeds)
 
 
 def parse_request(
     *,
-    methods: str = "",
-    datasets: str = "",
-    backbones: str = "",
-    seeds: str = "",
+    methods: str | None = None,
+    datasets: str | None = None,
+    backbones: str | None = None,
+    seeds: str | None = None,
     protocol: str = "quick",
-    evaluations: str = "",
-    refine: str = "",
-    evaluate_on: str = "",
+    evaluations: str | None = None,
+    refine: str | None = None,
+    evaluate_on: str | None = None,
     epochs: float | None = None,
     views: int | None = None,
     settings: Sequence[str] = (),
     plugins: Sequence[str] = (),
 ) -> Request:
-    """Parse the options of the command line to a request.
+    """Parse the options of the command line to a request; what is None was not given.
 
     Raises:
-        RequestError: the seeds are not whole numbers.
+        RequestError: the seeds are not whole numbers, or an option is empty.
     """
+
+    def words(flag: str, text: str | None) -> list[str]:
+        found = split_list(text or "")
+        if text is not None and not found:
+            raise RequestError(f"--{flag} is empty", hint="name something, or leave it out")
+        return found
+
     return Request(
-        methods=split_list(methods),
-        datasets=split_list(datasets),
-        backbones=split_list(backbones),
-        seeds=parse_seeds(seeds),
+        methods=words("methods", methods),
+        datasets=words("datasets", datasets),
+        backbones=words("backbones", backbones),
+        seeds=parse_seeds(",".join(words("seeds", seeds))),
         protocol=protocol,
-        evaluations=split_list(evaluations),
-        refinements=split_list(refine),
-        evaluate_on=split_list(evaluate_on),
+        evaluations=words("evaluations", evaluations),
+        refinements=words("refine", refine),
+        evaluate_on=words("evaluate-on", evaluate_on),
         epochs=epochs,
         views=views,
         settings=settings,

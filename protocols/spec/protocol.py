@@ -19,6 +19,7 @@ and pretrain equally therefore share their runs.
 from __future__ import annotations
 
 import copy
+import math
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,7 +88,7 @@ class Pretrain:
             raise ValueError("give a budget in epochs or in views, and not both")
         for name in ("epochs", "views", "batch", "lr", "trust_coefficient", "max_grad_norm", "step_factor"):
             value = getattr(self, name)
-            if value is not None and value <= 0:
+            if value is not None and not 0 < value < math.inf:
                 raise ValueError(f"{stored_field(name)} must be above 0, not {value}")
         if not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"betas must lie in [0, 1), not {self.betas}")

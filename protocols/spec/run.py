@@ -54,6 +54,9 @@ class Component:
         }
 
 
+LONGEST_NAME = 200
+"""Bytes of the name of a run's folder without its hash; file systems allow 255."""
+
 IMAGE_SIZE = "image_size"
 """Option of every evaluation: the side in pixels that images are resized to before the backbone sees them."""
 
@@ -158,7 +161,10 @@ class Run:
     def folder(self) -> str:
         """``<dataset>-<backbone>-<method>-s<seed>-<hash8>``, safe as a file name."""
         words = [self.dataset.name, self.backbone.name, self.method.name, f"s{self.seed}"]
-        return "-".join([re.sub(r"[^\w.@+]+", "_", word) for word in words] + [self.fingerprint()[:8]])
+        words = [re.sub(r"[^\w.@+]+", "_", word) for word in words]
+        if len("-".join(words).encode()) > LONGEST_NAME:
+            words = [shortened(word, LONGEST_NAME // len(words)) for word in words]
+        return "-".join([*words, self.fingerprint()[:8]])
 
     def evaluation_name(self, evaluation: Evaluation) -> str:
         """Label of an evaluation, its refinement if there is one, and its data set where it is not the run's."""
@@ -187,6 +193,15 @@ class Run:
         """
         values = {key: value for key, value in config.items() if key != "fingerprint"}
         return build(Run, values, "config")
+
+
+def shortened(word: str, most: int) -> str:
+    """At most so many bytes of a word in UTF-8, its beginning and its end."""
+    data = word.encode()
+    if len(data) <= most:
+        return word
+    first, last = data[: most // 2 - 1], data[-(most // 2 - 1) :]
+    return "..".join(part.decode(errors="ignore") for part in (first, last))
 
 
 def identifying(settings: Pretrain | Augmentation) -> TomlTable:

@@ -61,7 +61,7 @@ def stamp(path: str) -> list[int]:
     try:
         status = os.stat(path)  # noqa: PTH116 - called 30,000 times
     except OSError:
-        return []
+        return [-1] if os.path.islink(path) else []  # noqa: PTH114 - as above; a link to nothing is damage, not absence
     return [status.st_mtime_ns, status.st_size, status.st_ino]
 
 

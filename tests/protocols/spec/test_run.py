@@ -44,3 +44,14 @@ def test_what_is_no_json_has_no_digest():
     """NaN is written in other ways by other programs, and differs from itself."""
     with pytest.raises(ValueError, match="not JSON compliant"):
         digest_of({"lr": float("nan")})
+
+
+@pytest.mark.parametrize("name", ["folder:" + "x/" * 400, "folder:" + "画像" * 200, "folder:" + "é" * 150])
+def test_names_of_any_length_and_script_make_short_folder_names(name):
+    config = json.loads(CONFIGS[0].read_text(encoding="utf-8"))
+    config["dataset"]["name"] = name
+    run = Run.from_config(config)
+    folder = run.folder()
+    assert len(folder.encode()) < 255
+    assert "/" not in folder
+    assert folder.endswith(f"-{run.fingerprint()[:8]}")
