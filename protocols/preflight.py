@@ -94,6 +94,8 @@ def check_run(run: Run, data: Path, sizes_taken: dict[str, set[int]]) -> Budget:
         views = augmentations_of_views(type(method), method.options, run)
     if budget.views:
         try_settings(run, method, dataset)
+    if run.pretrain.knn_every and len(dataset.classes) < 2:
+        raise RequestError(f"pretrain.knn_every needs two classes, and {dataset.name} has one", hint="leave it out")
     sizes = {run.augmentations[name].size or dataset.side for name in (*views, HEALTH_AUGMENTATION)} | {dataset.side}
     for evaluation in run.evaluations:
         target = load_dataset(evaluation.dataset.name, data)

@@ -10,6 +10,7 @@ import torch
 
 from protocols.datasets.load import load_dataset
 from protocols.evaluate.evaluator import Evaluator, restore_evaluations
+from protocols.evaluate.monitor import knn_monitor
 from protocols.pretrain.stage import pretrained_backbone
 from protocols.spec.resolve import missing_evaluations, stored_evaluations
 from protocols.system.device import choose_device, device_name
@@ -75,7 +76,8 @@ def run_stages(run: Run, folder: Path, context: ExecutionContext, listener: Prog
     """Execute or resume every stage of a run."""
     device = choose_device(context.device)
     dataset = load_dataset(run.dataset.name, context.data)
-    backbone, training = pretrained_backbone(run, dataset, device, listener, context)
+    monitor = knn_monitor(dataset, device, run.seed) if run.pretrain.knn_every else None
+    backbone, training = pretrained_backbone(run, dataset, device, listener, context, monitor=monitor)
     measured = Evaluator(run, folder, backbone, context.data, listener).measure()
     trained, attempts = training.views > 0, store.read_attempts(folder)
     return Record(

@@ -99,6 +99,9 @@ def baseline_of(config: Mapping[str, Any]) -> Baseline:
     return BASELINES.get(str(config["method"]["name"]), "") if declared is None else declared
 
 
+MONITORING_KEYS = frozenset({"knn_every"})
+"""Keys of ``[pretrain]`` that say what is measured during training: they change no number, and no identity or label."""
+
 LOWER_IS_BETTER = re.compile(r"ece|.*_std")
 """Metrics of which lower values are better: errors, and spreads."""
 

@@ -156,7 +156,8 @@ class Record:
     Attributes:
         run: its resolved configuration, in stored names.
         metrics: what was measured.
-        history: of each epoch its number, mean loss and other scalars, learning rate, views and seconds so far.
+        history: of each epoch its number, mean loss and other scalars, learning rate, views and seconds so far, and
+            ``knn_top1`` after every ``knn_every`` epochs.
         health: of the representation.
         cost: of the run.
         provenance: commit, versions, hardware, whether TF32 was on, image backend, command, times.

@@ -29,10 +29,11 @@ def extract_features(
 
 @contextlib.contextmanager
 def evaluation_mode(backbone: Backbone) -> Iterator[None]:
-    """Put a backbone into evaluation mode; restores its former mode at the end."""
-    training = backbone.training
+    """Put a backbone into evaluation mode; restores the former mode of each of its modules at the end."""
+    training = {module: module.training for module in backbone.modules()}
     backbone.eval()
     try:
         yield
     finally:
-        backbone.train(training)
+        for module, mode in training.items():
+            module.training = mode

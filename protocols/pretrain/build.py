@@ -25,16 +25,23 @@ from results.schema import build
 from results.store import CHECKPOINT
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
-    from methods.base import Method
+    from methods.base import Backbone, Method
     from protocols.datasets.base import Dataset, Split
     from protocols.spec.budget import Budget
     from protocols.spec.run import Run
 
 
 def build_job(
-    run: Run, folder: Path, dataset: Dataset, device: torch.device, *, reference: bool = False
+    run: Run,
+    folder: Path,
+    dataset: Dataset,
+    device: torch.device,
+    *,
+    reference: bool = False,
+    monitor: Callable[[Backbone], dict[str, float]] | None = None,
 ) -> PretrainJob:
     """Build a run's pretraining on its device.
 
@@ -44,6 +51,7 @@ def build_job(
         dataset: to pretrain on.
         device: to train on.
         reference: use the reference operations, without compiled and hand-written kernels.
+        monitor: see ``PretrainJob``.
     """
     method, budget = build_method(run, dataset)
     split = pretraining_split(type(method), dataset)
@@ -62,6 +70,7 @@ def build_job(
         precision=choose_precision(run.pretrain.precision, device),
         checkpoint=folder / CHECKPOINT,
         owner=run.fingerprint(),
+        monitor=monitor,
     )
 
 

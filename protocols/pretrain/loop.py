@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from methods.base import Backbone
     from protocols.augment.augmenter import Augmenter
     from protocols.datasets.device_images import DeviceImages
     from protocols.spec.budget import Budget
@@ -54,6 +55,7 @@ class PretrainJob:
         precision: of the matrix products, ``float32`` or ``bfloat16``.
         checkpoint: path of the checkpoint.
         owner: fingerprint of the run, which the checkpoint belongs to.
+        monitor: measures the backbone every ``knn_every`` epochs, if that is set; its numbers are added to the history.
     """
 
     method: Method
@@ -68,13 +70,14 @@ class PretrainJob:
     precision: str
     checkpoint: Path
     owner: str = ""
+    monitor: Callable[[Backbone], dict[str, float]] | None = None
 
 
 def pretrain(job: PretrainJob, listener: ProgressListener) -> TrainingState:
     """Train until the budget is spent; resumes from the last checkpoint if there is one.
 
     Raises:
-        Diverged: an epoch's mean loss is not finite.
+        Diverged: an epoch's mean loss is not finite, or representations that are measured are not.
         KeyboardInterrupt: ``listener`` asked to stop; the state is saved.
     """
     method, budget, device = job.method, job.budget, job.images.device
@@ -100,6 +103,10 @@ def pretrain(job: PretrainJob, listener: ProgressListener) -> TrainingState:
             state.seconds = seconds_before + time.monotonic() - start
             if state.step == end:
                 end_epoch(state, epoch, learning_rate(job.pretrain, end / budget.steps))
+                if job.monitor and job.pretrain.knn_every and (epoch + 1) % job.pretrain.knn_every == 0:
+                    paused = time.monotonic()
+                    state.history[-1] |= job.monitor(method.encoder)
+                    start += time.monotonic() - paused  # it is no part of what training takes
             if stopping or (timer.due() and process_group.rank() == 0):
                 state.peak_memory = max(state.peak_memory, memory.read())
                 content = {"method": method.state_dict(), "optimizer": optimizer.state_dict(), "progress": vars(state)}

@@ -16,6 +16,7 @@ from results.errors import DamagedFile, ForeignFile
 from results.store import BACKBONE, CHECKPOINT, EXTRA_STATE, remove
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from methods.base import Backbone
@@ -26,9 +27,23 @@ if TYPE_CHECKING:
 
 
 def pretrained_backbone(
-    run: Run, dataset: Dataset, device: torch.device, listener: ProgressListener, context: ExecutionContext
+    run: Run,
+    dataset: Dataset,
+    device: torch.device,
+    listener: ProgressListener,
+    context: ExecutionContext,
+    *,
+    monitor: Callable[[Backbone], dict[str, float]] | None = None,
 ) -> tuple[Backbone, TrainingState]:
     """The run's backbone with trained weights, and the state at the end of its training.
+
+    Args:
+        run: whose backbone it is.
+        dataset: that it is pretrained on.
+        device: that it is trained and returned on.
+        listener: receives the progress.
+        context: where and how the run is executed.
+        monitor: see ``PretrainJob``.
 
     Raises:
         RequestError: the run's options cannot work with this data set.
@@ -39,7 +54,7 @@ def pretrained_backbone(
     saved = load_trained(run, folder, device, listener)
     if saved is None:
         with launch_ranks(run, folder, context):
-            job = build_job(run, folder, dataset, device, reference=context.reference)
+            job = build_job(run, folder, dataset, device, reference=context.reference, monitor=monitor)
             state = pretrain(job, listener)
         extra = job.method.extra_state()
         if extra:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from protocols.spec.protocol import merge
 from results.errors import RequestError
+from results.names import MONITORING_KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,11 +78,14 @@ def label(name: str, base: TomlTable, change: TomlTable) -> str:
 def changed_leaves(base: TomlTable, change: TomlTable) -> Iterator[tuple[str, Any]]:
     """The leaves of ``change`` that differ from those of ``base``, by dotted key.
 
-    Sections of :data:`SHARED` need no name, unless the key would be taken for one beside them.
+    Sections of :data:`SHARED` need no name, unless the key would be taken for one beside them. What is measured during
+    training changes no number, and is left out.
     """
     for key, value in sorted(change.items()):
         below = base.get(key)
         if isinstance(value, dict):
+            if key == "pretrain":
+                value = {name: leaf for name, leaf in value.items() if name not in MONITORING_KEYS}  # noqa: PLW2901
             for inner, leaf in changed_leaves(below if isinstance(below, dict) else {}, value):
                 yield inner if key in SHARED and inner not in base else f"{key}.{inner}", leaf
         elif value != below:

@@ -23,8 +23,9 @@ import math
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from results.constraints import AtLeast
 from results.errors import RequestError, UnknownName, nearest
 from results.names import OLD_REFINEMENTS, stored_field, stored_name, stored_options
 from results.schema import added, build
@@ -61,6 +62,8 @@ class Pretrain:
         step_factor: of the schedule ``step``.
         optimizer_options: further options of an optimizer that has some.
         schedule_options: further options of a schedule that has some.
+        knn_every: epochs after which the kNN accuracy on held-out training images is added to the history of a record,
+            again and again; none for never. It changes no number.
     """
 
     epochs: float | None = None
@@ -82,6 +85,7 @@ class Pretrain:
     step_factor: float = added(0.1)
     optimizer_options: TomlTable = added(default_factory=dict)
     schedule_options: TomlTable = added(default_factory=dict)
+    knn_every: Annotated[int, AtLeast(1)] | None = added(None)
 
     def __post_init__(self) -> None:
         if (self.epochs is None) == (self.views is None):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from protocols.spec.protocol import Augmentation, Pretrain, TomlTable  # noqa: TC001 - `build` reads them
 from results.constraints import AtLeast, AtMost
-from results.names import stored_field
+from results.names import MONITORING_KEYS, stored_field
 from results.schema import added, build, is_added_default, to_plain
 
 if TYPE_CHECKING:
@@ -205,11 +205,11 @@ def shortened(word: str, most: int) -> str:
 
 
 def identifying(settings: Pretrain | Augmentation) -> TomlTable:
-    """The values that belong in a hash: all but those of added fields at their default."""
+    """The values that belong in a hash: all that can change a number, but those of added fields at their default."""
     return {
         stored_field(item.name): to_plain(value)
         for item in fields(settings)
-        if not is_added_default(item, value := getattr(settings, item.name))
+        if item.name not in MONITORING_KEYS and not is_added_default(item, value := getattr(settings, item.name))
     }
 
 

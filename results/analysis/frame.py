@@ -42,7 +42,7 @@ RESULT_COLUMNS = [
     *["evaluation", "metric", "value", "n", "split", "run", *COST, "warning", "commit", "budget"],
     *["method_name", "evaluation_name", "setup", "refinement", "transductive", "baseline", "pretraining"],
 ]
-HISTORY_COLUMNS = ["run", "epoch", "views", "seconds", "loss"]
+HISTORY_COLUMNS = ["run", "epoch", "views", "seconds", "loss", "knn_top1"]
 COST_COLUMNS = ["run", *IDENTITY, *COST]
 NUMBERS = ["version", "seed", "lr", *COST[:6], *LEARNING]
 
@@ -255,13 +255,14 @@ def read_histories(folder: Path, runs: Iterable[str]) -> pd.DataFrame:
     """The epochs of some finished runs, by the names of their folders.
 
     Returns:
-        ``HISTORY_COLUMNS``; ``views`` and ``seconds`` of pretraining so far, ``loss`` is the mean of the epoch.
+        ``HISTORY_COLUMNS``; ``views`` and ``seconds`` of pretraining so far, ``loss`` is the mean of the epoch,
+        ``knn_top1`` the accuracy on held-out training images in percent where it was measured (``knn_every``).
     """
     rows = []
     for name in runs:
         record = read_run(folder / name).record or {}  # damaged since its summary was made: no epochs
         rows += [[name, *map(epoch.get, HISTORY_COLUMNS[1:])] for epoch in record.get("history", ())]
-    return pd.DataFrame(rows, columns=HISTORY_COLUMNS)
+    return pd.DataFrame(rows, columns=HISTORY_COLUMNS).astype({"knn_top1": float})
 
 
 def first_seeds(runs: pd.DataFrame, most: int) -> pd.DataFrame:

@@ -10,6 +10,8 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
+from results.names import MONITORING_KEYS
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -45,6 +47,7 @@ def setup(config: JsonDict, evaluation: str, dataset: str, refinement: str = "")
 def pretraining_setup(config: JsonDict) -> JsonDict:
     """Everything that decides the pretrained weights except the seed."""
     shared = {key: value for key, value in config.items() if key not in IGNORED_KEYS}
+    shared["pretrain"] = {key: value for key, value in config["pretrain"].items() if key not in MONITORING_KEYS}
     return {**shared, **{key: without_descriptions(config[key]) for key in ("method", "dataset", "backbone")}}
 
 
