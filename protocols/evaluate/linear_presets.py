@@ -55,7 +55,7 @@ def linear_solo(
     Raises:
         Diverged: the scores are not finite.
     """
-    rates = [lr * 0.1 ** sum(epoch >= share * epochs for share in (0.6, 0.8)) for epoch in range(epochs)]
+    rates = [lr * 0.1 ** sum(epoch >= part * epochs for part in (0.6, 0.8)) for epoch in range(epochs)]
     scores = fitted_scores(features, partial(fit_by_sgd, rates=rates, batch=batch))
     return top_k(scores, features.test_labels, features.classes)
 

@@ -208,8 +208,10 @@ def result_rows(
 
     def order(row: ResultRow) -> tuple[int, float, str]:
         # By how far a method is better than the means of its columns, which is comparable where rows have gaps.
-        beside = zip(row.cells, means, columns, strict=True)
-        advantage = average([direction(column.metric) * (cell.mean - mean) for cell, mean, column in beside if cell])
+        with_means = zip(row.cells, means, columns, strict=True)
+        advantage = average(
+            [direction(column.metric) * (cell.mean - mean) for cell, mean, column in with_means if cell]
+        )
         return BASELINE_ORDER[row.baseline], -advantage, row.method
 
     return tuple(sorted(rows, key=order))
