@@ -25,7 +25,9 @@ from bench.commands.speed import speed
 from bench.commands.status import status
 from bench.commands.submit import EXAMPLES as SUBMIT_EXAMPLES
 from bench.commands.submit import submit
+from bench.echo import echo
 from results.errors import BenchError, RequestError
+from results.printable import accept_every_character
 
 # Help is plain text: with rich it would take three times as long to appear.
 app = typer.Typer(
@@ -58,7 +60,7 @@ OLD_OPTIONS = {"--plain": "--reference"}
 def print_version(*, requested: bool) -> None:
     """Print the version and exit."""
     if requested:
-        typer.echo(f"bench {__version__}")
+        echo(f"bench {__version__}")
         raise typer.Exit
 
 
@@ -80,9 +82,10 @@ def options(
 
 def main() -> None:
     """Run the command line; an error is one line on standard error."""
+    accept_every_character()
     arguments = [OLD_OPTIONS.get(word, word) for word in sys.argv[1:]]
     for old in OLD_OPTIONS.keys() & set(sys.argv[1:]):
-        typer.echo(f"bench: {old} is called {OLD_OPTIONS[old]} now", err=True)
+        echo(f"bench: {old} is called {OLD_OPTIONS[old]} now", err=True)
     try:
         code = app(arguments, standalone_mode=False)
     except BenchError as error:
@@ -98,5 +101,5 @@ def report_error(error: BaseException, line: str, code: int) -> int:
     """Print an error; returns the exit status."""
     if "--debug" in sys.argv:
         raise error
-    typer.echo(f"bench: {line}", err=True)
+    echo(f"bench: {line}", err=True)
     return code

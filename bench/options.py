@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
+from bench.echo import echo
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -117,7 +119,7 @@ def print_renamed_refinements(refinements: Iterable[str]) -> None:
     renamed = {**OLD_REFINEMENTS, **OLD_LABELS}
     for name in dict.fromkeys(parse_label(word)[0] for word in refinements):
         if name in renamed:
-            typer.echo(f"bench: the refinement {name} is called {renamed[name]} now", err=True)
+            echo(f"bench: the refinement {name} is called {renamed[name]} now", err=True)
 
 
 def with_grid_options(command: Callable[..., None]) -> Callable[..., None]:

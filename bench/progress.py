@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 
 from bench.format import duration, outcome_line, run_title
 from protocols.system.progress import ProgressListener
+from results.printable import printable
 from slurm.monitor import Monitor
 
 if TYPE_CHECKING:
@@ -185,7 +186,7 @@ class Display(Monitor):
 
     def print(self, line: str) -> None:
         """Print a line."""
-        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        self.console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
 
     def update(self, progress: RunProgress) -> None:
         """Show the progress of a run."""
@@ -232,7 +233,7 @@ class Bars(Display):
 
     def on_run_start(self, run: Run) -> ProgressListener:
         """Add a bar for the run."""
-        self._tasks[run.folder()] = self.bars.add_task(run_title(run), total=1.0, note="")
+        self._tasks[run.folder()] = self.bars.add_task(printable(run_title(run)), total=1.0, note="")
         return super().on_run_start(run)
 
     def on_run_end(self, outcome: Outcome) -> None:
@@ -244,7 +245,7 @@ class Bars(Display):
     def update(self, progress: RunProgress) -> None:
         """Update the run's bar and the grid's."""
         task = self._tasks[progress.run.folder()]
-        self.bars.update(task, completed=progress.fraction, note=progress.text())
+        self.bars.update(task, completed=progress.fraction, note=printable(progress.text()))
         self._update_grid_bar()
 
     def _update_grid_bar(self) -> None:

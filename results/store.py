@@ -297,7 +297,8 @@ class Owner:
 def this_process() -> Owner:
     """This process as the owner of a claim."""
     single, array = os.environ.get("SLURM_JOB_ID", ""), os.environ.get("SLURM_ARRAY_JOB_ID")
-    job = f"{array}_{os.environ.get('SLURM_ARRAY_TASK_ID')}" if array else single
+    task = os.environ.get("SLURM_ARRAY_TASK_ID")
+    job = f"{array}_{task}" if array and task else single
     restarts = os.environ.get("SLURM_RESTART_COUNT", "")
     table = ""
     with contextlib.suppress(OSError):
@@ -478,10 +479,10 @@ def read_runs(runs: Path) -> list[Stored]:
 
 
 def require_writable(folder: Path, option: str = "--runs") -> None:
-    """Check that files can be stored in a folder, which is made if need be.
+    """Check that files can be written to a folder, which is made if need be.
 
     Args:
-        folder: of the runs, say.
+        folder: of runs, or another.
         option: of the command line that names it.
 
     Raises:

@@ -38,6 +38,7 @@ LAYERS = [
     "results.names",
     "results.registry",
     "results.errors",
+    "results.printable",
 ]
 """From top to bottom; the longest prefix of a module's name is its layer."""
 

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from bench.echo import echo
 from bench.options import RUNS, Runs
 
 
@@ -26,4 +27,4 @@ def cancel(
 
     require_slurm()
     jobs, cancelled = cancel_jobs(runs, [find_run(name, runs).name for name in names or ()])
-    typer.echo(f"cancelled {jobs} jobs with {cancelled} runs" if jobs else "nothing is queued or running")
+    echo(f"cancelled {jobs} jobs with {cancelled} runs" if jobs else "nothing is queued or running")

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bench.echo import echo
 from bench.options import DATA, Data
 from results.errors import DataMissing
+from results.printable import printable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,7 +28,7 @@ def data(
     to check them.
     """
     for name in names:
-        typer.echo(describe(fetch_dataset(name, data)))
+        echo(describe(fetch_dataset(name, data)))
 
 
 def fetch_dataset(name: str, data: Path) -> Dataset:
@@ -46,7 +48,7 @@ def fetch_dataset(name: str, data: Path) -> Dataset:
 
 def print_progress(task: str, done: int, total: int) -> None:
     """Print the progress of a long task on one line that is updated."""
-    typer.echo(f"\r{task}: {done:,} of {total:,}", err=True, nl=done == total)
+    typer.echo(f"\r{printable(task)}: {done:,} of {total:,}", err=True, nl=done == total)
 
 
 def describe(dataset: Dataset) -> str:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import typer
-
+from bench.echo import echo
 from bench.options import DATA, RUNS, Data, Runs
 
 if TYPE_CHECKING:
@@ -21,9 +20,9 @@ def doctor(*, data: Data = DATA, runs: Runs = RUNS) -> None:
         ("plugins", plugin_lines()),
         ("runs", run_lines(runs)),
     ):
-        typer.echo(title)
+        echo(title)
         for line in lines:
-            typer.echo(f"  {line}")
+            echo(f"  {line}")
 
 
 def machine_lines() -> Iterator[str]:

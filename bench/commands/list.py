@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from bench.echo import echo
 from bench.options import Plugins  # noqa: TC001 - typer reads the annotations
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def listing(
     lines = list(protocol_lines() if what == "protocols" else plugin_lines(what, options=options))
     width = max((len(name) for name, _ in lines), default=0)
     for name, text in lines:
-        typer.echo(f"{name:{width}}  {text}".rstrip())
+        echo(f"{name:{width}}  {text}".rstrip())
 
 
 def protocol_lines() -> Iterator[tuple[str, str]]:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from bench.echo import echo
 from bench.options import DATA, RUNS, Data, Plugins, Runs
 
 
@@ -28,7 +29,7 @@ def report(
     load_files(plugins)
 
     display(write(runs, to, published=published, absent=lambda name: is_absent(name, data)).sections)
-    typer.echo(f"written to {to}")
+    echo(f"written to {to}")
 
 
 def is_absent(dataset: str, data: Path) -> bool:

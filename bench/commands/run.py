@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bench.echo import echo
 from bench.options import GridOptions, with_grid_options
 from results.errors import RequestError
 
@@ -69,7 +70,7 @@ def run(
     try:
         failed = execute_runs(todo, context, jobs, per_gpu, force=grid.force) if todo else 0
     except KeyboardInterrupt:
-        typer.echo("bench: interrupted; the same command resumes", err=True)
+        echo("bench: interrupted; the same command resumes", err=True)
         raise typer.Exit(130) from None
     try:
         print_table(planned, grid.runs, to if todo else None)
@@ -130,11 +131,11 @@ def print_plan(planned: Plan, todo: Sequence[Run], context: ExecutionContext) ->
     ready = [run for run in todo if not missing[run.folder()]]
     budgets = check_before_work(ready, context)
     for line in plan_lines(planned, ready, budgets, context):
-        typer.echo(line)
+        echo(line)
     for line in missing_data_lines(todo, missing):
-        typer.echo(line)
+        echo(line)
     for line in estimate_lines(ready, budgets, context):
-        typer.echo(line)
+        echo(line)
 
 
 def print_table(planned: Plan, runs: Path, to: Path | None) -> None:

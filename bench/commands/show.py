@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bench.echo import echo
 from bench.options import RUNS, Runs
 from results.errors import RequestError, UnknownName
 from results.store import CONFIG
@@ -31,10 +32,10 @@ def show(
 
     stored = read_run(find_run(run, runs))
     if as_json:
-        typer.echo(json.dumps(stored.record or stored.config, indent=1, sort_keys=True))
+        echo(json.dumps(stored.record or stored.config, indent=1, sort_keys=True))
         return
     for line in lines(stored):
-        typer.echo(line)
+        echo(line)
 
 
 def find_run(word: str, runs: Path) -> Path:

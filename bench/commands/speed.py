@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bench.echo import echo
 from bench.options import (
     DATA,
     DEVICE,
@@ -80,9 +81,9 @@ def speed(
     for run in trained:
         measured.append((run, measure(run, context, seconds=seconds, against=bool(against))))
         if not as_json:
-            typer.echo("\n".join(lines(*measured[-1])))
+            echo("\n".join(lines(*measured[-1])))
     if as_json:
-        typer.echo(json.dumps(document(measured, device), indent=1))
+        echo(json.dumps(document(measured, device), indent=1))
 
 
 def lines(run: Run, speed: Speed) -> Iterator[str]:

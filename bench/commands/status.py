@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bench.echo import echo
 from bench.format import duration
 from bench.options import RUNS, Runs
 from results.errors import RequestError
+from results.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,9 +50,9 @@ def status(
     if watch:
         show_live(runs, every)
     elif as_json:
-        typer.echo(json.dumps(read_status(runs).to_json(), indent=1))
+        echo(json.dumps(read_status(runs).to_json(), indent=1))
     else:
-        typer.echo("\n".join(lines(read_status(runs))))
+        echo("\n".join(lines(read_status(runs))))
 
 
 def show_live(runs: Path, every: float) -> None:
@@ -67,7 +69,7 @@ def show_live(runs: Path, every: float) -> None:
             if console.is_terminal:
                 live.update(table(overview), refresh=True)
             else:
-                typer.echo("\n".join(lines(overview)))
+                echo("\n".join(lines(overview)))
             if not overview.may_change():
                 return
             time.sleep(every)
@@ -84,12 +86,16 @@ def lines(overview: StatusOverview) -> Iterator[str]:
 def table(overview: StatusOverview) -> Table:
     """The summary and a row for each listed run, for a terminal."""
     from rich.table import Table
+    from rich.text import Text
 
-    rows = Table(title=summary(overview), title_justify="left", box=None, pad_edge=False)
+    def text(words: str) -> Text:
+        return Text(printable(words))
+
+    rows = Table(title=text(summary(overview)), title_justify="left", box=None, pad_edge=False)
     for name in ("state", "run", "job", ""):
         rows.add_column(name, no_wrap=name != "", overflow="ellipsis")
     for run in runs_to_list(overview):
-        rows.add_row(run.state, run.run, run.job, details(run))
+        rows.add_row(*map(text, (run.state, run.run, run.job, details(run))))
     return rows
 
 

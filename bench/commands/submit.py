@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bench.echo import echo
 from bench.options import GridOptions, with_grid_options
 from results.errors import RequestError
 
@@ -102,26 +103,26 @@ def submit(
         planned = plan(expand(request, grid.data), runs, force=grid.force)
         todo = list(planned.todo)
         if planned.done:
-            typer.echo(f"{len(planned.done)} runs done before")
+            echo(f"{len(planned.done)} runs done before")
     if not dry_run:
         selected, todo = todo, exclude_active(todo, runs)
         if len(todo) < len(selected):
-            typer.echo(f"{len(selected) - len(todo)} runs queued or running already")
+            echo(f"{len(selected) - len(todo)} runs queued or running already")
     todo = todo[: grid.limit]
     if not todo:
-        typer.echo("nothing to submit")
+        echo("nothing to submit")
         return
     profiles.require_gpus(todo, grid.ranks)
     batches = plan_batches(todo, prepare_runs(todo, context, dry_run=dry_run), profiles, context)
     if dry_run:
         for script, count in Counter(render_scripts(batches, context)).items():
-            typer.echo(f"{script}\n# {count} such array{'s' if count > 1 else ''}\n")
-        typer.echo(f"# {sizes(batches)}; nothing was submitted")
+            echo(f"{script}\n# {count} such array{'s' if count > 1 else ''}\n")
+        echo(f"# {sizes(batches)}; nothing was submitted")
         return
     command = " ".join(["bench", *sys.argv[1:]])
     submission = submit_batches(batches, context, command=command, snapshot=snapshot, force=grid.force)
-    typer.echo(f"submitted {sizes(batches)}: {', '.join(array.job for array in submission.arrays)}")
-    typer.echo("show their state: bench status --watch; cancel them: bench cancel")
+    echo(f"submitted {sizes(batches)}: {', '.join(array.job for array in submission.arrays)}")
+    echo("show their state: bench status --watch; cancel them: bench cancel")
 
 
 def prepare_runs(todo: Sequence[Run], context: ExecutionContext, *, dry_run: bool) -> list[Budget]:

@@ -17,13 +17,11 @@ def inline(svg: str, *, name: str, title: str, description: str) -> str:
     """
     body = svg[svg.index("<svg") :]
     body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
-    body = re.sub(r'\bid="', f'id="{name}-', body)
-    body = re.sub(r'href="#', f'href="#{name}-', body)
-    body = re.sub(r"url\(#", f"url(#{name}-", body)
+    body = re.sub(r'\bid="|href="#|url\(#', lambda start: f"{start[0]}{name}-", body)
     words = f'<title id="{name}-title">{escape(title)}</title><desc id="{name}-desc">{escape(description)}</desc>'
     opening = re.compile(r"<svg[^>]*>")
     match = opening.search(body)
     assert match is not None
     box = re.search(r'viewBox="[^"]*"', match.group())
     head = f'<svg {box.group() if box else ""} role="img" aria-labelledby="{name}-title {name}-desc">'
-    return opening.sub(head.replace("\\", r"\\") + words, body, count=1).strip()
+    return opening.sub(lambda _: head + words, body, count=1).strip()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from results.analysis import statistics
@@ -10,6 +10,7 @@ from results.analysis.frame import load_runs
 from results.analysis.published_tables import compare_with_published
 from results.analysis.tables import result_tables
 from results.errors import RequestError
+from results.printable import printable
 from results.report.section import Figure
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def collect(
     Raises:
         RequestError: there are no runs.
     """
-    frames = load_runs(runs, only)
+    frames = printable_frames(load_runs(runs, only))
     if frames.runs.empty:
         raise RequestError(f"no runs in {runs}", hint="make some with bench run, or name their folder with --runs DIR")
     summary, comparisons = statistics.summarize(frames.results), statistics.compare_methods(frames.unrefined)
@@ -112,3 +113,19 @@ def collect(
         tables=tuple(result_tables(frames, unrefined, differences, comparisons)),
         comparison=compare_with_published(frames, unrefined, absent) if published else None,
     )
+
+
+def printable_frames(frames: Frames) -> Frames:
+    """Runs in whose texts control characters are written out, so that no format of a report has to."""
+    return replace(frames, runs=printable_texts(frames.runs), results=printable_texts(frames.results))
+
+
+def printable_texts(frame: pd.DataFrame) -> pd.DataFrame:
+    """A frame with the same numbers, and texts without control characters."""
+    changed = {}
+    for name in frame.select_dtypes(exclude="number").columns:
+        texts = (text for text in frame[name].unique() if isinstance(text, str))
+        written = {text: printable(text) for text in texts if not text.isprintable()}
+        if written:
+            changed[name] = frame[name].map(lambda text, written=written: written.get(text, text))
+    return frame.assign(**changed)

@@ -1,6 +1,7 @@
 """The report as a whole: its files, its page, and what it says when there is little to report."""
 
 import csv
+import html
 import json
 from html.parser import HTMLParser
 
@@ -136,7 +137,9 @@ def test_page_names_where_numbers_come_from(grid, runs, store, no_figures, tmp_p
 
 def test_failures_are_named_in_every_format(grid, runs, no_figures, tmp_path):
     made = report.write(runs, tmp_path)
-    assert "byol on cifar10, seed 1: failed: the <loss> became nan & stayed so" in (tmp_path / "table.md").read_text()
+    assert "byol on cifar10, seed 1: failed: the <loss> became nan & stayed so" in html.unescape(
+        (tmp_path / "table.md").read_text()
+    )
     assert "byol on cifar10, seed 1: failed" in (tmp_path / "table.tex").read_text()
     with (console := Console(width=120)).capture() as capture:
         for block in terminal.render(made.sections, 120):
@@ -246,7 +249,7 @@ def test_a_new_section_is_in_every_format(grid, runs, no_figures, tmp_path, new_
     page = (tmp_path / "index.html").read_text()
     assert "&lt;byol&gt;" in page
     assert "\\& more" in (tmp_path / "table.tex").read_text()
-    for text in (" ".join(Page(page).text), (tmp_path / "table.md").read_text(), capture.get()):
+    for text in (" ".join(Page(page).text), html.unescape((tmp_path / "table.md").read_text()), capture.get()):
         assert all(word in text for word in ("The fastest method", "12 & more", "<byol>", "Time of a run.", "A note."))
     assert len(rows_of(tmp_path / "fastest.csv")) == 12
     assert [section.name for section in made.sections] == ["table-quick-conv4", "fastest", "provenance"]

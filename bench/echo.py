@@ -1,0 +1,12 @@
+"""Prints lines of text, whoever wrote it."""
+
+from __future__ import annotations
+
+import typer
+
+from results.printable import printable
+
+
+def echo(text: str, *, err: bool = False) -> None:
+    """Print lines to standard output or error; control characters in them are written out."""
+    typer.echo(printable(text, keep="\n\t"), err=err)
