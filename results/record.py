@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import asdict, dataclass, field, fields
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from results.names import stored_field
@@ -80,12 +81,17 @@ class Picture:
     Attributes:
         label: of the evaluation or refinement.
         dataset: name of the data set it shows.
-        file: its path within the run's folder.
+        file: its path within the run's folder, a PNG file.
     """
 
     label: str
     dataset: str
     file: str
+
+    def __post_init__(self) -> None:
+        path = PurePosixPath(self.file)
+        if path.is_absolute() or ".." in path.parts or path.suffix != ".png":
+            raise ValueError(f"{self.file!r} is no PNG file within the run's folder")
 
 
 @dataclass(frozen=True)

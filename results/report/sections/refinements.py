@@ -140,12 +140,13 @@ def pictures_of(results: pd.DataFrame, runs: Path, name: str) -> Iterator[Figure
     best = (direction(inductive["metric"].iloc[0]) * inductive.groupby("method")["value"].mean()).idxmax()
     run = inductive[inductive["method"] == best].sort_values("seed")["run"].iloc[0]
     by_label: dict[str, list[Path]] = {}
-    for picture in (read_run(runs / run).record or {}).get("pictures", ()):
+    folder = runs / run
+    for picture in (read_run(folder).record or {}).get("pictures", ()):
         if picture["label"] in set(inductive["refinement"]) and picture["dataset"] == inductive["evaluated_on"].iloc[0]:
-            by_label.setdefault(picture["label"], []).append(runs / run / picture["file"])
+            by_label.setdefault(picture["label"], []).append(folder / picture["file"])
     for label, paths in by_label.items():
         if len(paths) == max(map(len, by_label.values())):
-            for index, path in enumerate(path for path in paths if path.is_file()):
+            for index, path in enumerate(path for path in paths if is_file_within(path, folder)):
                 is_map = path.name.endswith("-map.png")
                 what = (
                     "test images on the first two principal components of their features"
@@ -155,3 +156,11 @@ def pictures_of(results: pd.DataFrame, runs: Path, name: str) -> Iterator[Figure
                 caption = f"{run}, {display_name(label)}: {what}"
                 yield Figure(f"picture-{name}-{index}", path, title=caption, caption=caption)
             return
+
+
+def is_file_within(path: Path, folder: Path) -> bool:
+    """Whether a path is a file of a folder, not a link to one elsewhere."""
+    try:
+        return path.is_file() and path.resolve().is_relative_to(folder.resolve())
+    except (OSError, ValueError, RuntimeError):
+        return False
