@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import tomllib
 import types
 from functools import cache
 from pathlib import Path
@@ -20,6 +21,21 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 D = TypeVar("D")
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The content of a TOML file; a byte order mark before it is passed over.
+
+    Raises:
+        RequestError: it is not TOML, or not in UTF-8.
+        OSError: it cannot be read.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except tomllib.TOMLDecodeError as error:
+        raise RequestError(f"{path} is not TOML: {error}") from error
+    except UnicodeDecodeError as error:
+        raise RequestError(f"{path} is not UTF-8: {error.reason}", hint="save it as UTF-8") from error
 
 
 def build(cls: type[D], values: Mapping[str, Any], where: str) -> D:

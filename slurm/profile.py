@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import tomllib
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from results.errors import RequestError, nearest
-from results.schema import build
+from results.printable import printable
+from results.schema import build, read_toml
 from slurm.units import DURATION_HINT, parse_memory, parse_minutes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from protocols.spec.run import Run
 
@@ -22,8 +23,35 @@ TomlTable = dict[str, Any]
 PROFILES_FOLDER = Path(__file__).parent / "profiles"
 """The profiles that can be given by name."""
 
-RESERVED_SBATCH_OPTIONS = ("array", "output", "error", "open-mode", "signal")
-"""Options of sbatch that bench sets itself."""
+RESERVED_SBATCH_OPTIONS = {
+    **dict.fromkeys(("array", "output", "error", "open-mode", "signal", "job-name", "dependency", "wrap"), ""),
+    "time": "--time",
+    "time-min": "--time",
+    "partition": "--partition",
+    "gpus": "--gpus",
+    "gpus-per-node": "--gpus",
+    "cpus-per-task": "--cpus",
+    "mem": "--mem",
+    "account": "--account",
+    "qos": "--qos",
+    "constraint": "--constraint",
+}
+"""Options of sbatch that bench sets itself, and the option of bench that decides them, if one does."""
+
+SHORT_SBATCH_OPTIONS = {
+    "a": "array",
+    "o": "output",
+    "e": "error",
+    "J": "job-name",
+    "d": "dependency",
+    "t": "time",
+    "p": "partition",
+    "G": "gpus",
+    "c": "cpus-per-task",
+    "A": "account",
+    "q": "qos",
+    "C": "constraint",
+}
 
 OVERRIDE_TABLES = ("methods", "datasets", "backbones")
 """Tables of a profile whose entries change it for the runs of one method, data set or backbone."""
@@ -80,9 +108,16 @@ class Profile:
         for name, least in (("gpus", 0), ("cpus", 1), ("max_parallel", 0), ("runs_per_job", 1), ("per_gpu", 1)):
             if getattr(self, name) < least:
                 raise RequestError(f"{name} must be {least} or more, not {getattr(self, name)}")
+        for key, value in self.texts():
+            if not value.isprintable():
+                raise RequestError(f"{key} in a profile has control characters: {printable(value)}")
         for name in self.sbatch:
-            if name in RESERVED_SBATCH_OPTIONS:
-                raise RequestError(f"sbatch option {name!r} cannot be changed: bench sets it itself")
+            check_sbatch_option(name)
+
+    def texts(self) -> Iterator[tuple[str, str]]:
+        """Keys and texts that stand in the head of the script, each in a line of its own."""
+        yield from ((key, getattr(self, key)) for key in ("partition", "mem", "account", "qos", "constraint"))
+        yield from ((f"sbatch.{key}", str(value)) for key, value in self.sbatch.items())
 
     @property
     def time_limit_minutes(self) -> int:
@@ -104,12 +139,27 @@ def read_profile(name: str) -> TomlTable:
     shipped = sorted(path.stem for path in PROFILES_FOLDER.glob("*.toml"))
     path = PROFILES_FOLDER / f"{name}.toml" if name in shipped else Path(name)
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return read_toml(path)
     except OSError as error:
         hint = f"give a TOML file, or one of {', '.join(shipped)}"
         raise RequestError(f"cannot read profile {name}: {error.strerror}", hint=hint) from error
-    except tomllib.TOMLDecodeError as error:
-        raise RequestError(f"{name} is not TOML: {error}") from error
+
+
+def check_sbatch_option(name: str) -> None:
+    """Check that an option of sbatch, however it is spelt, is none of those that bench sets itself.
+
+    sbatch accepts the beginning of a long name too.
+
+    Raises:
+        RequestError: it is one, or it is no long name.
+    """
+    written = SHORT_SBATCH_OPTIONS.get(name.strip("-"), name.strip("-").replace("_", "-").lower())
+    if not re.fullmatch(r"[a-z][a-z0-9-]+", written):
+        raise RequestError(f"{name!r} is no option of sbatch", hint="write its long name: --sbatch nice=100")
+    for known, instead in RESERVED_SBATCH_OPTIONS.items():
+        if known.startswith(written):
+            hint = f"use {instead}" if instead else ""
+            raise RequestError(f"sbatch option {name!r} cannot be changed: bench sets it itself", hint=hint)
 
 
 def parse_sbatch_options(options: Iterable[str]) -> TomlTable:

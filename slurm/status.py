@@ -226,7 +226,8 @@ def diagnose_ended_job(submitted: SubmittedJob, job: JobInfo | None) -> tuple[Fa
     retry, array = "try: bench submit --retry failed", submitted.array
     if job is None:
         return "lost", "its job has ended, and SLURM has no record of it", retry
-    memory_full = bool(array.mem) and job.peak_memory > 0.95 * parse_memory(array.mem)
+    requested = parse_memory(array.mem) if array.mem else 0
+    memory_full = bool(requested) and job.peak_memory > 0.95 * requested
     if job.state == "OUT_OF_MEMORY" or (job.signal and memory_full):
         return "memory", *describe_out_of_memory(array, job)
     if job.state == "FAILED" and job.signal:

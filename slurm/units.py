@@ -48,6 +48,8 @@ def parse_memory(text: str) -> int:
     Raises:
         RequestError: the text is not an amount of memory.
     """
+    if text.strip() == "0":  # all of a node's
+        return 0
     match = _MEMORY.fullmatch(text.strip().upper().replace("IB", "B"))
     if not match:
         raise RequestError(f"{text!r} is not an amount of memory", hint=MEMORY_HINT)

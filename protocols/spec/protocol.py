@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import copy
 import math
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -28,7 +27,7 @@ from typing import Annotated, Any, Literal
 from results.constraints import AtLeast
 from results.errors import RequestError, UnknownName, nearest
 from results.names import OLD_REFINEMENTS, stored_field, stored_name, stored_options
-from results.schema import added, build
+from results.schema import added, build, read_toml
 
 PRESETS = Path(__file__).parents[1] / "presets"
 
@@ -281,9 +280,9 @@ def load(name: str, *, extending: tuple[Path, ...] = ()) -> Protocol:
     if path.resolve() in extending:
         raise RequestError(f"{path.name} extends itself", hint="name another protocol after extends")
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RequestError(f"{path}: {error}") from error
+        values = read_toml(path)
+    except OSError as error:
+        raise RequestError(f"cannot read {path}: {error.strerror}") from error
     base = values.pop("extends", "")
     return from_tables(values, path.name, load(str(base), extending=(*extending, path.resolve())) if base else None)
 

@@ -82,3 +82,59 @@ def test_the_script_says_what_was_asked_for_and_no_more(run_of, tmp_path):
     for word in ("--array", "--partition", "--mem", "--gpus", "--account", "--dependency"):
         assert word not in script
     assert "--signal=USR2@30\n" in script
+
+
+REFUSED = {
+    **dict.fromkeys(("array", "-a", "array=1-2", "arr=1-2", "--output=x", "-o=x", "e=x", "-J=x", "dependency=x"), ""),
+    **dict.fromkeys(("open_mode=truncate", "OPEN-MODE=truncate"), ""),
+    **dict.fromkeys(("time=10", "-t=10", "tim=10"), "use --time"),
+    "-p=main": "use --partition",
+    "mem=1G": "use --mem",
+    "gpus-per-node=1": "use --gpus",
+    "cpus_per_task=9": "use --cpus",
+}
+
+
+@pytest.mark.parametrize(("option", "hint"), REFUSED.items())
+def test_no_spelling_changes_an_option_that_bench_sets(option, hint):
+    with pytest.raises(RequestError, match="cannot be changed") as error:
+        Profiles({"time": "1h"}, {"sbatch": parse_sbatch_options([option])})
+    assert error.value.hint == hint
+
+
+@pytest.mark.parametrize("option", ["x y=1", "N=2", "=2", "a\nb=1"])
+def test_what_is_no_long_name_is_refused(option):
+    with pytest.raises(RequestError, match="its long name"):
+        Profiles({"time": "1h"}, {"sbatch": parse_sbatch_options([option])})
+
+
+@pytest.mark.parametrize("options", [{"partition": "a\n#SBATCH --array=1"}, {"sbatch": {"comment": "a\nb"}}])
+def test_no_value_begins_a_line_of_its_own(options):
+    with pytest.raises(RequestError, match="control characters"):
+        Profiles({"time": "1h"}, options)
+
+
+def test_options_of_sbatch_that_are_left_to_the_user(run_of):
+    options = ["nice=100", "exclusive", "mem-per-cpu=1G", "gres=gpu:a100:2", "nodelist=a,b"]
+    assert (
+        len(Profiles({"time": "1h"}, {"sbatch": parse_sbatch_options(options)}).for_run(run_of("simclr")).sbatch) == 5
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("# réglage".encode("latin-1"), "is not UTF-8"), (b"\xff\xfet\0", "is not UTF-8"), (b"time", "is not TOML")],
+)
+def test_a_file_that_is_not_toml_in_utf8(content, message, tmp_path):
+    (tmp_path / "profile.toml").write_bytes(content)
+    with pytest.raises(RequestError, match=f"profile.toml {message}"):
+        read_profile(str(tmp_path / "profile.toml"))
+
+
+def test_a_byte_order_mark(tmp_path):
+    (tmp_path / "profile.toml").write_bytes(b'\xef\xbb\xbftime = "1h"')
+    assert read_profile(str(tmp_path / "profile.toml")) == {"time": "1h"}
+
+
+def test_all_memory_of_a_node():
+    assert Profiles({"time": "1h"}, {"mem": "0"})
