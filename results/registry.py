@@ -347,9 +347,9 @@ def read_registrations(path: Path) -> Iterator[Registration]:
     """Find the ``@register…("name")`` of a source file without importing it.
 
     Raises:
-        SyntaxError: it is not Python.
+        SyntaxError: it is not Python, or in another encoding than it says.
     """
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+    for node in ast.parse(path.read_bytes()).body:
         if isinstance(node, ast.ClassDef | ast.FunctionDef):
             for call in node.decorator_list:
                 if isinstance(call, ast.Call):

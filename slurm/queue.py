@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import getpass
+import os
 import re
 import shutil
 import signal
@@ -123,7 +123,7 @@ def query_jobs(job_ids: Iterable[str]) -> QueryResult:
 
 def query_squeue(_job_ids: set[str]) -> dict[str, JobInfo]:
     """All jobs of the user that are pending, running, or ended a short time ago."""
-    lines = run_command("squeue", "-r", "-h", "-t", "all", "-u", getpass.getuser(), "-o", "%i|%T|%r").splitlines()
+    lines = run_command("squeue", "-r", "-h", "-t", "all", "-u", str(os.getuid()), "-o", "%i|%T|%r").splitlines()
     fields = (line.split("|", 2) for line in lines)
     return {job: JobInfo(state, "" if reason == "None" else reason) for job, state, reason in fields}
 

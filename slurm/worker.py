@@ -24,6 +24,7 @@ from protocols.spec.run import Run
 from protocols.system.progress import ProgressListener
 from results import store
 from results.errors import BenchError
+from results.printable import accept_every_character
 from slurm.launch import worker_contexts
 from slurm.monitor import Monitor
 from slurm.pool import run_pool
@@ -135,6 +136,7 @@ class TaskAttempt:
         Raises:
             SystemExit: some runs are not done; SLURM then counts the job as failed.
         """
+        accept_every_character()
         requeue = self.monitor.install_signal_handlers()
         sys.argv[:] = self.submission.command.split()
         restarts = os.environ.get("SLURM_RESTART_COUNT", "0")
@@ -225,7 +227,7 @@ def print_log_line(text: str) -> None:
 def current_job_state() -> str:
     """SLURM's state of this job; ``RUNNING`` unless it was ended or requeued, or if SLURM does not respond."""
     try:
-        return run_command("squeue", "-h", "-j", os.environ["SLURM_JOB_ID"], "-o", "%T").strip()
+        return run_command("squeue", "-h", "-j", os.environ.get("SLURM_JOB_ID", ""), "-o", "%T").strip()
     except SlurmCommandError as error:
         print_log_line(f"squeue failed: {error}")
         return "RUNNING"

@@ -37,7 +37,8 @@ MEMORY_PER_RUN = 2 * 2**30
 def available_cores() -> int:
     """Number of cores that this process may use; SLURM's number where it does not bind processes to cores."""
     here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(here, int(os.environ.get("SLURM_CPUS_ON_NODE", here)))
+    allotted = os.environ.get("SLURM_CPUS_ON_NODE", "")
+    return min(here, int(allotted)) if allotted.isascii() and allotted.isdecimal() and int(allotted) else here
 
 
 def max_parallel_runs() -> int:

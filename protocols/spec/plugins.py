@@ -146,9 +146,10 @@ def add_file(path: Path) -> dict[str, list[str]]:
     try:
         found = list(read_registrations(path))
     except SyntaxError as error:
-        raise BrokenPlugin(f"{path}, line {error.lineno}: {error.msg}") from error
-    except UnicodeDecodeError as error:
-        raise BrokenPlugin(f"{path} is not UTF-8: {error.reason}", hint="save it as UTF-8") from error
+        where = f"{path}, line {error.lineno}" if error.lineno else str(path)
+        raise BrokenPlugin(f"{where}: {error.msg}") from error
+    except ValueError as error:  # what Python before 3.12 raises for a null byte
+        raise BrokenPlugin(f"{path}: {error}") from error
     by_kind = {registry.kind: (plural, registry) for plural, registry in REGISTRIES.items()}
     source, added, unknown = digest_of_file(path), dict[str, list[str]](), list[str]()
     for registration in found:
