@@ -21,6 +21,11 @@ def test_a_hook_of_an_earlier_version_is_refused_by_its_new_name(old, new):
     assert str(caught.value) == f"Mine defines {old}, which is now called {new}; rename it to {new}"
 
 
+def test_by_default_every_view_shows_the_image_itself():
+    index = torch.tensor([7, 3, 5])
+    assert Method(Conv4(), None, INFO).source_indices(index, 2).tolist() == [[7, 3, 5]] * 2
+
+
 def test_an_old_hook_is_refused_in_a_mixin_too():
     class Mixin:
         @classmethod

@@ -78,9 +78,10 @@ def run(mutants: list[Mutant], tree: Path, again: str | None, libraries: list[st
             row |= {"outcome": found.outcome, "test": found.test, "seconds": f"{found.seconds:.0f}"}
             rows[mutant.id] = row | {"commit": commit(tree), "machine": machine()}
             write(path, (rows[key] for key in rows))
-            print(
-                f"{number}/{len(missing)} {found.outcome} {found.seconds:.0f} s {title(row)} {found.test}", flush=True
-            )
+            done = f"{number}/{len(missing)} {found.outcome} {found.seconds:.0f} s"
+            print(f"{done} {title(row)} {found.test}", flush=True)
+    if failing := [test for test, found in unchanged.items() if found.outcome != "passed"]:
+        sys.exit(f"not tried, since tests fail without a change: {', '.join(failing)}")
 
 
 def title(row: Row) -> str:

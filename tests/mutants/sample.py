@@ -23,6 +23,7 @@ CORE = (
 """Where numbers are made."""
 
 CONTRACT = "tests/methods/test_contract.py"
+DEVICES = "tests/protocols/test_devices.py"
 EVALUATE = "tests/protocols/evaluate/test_evaluate.py"
 EVALUATOR = "tests/protocols/evaluate/test_evaluator.py"
 MEASURED = "tests/results/test_measured.py"
@@ -33,22 +34,22 @@ PROPERTIES = "tests/protocols/test_run_properties.py"
 RUNNER = "tests/protocols/test_runner.py"
 
 EXTRA_TESTS: dict[str, tuple[str, ...]] = {
-    "protocols/augment/affine": ("tests/protocols/evaluate/test_finetune.py",),
-    "protocols/augment": ("tests/protocols/augment/test_augment.py", PROPERTIES),
+    "protocols/augment/affine": ("tests/protocols/evaluate/test_finetune.py", DEVICES),
+    "protocols/augment": ("tests/protocols/augment/test_augment.py", DEVICES, PROPERTIES),
     "protocols/pretrain/build": (PROPERTIES, f"{RUNNER}[size,recipe,another_image,lacks,trial]", f"{PARALLEL}[byol]"),
     "protocols/pretrain/checkpoint": (f"{RUNNER}[pace,10-byol]",),
-    "protocols/pretrain/data_parallel": (f"{PARALLEL}[byol,shared,another_rank]",),
+    "protocols/pretrain/data_parallel": (f"{PARALLEL}[byol,shared]",),
     "protocols/pretrain/loop": (
         PROPERTIES,
         f"{RUNNER}[size,recipe,another_image,before_an_epoch,not_a_number,keeps_the_precision]",
     ),
-    "protocols/pretrain/process_group": (f"{PARALLEL}[byol,another_rank]",),
+    "protocols/pretrain/process_group": (f"{PARALLEL}[shared_run]",),
     "protocols/pretrain/schedules": ("tests/protocols/pretrain/test_optimizers.py",),
     "protocols/pretrain/stage": (PROPERTIES, f"{RUNNER}[keeps,further,leaves]"),
-    "protocols/pretrain/worker": (f"{PARALLEL}[byol,another_rank]",),
+    "protocols/pretrain/worker": (f"{PARALLEL}[shared_run,another_rank]",),
     "protocols/pretrain": (PROPERTIES,),
     "methods/__init__": ("tests/methods/test_base.py", "tests/methods/test_ema.py"),
-    "methods/base": (f"{CONTRACT}[simclr,deepinfomax]",),
+    "methods/base": (f"{CONTRACT}[simclr,deepinfomax]", PROPERTIES),
     "methods/clustering": (f"{CONTRACT}[deepcluster]",),
     "methods/ema": (PROPERTIES, f"{CONTRACT}[byol]"),
     "methods/graph": ("tests/methods/test_graph_nnclr.py", "tests/methods/test_adasim.py"),
@@ -60,11 +61,11 @@ EXTRA_TESTS: dict[str, tuple[str, ...]] = {
     "methods/relation": ("tests/methods/test_relational.py",),
     "methods/adasim": ("tests/methods/test_graph_nnclr.py", f"{CONTRACT}[adasim]", OPTIONS),
     "methods/state_names": (f"{CONTRACT}[simclr]",),
-    "methods/supervised": (f"{CONTRACT}[supervised]", PROPERTIES),
-    "methods": ("tests/methods/test_against_lightly.py", f"{CONTRACT}[{{name}}]", OPTIONS, PROPERTIES),
+    "methods/supervised": (f"{CONTRACT}[supervised]", DEVICES, PROPERTIES),
+    "methods": ("tests/methods/test_against_lightly.py", f"{CONTRACT}[{{name}}]", OPTIONS, DEVICES, PROPERTIES),
     "protocols/evaluate/evaluator": (PROPERTIES,),
     "protocols/evaluate/finetune": (OPTIONS,),
-    "protocols/evaluate": (EVALUATE, OPTIONS, PROPERTIES),
+    "protocols/evaluate": (EVALUATE, OPTIONS, DEVICES, PROPERTIES),
     "protocols/features/neighbours": (EVALUATE,),
     "protocols/features": (EVALUATE, PROPERTIES, f"{EVALUATOR}[normalisation,asks_for]"),
     "protocols/spec/execution": ("tests/slurm/test_launch.py", "tests/slurm/test_pool.py"),

@@ -335,6 +335,7 @@ def test_what_an_evaluation_takes_is_declared_and_not_guessed(write):
         (METHOD + "\n    def passes(cls, o): ...\n", "defines passes, which is now called views_per_image"),
         (METHOD + "\n    sources = None\n", "defines sources, which is now called source_indices"),
         (EXTRAS.replace("uniforms=1", "uniforms='one'"), "declares uniforms='one'"),
+        (EXTRAS.replace("uniforms=1", "uniforms=-1"), "declares uniforms=-1"),
         ("x = 1", "registers nothing; put one of register_method, register_dataset"),
         (FEATURES.replace("register_evaluation", "register_evalution"), "did you mean register_evaluation"),
         ("def f(:", "line 1"),

@@ -16,6 +16,7 @@ from results.analysis.statistics import (
     summarize,
 )
 from results.analysis.tables import result_tables
+from results.store import read_json, write_json
 
 
 def test_interval_is_that_of_student_by_hand():
@@ -75,6 +76,15 @@ def test_refined_results_are_cells_of_their_own(store, runs):
         ["transductive", True, 70.0, 3, "0 1 2"],
     ]
     assert summary["high"][1] == pytest.approx(67.0 + 2 * 2.484138, abs=1e-6)
+
+
+def test_everything_that_differs_between_seeds_is_named(store, runs):
+    for seed, device in enumerate(("one CPU", "another CPU", "one CPU")):
+        path = store({"linear": 60.0}, seed=seed) / "record.json"
+        record = read_json(path)
+        record["cost"]["device"] = device
+        write_json(path, record)
+    assert summarize(load_runs(runs).results)["device"].tolist() == ["one CPU; another CPU"]
 
 
 def marked(runs):
