@@ -91,8 +91,9 @@ def linear_dino(
     rates = [lr * batch / 256 * (1 + math.cos(math.pi * epoch / epochs)) / 2 for epoch in range(epochs)]
 
     def fit(classifier: nn.Linear, features: Features) -> None:
-        nn.init.normal_(classifier.weight, std=0.01)
-        nn.init.zeros_(classifier.bias)
+        with torch.no_grad():  # drawn on the CPU, so that they are the same on every device
+            classifier.weight.copy_(0.01 * torch.randn(classifier.weight.shape))
+            classifier.bias.zero_()
         fit_by_sgd(classifier, features, rates=rates, batch=batch)
 
     return top_k(fitted_scores(features, fit), features.test_labels, features.classes)
