@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import socket
-from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from protocols.datasets.base import Source
@@ -13,7 +12,6 @@ from results.errors import DataMissing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
 DOWNLOAD_TIMEOUT_S = 30.0
 """Seconds without an answer after which a download fails."""
@@ -47,21 +45,30 @@ class Fetched(Source):
         """Call torchvision's downloader."""
         raise NotImplementedError
 
-    def verified(self, file: str) -> Path:
-        """The path of one of :attr:`files`, after its checksum was verified.
+    def verified(self, file: str) -> bytes:
+        """The content of one of :attr:`files`, whose checksum was verified.
 
         Raises:
             DataMissing: it cannot be read, or is damaged.
         """
-        path = self.root / file
+        return b"".join(self.verified_chunks(file, 2**24))
+
+    def verified_chunks(self, file: str, size: int) -> Iterator[bytes]:
+        """The content of one of :attr:`files` in chunks of so many bytes; after the last its checksum is verified.
+
+        Raises:
+            DataMissing: it cannot be read, or is damaged.
+        """
+        path, digest = self.root / file, hashlib.md5(usedforsecurity=False)
         try:
             with path.open("rb") as opened:
-                found = hashlib.file_digest(opened, partial(hashlib.md5, usedforsecurity=False)).hexdigest()
+                while chunk := opened.read(size):
+                    digest.update(chunk)
+                    yield chunk
         except OSError as error:
             raise DataMissing(f"cannot read {path}: {error.strerror}", hint=self.hint()) from error
-        if found != self.files[file]:
+        if digest.hexdigest() != self.files[file]:
             raise self.damaged(path, "its checksum is not the published one")
-        return path
 
 
 @contextlib.contextmanager

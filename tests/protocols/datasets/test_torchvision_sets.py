@@ -10,6 +10,7 @@ import scipy.io
 import torchvision
 
 from protocols.datasets.base import rows_of_planes
+from protocols.datasets.cifar import Cifar10, Cifar100
 from protocols.datasets.load import validate
 from protocols.datasets.torchvision_sets import FashionMnist, Stl10, Svhn, stl10_images
 from results.errors import DataMissing
@@ -64,7 +65,9 @@ def test_stl10_planes_lie_as_torchvision_reads_them(stl10):
             return True
 
     theirs = np.stack([np.asarray(image) for image, _ in Unchecked(stl10.root, split="test")])
-    assert np.array_equal(stl10_images(stl10.root / "stl10_binary" / "test_X.bin"), rows_of_planes(theirs))
+    assert np.array_equal(
+        stl10_images((stl10.root / "stl10_binary" / "test_X.bin").read_bytes()), rows_of_planes(theirs)
+    )
 
 
 def test_stl10_is_verified_and_converted_once(stl10):
@@ -142,3 +145,20 @@ def test_files_with_other_checksums_are_refused(fashion_mnist):
 def test_missing_names_the_file(fashion_mnist):
     shutil.rmtree(fashion_mnist.root / "FashionMNIST")
     assert fashion_mnist.missing() == f"{fashion_mnist.root}/FashionMNIST/raw/train-images-idx3-ubyte is not there"
+
+
+def test_every_download_is_by_https(tmp_path, monkeypatch):
+    asked = []
+
+    def download(url, *_, **__):
+        asked.append(url)
+        raise OSError("no network")
+
+    for module in (torchvision.datasets.stl10, torchvision.datasets.mnist, torchvision.datasets.cifar):
+        monkeypatch.setattr(module, "download_and_extract_archive", download)
+    monkeypatch.setattr(torchvision.datasets.svhn, "download_url", download)
+    for source in (Stl10, Svhn, FashionMnist, Cifar10, Cifar100):
+        with pytest.raises(OSError, match="cannot download"):
+            source("name", tmp_path).download()
+    assert len(asked) == 5
+    assert [url for url in asked if not url.startswith("https://")] == []
