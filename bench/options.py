@@ -102,6 +102,7 @@ class GridOptions:
             views=self.views,
             settings=self.settings,
             plugins=self.plugins,
+            data=self.data,
         )
 
     def context(self) -> ExecutionContext:

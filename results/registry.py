@@ -347,9 +347,10 @@ def read_registrations(path: Path) -> Iterator[Registration]:
     """Find the ``@register…("name")`` of a source file without importing it.
 
     Raises:
-        SyntaxError: it is not Python, or in another encoding than it says.
+        SyntaxError: it is not Python, or declares an unknown encoding.
+        ValueError: it is in another encoding than it declares, or has a null byte.
     """
-    for node in ast.parse(path.read_bytes()).body:
+    for node in ast.parse(importlib.util.decode_source(path.read_bytes())).body:
         if isinstance(node, ast.ClassDef | ast.FunctionDef):
             for call in node.decorator_list:
                 if isinstance(call, ast.Call):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from protocols.datasets.base import Triple
+
+log = logging.getLogger(__name__)
 
 UNLABELED = "unlabeled"
 
@@ -140,12 +144,12 @@ def subfolders(folder: Path) -> tuple[str, ...]:
 class Folder(ImageFolders):
     """Your own images: folder:PATH[@SIDE] with PATH/train/CLASS/*, PATH/test/CLASS/* (or val), PATH/unlabeled/*.
 
-    Files in any format that Pillow reads, also in subfolders. The test split is ``test`` where it has class folders,
-    else ``val``. Self-supervised methods pretrain on ``unlabeled`` where there is such a folder, else on ``train``.
-    With ``@SIDE`` the largest centred square of every image is resized to SIDE×SIDE; without it all images must be
-    squares of one size already, because nothing is resized by default. A relative PATH is looked up in the working
-    directory, then in the data folder. Normalisation is measured on the train split. As in torchvision, EXIF
-    orientation is ignored.
+    Files named .bmp, .jpeg, .jpg, .pgm, .png, .ppm, .tif, .tiff or .webp, also in subfolders; others are counted. The
+    test split is ``test`` where it has class folders or there is no ``val``, else ``val``. Self-supervised methods
+    pretrain on ``unlabeled`` where there is such a folder, else on ``train``. With ``@SIDE`` the largest centred square
+    of every image is resized to SIDE×SIDE; without it all images must be squares of one size already, because nothing
+    is resized by default. A relative PATH is looked up in the working directory, then in the data folder.
+    Normalisation is measured on the train split. As in torchvision, EXIF orientation is ignored.
     """
 
     argument = "PATH[@SIDE]"
@@ -155,15 +159,22 @@ class Folder(ImageFolders):
         """PATH, and SIDE or None."""
         argument = self.name.partition(":")[2]
         path, at, side = argument.rpartition("@")
-        if not (at and side.isdecimal() and int(side)):
-            return Path(argument).expanduser(), None
-        return Path(path).expanduser(), int(side)
+        is_side = at and side.isascii() and side.isdecimal() and int(side)
+        if not is_side or self.located(argument).is_dir():
+            return Path(argument), None
+        return Path(path), int(side)
+
+    def located(self, argument: str) -> Path:
+        """A folder, relative to the working directory or to the data folder."""
+        path = Path(argument)
+        with contextlib.suppress(RuntimeError):  # there is no home
+            path = path.expanduser()
+        return path if path.is_dir() else self.root / path
 
     @cached_property
     def folder(self) -> Path:
         """PATH, relative to the working directory or to the data folder."""
-        path = self.path_and_side[0]
-        return path if path.is_dir() else self.root / path
+        return self.located(str(self.path_and_side[0]))
 
     @cached_property
     def side(self) -> int:
@@ -181,9 +192,10 @@ class Folder(ImageFolders):
 
     @property
     def test(self) -> str:
-        """``test`` where it has class folders, else ``val``."""
+        """``test`` where it has class folders or there is no ``val``, else ``val``."""
         test = self.folder / "test"
-        return "test" if test.is_dir() and subfolders(test) else "val"
+        has_val = (self.folder / "val").is_dir()
+        return "test" if test.is_dir() and (subfolders(test) or not has_val) else "val"
 
     @cached_property
     def example(self) -> Path:
@@ -200,11 +212,20 @@ class Folder(ImageFolders):
     def why_unusable(self) -> str:
         """Why the images cannot be used, judged by one of them; empty if they can."""
         if self.example.is_dir():
-            return f"{self.example} holds no images"
+            left_out = prepared.describe_left_out(self.example)
+            return f"{self.example} holds no images{f'; {left_out}' if left_out else ''}"
         if self.resize:
             return ""
         width, height = prepared.image_size(self.example)
         return f"{self.example} is {width}×{height}, not square" if width != height else ""
+
+    def load(self) -> Dataset:
+        """Decode the images; a warning counts the files beside them that are none."""
+        dataset = super().load()
+        for folder in (self.folder / split for split in ("train", self.test, UNLABELED)):
+            if left_out := prepared.describe_left_out(folder):
+                log.warning("%s: %s", folder, left_out)
+        return dataset
 
     def hint(self) -> str:
         """The required layout of the folders."""

@@ -11,9 +11,12 @@ import hashlib
 import logging
 import os
 import re
+import warnings
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -26,7 +29,6 @@ from results.store import read_json, remove, write_atomically, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
-    from pathlib import Path
 
     from PIL.Image import Image
 
@@ -80,6 +82,17 @@ def scan(folder: Path, *, below: str = "") -> Iterator[File]:
                     yield File(f"{below}{entry.name}", stat.st_size, stat.st_mtime_ns)
     except OSError as error:
         raise DataMissing(f"cannot read {error.filename}: {error.strerror}") from error
+
+
+def describe_left_out(folder: Path) -> str:
+    """How many files below a folder :func:`scan` leaves out, by the ends of their names; empty if there are none."""
+    counts = Counter[str]()
+    for _, folders, files in os.walk(folder, followlinks=True):
+        folders[:] = (name for name in folders if not name.startswith("."))
+        visible = (name.lower() for name in files if not name.startswith("."))
+        counts.update(Path(name).suffix or "no ending" for name in visible if not name.endswith(IMAGES))
+    named = ", ".join(f"{ending} {count:,}" for ending, count in sorted(counts.items()))
+    return f"{counts.total():,} files are no images that bench reads: {named}" if named else ""
 
 
 def digest_of(*values: object) -> str:
@@ -224,7 +237,10 @@ class ImageDecoder:
         with ThreadPoolExecutor(available_cores()) as pool:
             for start in range(0, len(self.paths), CHUNK):
                 paths = self.paths[start : start + CHUNK]
-                yield rows_of_planes(np.stack(list(pool.map(decode, paths))))
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # Pillow warns of large images and of transparent palettes
+                    images = list(pool.map(decode, paths))
+                yield rows_of_planes(np.stack(images))
                 self.report(start + len(paths))
 
 
@@ -254,8 +270,10 @@ def image_size(path: Path) -> tuple[int, int]:
     Raises:
         DataMissing: it is damaged.
     """
-    with open_image(path) as image:
-        return image.size
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with open_image(path) as image:
+            return image.size
 
 
 @contextlib.contextmanager
@@ -263,7 +281,7 @@ def open_image(path: Path) -> Iterator[Image]:
     """Open an image file.
 
     Raises:
-        DataMissing: it is damaged.
+        DataMissing: it is damaged, or larger than Pillow opens.
     """
     from PIL import Image
 
@@ -272,6 +290,9 @@ def open_image(path: Path) -> Iterator[Image]:
             yield image
     except DataMissing:
         raise
+    except Image.DecompressionBombError as error:
+        size = str(error).partition(", could")[0]
+        raise DataMissing(f"{path} is too large: {size}", hint="make it smaller, or remove it") from error
     except Exception as error:  # Pillow raises a dozen kinds for files it cannot read
         why = " ".join(str(error).split())
         raise DataMissing(f"{path} is damaged: {why}", hint="replace it, or remove it from the folder") from error

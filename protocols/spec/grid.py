@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from protocols.spec import protocol as protocols
-from protocols.spec.labels import parse_label, split_list
+from protocols.spec.labels import is_path, parse_label, split_list, split_names
 from protocols.spec.plugins import METHODS, REGISTRIES, add_file
 from protocols.spec.resolve import missing_evaluations, parse_changes, resolve
 from results.errors import RequestError
@@ -117,15 +117,18 @@ def parse_request(
     views: int | None = None,
     settings: Sequence[str] = (),
     plugins: Sequence[str] = (),
+    data: Path = Path(),
 ) -> Request:
     """Parse the options of the command line to a request; what is None was not given.
+
+    ``data`` is the folder of the data sets.
 
     Raises:
         RequestError: the seeds are not whole numbers, or an option is empty.
     """
 
     def words(flag: str, text: str | None) -> list[str]:
-        found = split_list(text or "")
+        found = split_names(text or "", data)
         if text is not None and not found:
             raise RequestError(f"--{flag} is empty", hint="name something, or leave it out")
         return found
@@ -166,7 +169,7 @@ def add_plugins(request: Request) -> Request:
     for kind in FILE_OPTIONS:
         words = replaced[kind] = []
         for word in getattr(request, kind):
-            file, bracket, changes = word.partition("[")
+            file, bracket, changes = (word, "", "") if is_path(word, Path()) else word.partition("[")
             if not file.endswith(".py"):
                 words.append(word)
                 continue

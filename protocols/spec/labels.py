@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from protocols.spec.protocol import merge
@@ -32,6 +33,30 @@ def split_list(text: str) -> list[str]:
         else:
             parts[-1] += letter
     return [part.strip() for part in parts if part.strip()]
+
+
+def split_names(text: str, data: Path = Path()) -> list[str]:
+    """Split at commas as :func:`split_list`, but not the path of a file or folder that is there.
+
+    Args:
+        text: names, Python files and ``folder:PATH``.
+        data: folder of the data sets, below which folders are looked up too.
+    """
+    words, names = split_list(text), list[str]()
+    while words:
+        count = next((n for n in range(len(words), 1, -1) if is_path(",".join(words[:n]), data)), 1)
+        names.append(",".join(words[:count]))
+        words = words[count:]
+    return names
+
+
+def is_path(word: str, data: Path) -> bool:
+    """Whether a word is a Python file or a folder of images that is there."""
+    family, colon, path = word.partition(":")
+    if not colon:
+        return word.endswith(".py") and Path(word).is_file()
+    places = (Path(path), data / path, Path(path.rpartition("@")[0]), data / path.rpartition("@")[0])
+    return family == "folder" and any(place.name and place != data and place.is_dir() for place in places)
 
 
 def parse_label(text: str) -> tuple[str, TomlTable]:

@@ -148,7 +148,7 @@ def add_file(path: Path) -> dict[str, list[str]]:
     except SyntaxError as error:
         where = f"{path}, line {error.lineno}" if error.lineno else str(path)
         raise BrokenPlugin(f"{where}: {error.msg}") from error
-    except ValueError as error:  # what Python before 3.12 raises for a null byte
+    except ValueError as error:
         raise BrokenPlugin(f"{path}: {error}") from error
     by_kind = {registry.kind: (plural, registry) for plural, registry in REGISTRIES.items()}
     source, added, unknown = digest_of_file(path), dict[str, list[str]](), list[str]()

@@ -46,8 +46,8 @@ def compilation_works() -> bool:
     """Whether this machine can compile; logs a warning if it cannot."""
     try:
         compile_function(torch.square)(torch.zeros(64))
-    except RuntimeError as error:
-        reason = str(error).strip().splitlines()[0]
+    except (RuntimeError, OSError, KeyError) as error:  # the last two without a folder for its cache, or a user's name
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         log.warning("training is much slower without a C++ compiler that torch.compile can use (%s)", reason)
         return False
     return True

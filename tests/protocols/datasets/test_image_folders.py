@@ -185,3 +185,42 @@ def test_statistics():
 
 def test_a_constant_channel_has_a_deviation_above_zero():
     assert statistics(np.zeros((3, 4, 3, 4), np.uint8)) == ((0.0, 0.0, 0.0), (0.0039, 0.0039, 0.0039))
+
+
+def test_files_of_other_formats_are_counted(photos, tmp_path, caplog):
+    for name in ("a.gif", "b.GIF", "c.jp2", "README", ".hidden"):
+        (photos / "train/cat" / name).write_bytes(b"")
+    load(photos, tmp_path)
+    assert "4 files are no images that bench reads: .gif 2, .jp2 1, no ending 1" in caplog.text
+    for path in list(photos.rglob("train/**/*.png")):
+        path.rename(path.with_suffix(".gif"))
+    with pytest.raises(DataMissing, match=r"holds no images; 7 files are no images that bench reads: .gif 5"):
+        load(photos, tmp_path)
+
+
+def test_an_image_that_pillow_takes_for_a_bomb_is_not_damaged(photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 30)
+    with pytest.raises(DataMissing, match=r"is too large: Image size \(64 pixels\) exceeds limit of 60 pixels; make"):
+        load(photos, tmp_path)
+
+
+def test_what_pillow_warns_of_is_decoded_in_silence(photos, tmp_path, monkeypatch, recwarn):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 40)
+    assert greys(load(photos, tmp_path).train) == [1, 2, 4, 3]
+    assert not recwarn.list
+
+
+def test_a_folder_that_is_really_called_like_that(photos, tmp_path):
+    odd = photos.rename(tmp_path / "a,b[1]@64")
+    assert load(odd, tmp_path).side == 8
+    assert load("a,b[1]@64", tmp_path).side == 8
+    assert load("a,b[1]@64@4", tmp_path).side == 4
+
+
+def test_a_test_folder_without_classes_is_named(photos, tmp_path):
+    (photos / "val").rename(photos / "test")
+    for path in list(photos.glob("test/*/*.png")):
+        path.rename(photos / "test" / path.name)
+        path.parent.rmdir()
+    with pytest.raises(DataMissing, match=r"test holds 0 images"):
+        load(photos, tmp_path)

@@ -174,6 +174,24 @@ def test_the_page_shows_the_pictures_of_one_run(refined, tmp_path):
     assert page.count("data:image/png;base64,") == 2
 
 
+def test_no_picture_from_outside_of_the_folder_is_shown(refined, tmp_path):
+    folder = next(refined.glob("*byol-s0*"))
+    secret = tmp_path / "secret.png"
+    Image.new("RGB", (4, 4)).save(secret)
+    (folder / "evaluations").mkdir()
+    (folder / "evaluations" / "link-map.png").symlink_to(secret)
+    (folder / "linked").symlink_to(tmp_path)
+    (folder / "evaluations" / "own-map.png").write_bytes(secret.read_bytes())
+    record = read_json(folder / RECORD)
+    files = ["evaluations/link-map.png", "linked/secret.png", "evaluations/own-map.png"]
+    record["pictures"] = [{"label": "averaged", "dataset": "shapes", "file": file} for file in files]
+    write_json(folder / RECORD, record)
+    assert [figure.path.name for figure in refinement_tables(refined)[0].figures] == ["own-map.png"]
+    record["pictures"] = [{"label": "averaged", "dataset": "shapes", "file": "/etc/passwd"}]
+    write_json(folder / RECORD, record)
+    assert collect(refined).frames.problems["reason"].str.contains("no PNG file within the run's folder").sum() == 1
+
+
 def test_old_records_without_refinements_are_read_and_averaged_with_new_ones(store, runs):
     old = store({"linear": 60.0}, seed=0)
     store({"linear": 62.0}, seed=1)

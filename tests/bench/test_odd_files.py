@@ -1,0 +1,119 @@
+"""Files and folders with odd names, in other encodings, and machines that lack what others have."""
+
+import os
+import sys
+
+import pytest
+from PIL import Image
+
+from protocols.spec.execution import available_cores
+from protocols.spec.grid import parse_request
+from protocols.spec.plugins import add_file
+from results.errors import BrokenPlugin
+from slurm import queue
+from slurm.queue import query_squeue
+from tests.tools.forked import bench
+
+PLUGIN = '''from methods.base import Method
+from methods.registry import register
+@register("NAME")
+class Mine(Method):
+    """x."""
+    def forward(self, batch):
+        return {"loss": self.backbone(batch.views).float().square().mean()}
+'''
+MARK = b"\xef\xbb\xbf"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder of images whose name has a comma, a bracket and an at sign."""
+    path = tmp_path / "co,m[1]@64"
+    for split in ("train", "test"):
+        for kind in "ab":
+            (path / split / kind).mkdir(parents=True)
+            for number in range(4):
+                Image.new("RGB", (32, 32), (9, number, 9)).save(path / split / kind / f"{number}.png")
+    return path
+
+
+def test_paths_with_commas_and_brackets(folder, tmp_path):
+    (tmp_path / "pl[1],x.py").write_text(PLUGIN.replace("NAME", "odd_path"), encoding="utf-8")
+    datasets = f"folder:{folder.name},shapes,folder:{folder.name}@16"
+    words = ("--methods", "simclr,./pl[1],x.py,byol", "--datasets", datasets, "--set", "pretrain.batch=2")
+    done = bench("run", *words, "--seeds", "0", "--dry-run", cwd=tmp_path)
+    assert (done.stderr, done.returncode) == ("", 0)
+    assert "odd_path" in done.stdout
+    assert f"folder:{folder.name}@16" in done.stdout
+
+
+def test_names_are_split_where_no_such_path_is_there(folder, tmp_path):
+    asked = parse_request(datasets=f"shapes,folder:x,folder:{folder.name},digits", data=tmp_path)
+    assert asked.datasets == ["shapes", "folder:x", f"folder:{folder.name}", "digits"]
+    assert parse_request(methods="a[b=1,c=2],d").methods == ["a[b=1,c=2]", "d"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [MARK + PLUGIN.replace("NAME", "marked").encode(), "# -*- coding: latin-1 -*-\n# café\n".encode("latin-1")],
+    ids=["mark", "latin-1"],
+)
+def test_a_plugin_in_an_encoding_that_it_declares(content, tmp_path):
+    name = "marked" if content.startswith(MARK) else "declared"
+    path = tmp_path / f"{name}.py"
+    path.write_bytes(content if name == "marked" else content + PLUGIN.replace("NAME", name).encode())
+    assert add_file(path) == {"methods": [name]}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("# café\n".encode("latin-1"), "encoding"),
+        ("#\n#\n# café\n".encode("latin-1"), "utf-8"),
+        (PLUGIN.encode() + b"\0", "null bytes"),
+        (b"# coding: x\n", "encoding"),
+    ],
+)
+def test_a_plugin_that_cannot_be_read_costs_a_line(content, message, tmp_path):
+    (tmp_path / "bad.py").write_bytes(content)
+    with pytest.raises(BrokenPlugin, match=f"bad.py.*{message}") as error:
+        add_file(tmp_path / "bad.py")
+    assert "None" not in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_protocol_with_a_byte_order_mark(tmp_path):
+    (tmp_path / "mine.toml").write_bytes(MARK + b'extends = "quick"\nname = "mine"\nsummary = "x"\n')
+    (tmp_path / "latin.toml").write_bytes('name = "é"'.encode("latin-1"))
+    words = ("run", "--methods", "simclr", "--datasets", "shapes", "--seeds", "0", "--dry-run", "--protocol")
+    assert bench(*words, "mine.toml", cwd=tmp_path).returncode == 0
+    refused = bench(*words, "latin.toml", cwd=tmp_path)
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    assert "latin.toml is not UTF-8" in refused.stderr
+
+
+@pytest.mark.parametrize("value", ["", "x", "2(x3)", "-1", "0", "²", "1e3"])
+def test_a_number_of_cores_that_is_none(value, monkeypatch):
+    expected = available_cores()
+    monkeypatch.setenv("SLURM_CPUS_ON_NODE", value)
+    assert available_cores() == expected
+
+
+def test_a_user_without_a_name(monkeypatch):
+    asked = []
+    monkeypatch.setattr(queue, "run_command", lambda *words: asked.append(words) or "")
+    for variable in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setitem(sys.modules, "pwd", None)
+    assert query_squeue(set()) == {}
+    assert asked[0][asked[0].index("-u") + 1] == str(os.getuid())
+
+
+def test_the_folder_of_the_report_is_tried_before_any_work(tmp_path):
+    (tmp_path / "taken").touch()
+    words = ("--methods", "random", "--datasets", "shapes", "--seeds", "0", "--evaluations", "knn", "--jobs", "1")
+    done = bench("run", *words, "--to", "taken", cwd=tmp_path)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "cannot write to taken" in done.stderr
+    assert "--to" in done.stderr
+    assert not (tmp_path / "runs").exists()
