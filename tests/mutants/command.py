@@ -60,6 +60,7 @@ def run(mutants: list[Mutant], tree: Path, again: str | None, libraries: list[st
     os.nice(10)
     process.import_libraries(libraries)
     unchanged: dict[str, process.TestOutcome] = {}
+    origin = {"commit": commit(tree), "machine": machine()}
     with process.copied_tree(tree) as copy:
         for number, mutant in enumerate(missing, start=1):
             tests = mapped_tests(mutant.module, tree)
@@ -76,7 +77,7 @@ def run(mutants: list[Mutant], tree: Path, again: str | None, libraries: list[st
             (copy / mutant.module).write_text(original, encoding="utf-8")
             row = {key: str(getattr(mutant, key)) for key in COLUMNS[:7]}
             row |= {"outcome": found.outcome, "test": found.test, "seconds": f"{found.seconds:.0f}"}
-            rows[mutant.id] = row | {"commit": commit(tree), "machine": machine()}
+            rows[mutant.id] = row | origin
             write(path, (rows[key] for key in rows))
             done = f"{number}/{len(missing)} {found.outcome} {found.seconds:.0f} s"
             print(f"{done} {title(row)} {found.test}", flush=True)
