@@ -22,6 +22,7 @@ CORE = (
 )
 """Where numbers are made."""
 
+AUGMENT = "tests/protocols/augment/test_augment.py"
 CONTRACT = "tests/methods/test_contract.py"
 DEVICES = "tests/protocols/test_devices.py"
 EVALUATE = "tests/protocols/evaluate/test_evaluate.py"
@@ -35,7 +36,11 @@ RUNNER = "tests/protocols/test_runner.py"
 
 EXTRA_TESTS: dict[str, tuple[str, ...]] = {
     "protocols/augment/affine": ("tests/protocols/evaluate/test_finetune.py", DEVICES),
-    "protocols/augment": ("tests/protocols/augment/test_augment.py", DEVICES, PROPERTIES),
+    "protocols/augment/augmenter": (AUGMENT, DEVICES, PROPERTIES),
+    "protocols/augment/colour_jitter": (AUGMENT, DEVICES),
+    "protocols/augment/crop": (f"{AUGMENT}[crop,whole]", DEVICES),
+    "protocols/augment/parameters": (f"{AUGMENT}[crop,whole,parameters,probabilities,leaves,identical]", PROPERTIES),
+    "protocols/augment": (f"{AUGMENT}[{{name}},whole,of_nothing,blur,grayscale_and]", DEVICES, PROPERTIES),
     "protocols/pretrain/build": (PROPERTIES, f"{RUNNER}[size,recipe,another_image,lacks,trial]", f"{PARALLEL}[byol]"),
     "protocols/pretrain/checkpoint": (f"{RUNNER}[pace,10-byol]",),
     "protocols/pretrain/data_parallel": (f"{PARALLEL}[byol,shared]",),
@@ -63,8 +68,13 @@ EXTRA_TESTS: dict[str, tuple[str, ...]] = {
     "methods/state_names": (f"{CONTRACT}[simclr]",),
     "methods/supervised": (f"{CONTRACT}[supervised]", DEVICES, PROPERTIES),
     "methods": ("tests/methods/test_against_lightly.py", f"{CONTRACT}[{{name}}]", OPTIONS, DEVICES, PROPERTIES),
-    "protocols/evaluate/evaluator": (PROPERTIES,),
+    "protocols/evaluate/evaluator": (
+        f"{EVALUATOR}[normalisation,further_target,contact_sheet,variants,stopped]",
+        PROPERTIES,
+    ),
     "protocols/evaluate/finetune": (OPTIONS,),
+    "protocols/evaluate/knn_presets": ("tests/protocols/evaluate/test_presets.py", OPTIONS),
+    "protocols/evaluate/linear_presets": ("tests/protocols/evaluate/test_presets.py", OPTIONS),
     "protocols/evaluate": (EVALUATE, OPTIONS, DEVICES, PROPERTIES),
     "protocols/features/neighbours": (EVALUATE,),
     "protocols/features": (EVALUATE, PROPERTIES, f"{EVALUATOR}[normalisation,asks_for]"),
@@ -73,6 +83,7 @@ EXTRA_TESTS: dict[str, tuple[str, ...]] = {
     "protocols/spec": ("tests/protocols/spec/test_resolve.py", "tests/protocols/spec/test_grid.py", MEASURED),
     "results/analysis/published_tables": ("tests/results/report/sections/test_published.py", MEASURED_BEFORE),
     "results/analysis/refinements": ("tests/results/report/sections/test_refinements.py", MEASURED_BEFORE),
+    "results/analysis/sensitivity": ("tests/results/report/sections/test_methods.py", MEASURED_BEFORE),
     "results/analysis/tables": ("tests/results/report/sections/test_methods.py", MEASURED_BEFORE),
     "results/analysis": (MEASURED_BEFORE,),
 }
@@ -119,5 +130,5 @@ def mapped_tests(module: str, tree: Path) -> list[str]:
     mirror = f"tests/{folder}/test_{name}.py"
     beginnings = [beginning for beginning in EXTRA_TESTS if f"{path}/".startswith(f"{beginning}/")]
     extra = EXTRA_TESTS[max(beginnings, key=len)] if beginnings else ()
-    chosen = [mirror, *(text.format(name=name) for text in extra)]
-    return [text for text in chosen if (tree / text.partition("[")[0]).is_file()]
+    chosen = {text.partition("[")[0]: text for text in (mirror, *(text.format(name=name) for text in extra))}
+    return [text for file, text in chosen.items() if (tree / file).is_file()]
