@@ -25,7 +25,7 @@ STORED_FIELDS = {
 STORED_REFINEMENTS = {"neighbour_mean": "averaged", "no_edges": "isolated"}
 """Refinements: registered name to stored name."""
 
-STORED_OPTIONS = {"neighbour_mean": {"append_input": "beside"}}
+STORED_OPTIONS = {name: {"append_input": "beside"} for name in ("neighbour_mean", "graph", "no_edges")}
 """Options of refinements, by registered name: name in the code to stored name."""
 
 STORED_LABELS = {"transductive-from-neighbours": "transductive-turned"}

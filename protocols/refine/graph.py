@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Origin = Literal["nearest", "recorded"]
 
 
-@register_refinement("graph")
+@register_refinement("graph", added=("append_input",))
 def graph(
     features: Features,
     *,
@@ -43,6 +43,7 @@ def graph(
     mask: float = 0.2,
     clusters: int = 40,
     at_once: int = 16,
+    append_input: bool = False,
 ) -> Features:
     """Graph network fitted on training images alone; each test image is connected to its nearest training images.
 
@@ -70,10 +71,11 @@ def graph(
         mask: fraction of the feature components that is set to 0 in a random view.
         clusters: number of clusters that the images are divided into for mini-batches.
         at_once: number of clusters in a mini-batch.
+        append_input: concatenate the features before the network and the embeddings, instead of the embeddings alone.
     """
     options = FitOptions(gnn, layers, combine, width, epochs, lr, momentum, drop, mask, clusters, at_once)
     networks = [connect(network, k, neighbours) for network in features.networks]
-    return fit_and_embed(features, networks, direction, options)
+    return fit_and_embed(features, networks, direction, options, append_input=append_input)
 
 
 @register_refinement("transductive")
@@ -116,7 +118,7 @@ def transductive(
     return replace(concatenate_networks(features, parts), graph=Graph(*networks[0].neighbours), transductive=True)
 
 
-@register_refinement("no_edges")
+@register_refinement("no_edges", added=("append_input",))
 def no_edges(
     features: Features,
     *,
@@ -129,6 +131,7 @@ def no_edges(
     mask: float = 0.2,
     clusters: int = 40,
     at_once: int = 16,
+    append_input: bool = False,
 ) -> Features:
     """Control: the same network and training on a graph without edges: a learned map of each image's own features.
 
@@ -141,7 +144,8 @@ def no_edges(
         ConnectedFeatures(train, test, (train[:, :0].int(), test[:, :0].int()))
         for train, test in (network.units for network in features.networks)
     ]
-    return replace(fit_and_embed(features, networks, "from_neighbours", options), graph=None)
+    refined = fit_and_embed(features, networks, "from_neighbours", options, append_input=append_input)
+    return replace(refined, graph=None)
 
 
 @dataclass(frozen=True)
@@ -168,12 +172,20 @@ def connect(network: NetworkFeatures, k: int, origin: Origin) -> ConnectedFeatur
 
 
 def fit_and_embed(
-    features: Features, networks: Sequence[ConnectedFeatures], direction: Direction, options: FitOptions
+    features: Features,
+    networks: Sequence[ConnectedFeatures],
+    direction: Direction,
+    options: FitOptions,
+    *,
+    append_input: bool,
 ) -> Features:
-    """Fit a graph network on the training images, then embed each test image on its own."""
+    """Fit a graph network on the training images, then embed each test image on its own.
+
+    With ``append_input`` the inputs of the graph network stand before its embeddings.
+    """
     data = [GraphData(network.train, neighbour_graph(network.neighbours[:1], direction)) for network in networks]
     encoder = fit(data, options, features.seed, features.listener)
-    parts = []
+    parts = [(network.train, network.test) for network in networks] if append_input else []
     for network, item in zip(networks, data, strict=True):
         states = encoder.layer_states(item.x, item.graph)
         neighbours = network.neighbours[1] if direction != "to_neighbours" else network.neighbours[1][:, :0]

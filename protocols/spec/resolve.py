@@ -180,7 +180,7 @@ def labelled_component(registry: Registry[Any], word: str, tables: TomlTable, ch
     change = overlay(changes.get(base, {}), changes.get(typed, {}) if typed != base else {}, inline)
     entry = registry.describe(name)
     if is_refinement:
-        entry = replace(entry, options=stored_options(entry.name, entry.options))
+        entry = under_stored_names(entry)
         name, change = stored_name(name), stored_options(entry.name, change)
     return component_of(entry, name, protocol_options, change, base)
 
@@ -211,9 +211,16 @@ def with_defaults(registry: Registry[Any], part: TomlTable) -> TomlTable:
     if part["name"] not in registry:
         return part
     entry = registry.describe(part["name"])
-    known = stored_options(entry.name, entry.options) if registry is REFINEMENTS else entry.options
-    earlier = {key: value for key, value in known.items() if key not in entry.added}
+    if registry is REFINEMENTS:
+        entry = under_stored_names(entry)
+    earlier = {key: value for key, value in entry.options.items() if key not in entry.added}
     return {**part, "options": {**earlier, **part["options"]}}
+
+
+def under_stored_names(entry: Entry) -> Entry:
+    """A refinement whose options have their stored names."""
+    added = stored_options(entry.name, dict.fromkeys(entry.added))
+    return replace(entry, options=stored_options(entry.name, entry.options), added=tuple(added))
 
 
 def dataset_component(name: str, data: Path) -> Component:

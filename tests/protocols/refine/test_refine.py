@@ -219,7 +219,7 @@ def test_neighbours_are_searched_for_once():
 INDUCTIVE = [("graph", {"gnn": gnn, "k": 5, **QUICK}) for gnn in GNNS]
 INDUCTIVE += [("graph", {"direction": way, "k": 5, **QUICK}) for way in ("to_neighbours", "both")]
 INDUCTIVE += [("no_edges", QUICK), ("neighbour_mean", {"k": 5}), ("neighbour_mean", {"k": 5, "append_input": True})]
-INDUCTIVE += [("concatenated", {})]
+INDUCTIVE += [("concatenated", {}), ("graph", {"k": 5, "append_input": True, **QUICK})]
 
 
 @pytest.mark.parametrize(("name", "options"), INDUCTIVE)
@@ -306,6 +306,17 @@ def test_averaging_is_the_mean_of_an_image_and_its_neighbours():
     beside = refine("neighbour_mean", some, k=3, rounds=2, append_input=True)
     torch.testing.assert_close(beside.train, torch.cat([x, made.train], dim=1))
     torch.testing.assert_close(beside.test, torch.cat([test, made.test], dim=1))
+
+
+@pytest.mark.parametrize("name", ["graph", "no_edges"])
+@pytest.mark.parametrize("networks", [1, 2])
+def test_features_may_stand_before_the_embeddings(name, networks):
+    some = toy() if networks == 1 else two_networks(toy())
+    alone, appended = (refine(name, some, append_input=choice, **QUICK) for choice in (False, True))
+    for split in ("train", "test"):
+        inputs = [unit(getattr(network, split)) for network in some.networks]
+        expected = torch.cat([*inputs, getattr(alone, split)], dim=1)
+        assert torch.equal(getattr(appended, split), expected)
 
 
 def test_concatenated_is_both_networks_side_by_side():

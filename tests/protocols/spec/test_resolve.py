@@ -10,7 +10,7 @@ import pytest
 from methods.registry import METHODS
 from protocols.spec import protocol as protocols
 from protocols.spec.protocol import Pretrain
-from protocols.spec.resolve import parse_changes, resolve
+from protocols.spec.resolve import parse_changes, resolve, stored_evaluations
 from protocols.spec.run import Run, digest_of
 from results.errors import RequestError
 
@@ -266,6 +266,19 @@ def test_labels_of_evaluations_may_be_typed_again():
     again = run_of(evaluate=[part.label for part in run.evaluations])
     assert again.evaluations == run.evaluations
     assert again.evaluations[0].label == "linear[solver=adam,standardize=false]"
+
+
+@pytest.mark.parametrize("name", ["graph", "no_edges"])
+def test_an_added_option_with_a_stored_name_leaves_earlier_identities(name):
+    """Runs that were recorded before a refinement had ``append_input`` are still known by what they stored."""
+    words = {"method": "random", "evaluate": ["knn"]}
+    before, after = (run_of(**words, refine=[f"{name}[{word}]"]) for word in ("epochs=3", "epochs=3,append_input=true"))
+    earlier, later = (run.evaluations[1].refinement for run in (before, after))
+    assert not {"beside", "append_input"} & earlier.options.keys()
+    assert later.options == {**earlier.options, "beside": True}
+    assert run_of(**words, refine=[f"{name}[epochs=3,append_input=false]"]).evaluations == before.evaluations
+    for run in (before, after):
+        assert stored_evaluations(json.loads(json.dumps(run.config()))) == run.evaluations
 
 
 def test_brackets_win_over_settings():
