@@ -15,7 +15,10 @@ from protocols.backbones.small import Conv4
 from protocols.evaluate.health import alignment, diagnose, feature_std, rankme, uniformity
 from protocols.evaluate.knn import knn
 from protocols.evaluate.linear import linear, top_k
+from protocols.evaluate.linear_graphnnclr2025 import linear_graphnnclr2025
 from protocols.features.features import Features, stratified_subset
+from protocols.spec.plugins import EVALUATIONS
+from protocols.system import randomness
 
 
 def features(classes: int = 5, n: int = 600, d: int = 12, noise: float = 2.0) -> Features:
@@ -69,6 +72,53 @@ def test_linear_by_adam_is_the_papers_loop():
             optimizer.step()
     expected = 100 * (layer(some.test).argmax(1) == some.test_labels).float().mean().item()
     assert got["top1"] == pytest.approx(expected, abs=0.2)
+
+
+def glorot(some: Features, restart: int) -> np.ndarray:
+    """Initial weights (classes, d): the layer is made before they are drawn, as in the released code."""
+    torch.manual_seed(randomness.key(some.seed, "classifier", restart))
+    layer = torch.nn.Linear(some.train.shape[1], some.classes)
+    bound = math.sqrt(6 / (some.train.shape[1] + some.classes))
+    return layer.weight.data.uniform_(-bound, bound).double().numpy()
+
+
+def adam_by_hand(some: Features, weight: np.ndarray, steps: int, lr: float) -> np.ndarray:
+    """Predicted classes of the test images, by gradients and Adam (Kingma & Ba 2015) written out in float64."""
+    x, test = (np.hstack([part.double().numpy(), np.ones((len(part), 1))]) for part in (some.train, some.test))
+    w = np.hstack([weight, np.zeros((len(weight), 1))])
+    targets = np.eye(some.classes)[some.train_labels.numpy()]
+    mean, square = np.zeros_like(w), np.zeros_like(w)
+    for t in range(1, steps + 1):
+        exponents = x @ w.T
+        p = np.exp(exponents - exponents.max(1, keepdims=True))
+        gradient = (p / p.sum(1, keepdims=True) - targets).T @ x / len(x)
+        mean, square = 0.9 * mean + 0.1 * gradient, 0.999 * square + 0.001 * gradient**2
+        w -= lr * (mean / (1 - 0.9**t)) / (np.sqrt(square / (1 - 0.999**t)) + 1e-8)
+    return (test @ w.T).argmax(1)
+
+
+@pytest.mark.parametrize(("steps", "lr"), [(100, 0.01), (7, 0.1)])
+def test_the_released_linear_evaluation_is_full_batch_adam_on_unscaled_features(steps, lr):
+    """Mean over restarts; the tolerance is less than one image of one restart."""
+    some = features()
+    labels = some.test_labels.numpy()
+    hits = [np.mean(adam_by_hand(some, glorot(some, restart), steps, lr) == labels) for restart in range(3)]
+    got = linear_graphnnclr2025(some, restarts=3, steps=steps, lr=lr)
+    assert len(set(hits)) > 1
+    assert got == {"top1": pytest.approx(100 * sum(hits) / 3, abs=0.05)}
+
+
+def test_the_released_linear_evaluation_does_not_converge_on_small_features():
+    some = features()
+    small = Features(some.train * 1e-3, some.train_labels, some.test * 1e-3, some.test_labels, 5, 0)
+    assert linear_graphnnclr2025(small, restarts=1)["top1"] < linear(small)["top1"] - 3
+    with pytest.raises(ValueError, match="restarts must be 1 or more, not 0"):
+        linear_graphnnclr2025(some, restarts=0)
+
+
+def test_the_released_linear_evaluation_has_the_settings_of_the_released_code():
+    options = EVALUATIONS.describe("linear-graphnnclr2025").options
+    assert {**options, "image_size": None} == {"restarts": 20, "steps": 100, "lr": 0.01, "image_size": None}
 
 
 @pytest.mark.parametrize("fraction", [0.01, 0.1, 0.5, 1.0])
