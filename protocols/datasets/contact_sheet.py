@@ -27,7 +27,7 @@ def contact_sheet(dataset: Dataset, queries: Tensor, neighbours: Tensor) -> Imag
     Args:
         dataset: of the images.
         queries: (q,) indices of test images.
-        neighbours: (q, k) indices of training images, the most similar first.
+        neighbours: (q, k) indices of training images, the most similar first; -1 where there is none.
     """
     rows, columns = neighbours.shape
     width, height = TILE + MARGIN, TILE + TEXT + MARGIN
@@ -35,7 +35,7 @@ def contact_sheet(dataset: Dataset, queries: Tensor, neighbours: Tensor) -> Imag
     for row, (query, found) in enumerate(zip(queries.tolist(), neighbours.tolist(), strict=True)):
         top = MARGIN + row * height
         paste(canvas, dataset, dataset.test, query, (MARGIN, top))
-        for column, index in enumerate(found, start=1):
+        for column, index in enumerate((index for index in found if index >= 0), start=1):
             position = (2 * MARGIN + column * width, top)
             paste(canvas, dataset, dataset.train, index, position)
             frame(canvas, position, same=bool(dataset.train.labels[index] == dataset.test.labels[query]))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import torch
 
 from protocols.features.features import Graph
+from protocols.refine.clusters import k_means
 from protocols.refine.controls import concatenate_networks
 from protocols.refine.edges import Direction, neighbour_graph
 from protocols.refine.encoder import GNN, Combine  # noqa: TC001 - options are checked by their hints
@@ -78,8 +79,8 @@ def graph(
     return fit_and_embed(features, networks, direction, options, append_input=append_input)
 
 
-@register_refinement("transductive")
-def transductive(
+@register_refinement("transductive", added=("cross_cluster_edges",))
+def transductive(  # noqa: D417 - the other options are described at `graph`
     features: Features,
     *,
     gnn: GNN = "gcn",
@@ -96,17 +97,26 @@ def transductive(
     mask: float = 0.2,
     clusters: int = 40,
     at_once: int = 16,
+    cross_cluster_edges: bool = True,
 ) -> Features:
     """As published, test images take part in training: a graph network fitted on all images together.
 
-    Never a headline: a test image changes the results of the others. Test labels are not used. Options and their
-    defaults are those of GraphNNCLR's released code (see ``graph`` for their meaning). Deviations: mini-batches (see
-    ``protocols.refine.selfgnn.fit``); features are those of the images without augmentation, not of the views that
-    were trained on; a test image is connected to its nearest neighbours by the final features, not by those of the
-    last epochs; and methods with one network, which the code does not support, get random views.
+    Never a headline: a test image changes the results of the others. Test labels are not used. Options are described
+    at ``graph``; defaults are those of the released code of Javidani et al. (2025) but for two. There ``width`` is 768
+    for any features, and edges between clusters are left out. Deviations that no option takes back: clusters are found
+    by k-means on the features, not by METIS on the edges, and every epoch combines them anew; features are those of
+    the images without augmentation, not of the views that were trained on; a test image is connected to its nearest
+    neighbours by the final features, not by those of the last epochs; and the views of a method with one network are
+    random, where the released code has none that works.
+
+    Args:
+        features: of the run; they are scaled to length 1.
+        cross_cluster_edges: whether images of different clusters are connected.
     """
     options = FitOptions(gnn, layers, combine, width, epochs, lr, momentum, drop, mask, clusters, at_once)
     networks = [connect(network, k, neighbours) for network in features.networks]
+    if not cross_cluster_edges:
+        networks = connect_within_clusters(networks, clusters, features.seed)
     data = [
         GraphData(torch.cat([network.train, network.test]), neighbour_graph(network.neighbours, direction))
         for network in networks
@@ -155,7 +165,8 @@ class ConnectedFeatures:
     Attributes:
         train: (n, d) features of length 1 of the training images.
         test: (m, d) features of length 1 of the test images.
-        neighbours: (n, k) and (m, l) int32, the training images that training and test images are connected to.
+        neighbours: (n, k) and (m, l) int32, the training images that training and test images are connected to, -1
+            where there is none.
     """
 
     train: Tensor
@@ -169,6 +180,23 @@ def connect(network: NetworkFeatures, k: int, origin: Origin) -> ConnectedFeatur
     if origin == "recorded" and network.recorded_neighbours is not None:
         train_neighbours = network.recorded_neighbours
     return ConnectedFeatures(*network.units, (train_neighbours, test_neighbours))
+
+
+def connect_within_clusters(networks: Sequence[ConnectedFeatures], clusters: int, seed: int) -> list[ConnectedFeatures]:
+    """Disconnect images of different clusters, which are those that ``fit`` makes mini-batches of."""
+    n = len(networks[0].train)
+    x = torch.cat([networks[0].train, networks[0].test])
+    cluster = k_means(x, min(clusters, len(x)), seed)
+
+    def within(neighbours: Tensor, own: Tensor) -> Tensor:
+        return neighbours.masked_fill(cluster[neighbours.long()] != own[:, None], -1)
+
+    return [
+        replace(
+            network, neighbours=(within(network.neighbours[0], cluster[:n]), within(network.neighbours[1], cluster[n:]))
+        )
+        for network in networks
+    ]
 
 
 def fit_and_embed(

@@ -36,6 +36,15 @@ def test_normalisation_is_close_to_what_the_train_split_has(name, real_data):
     assert dataset.std == pytest.approx(std, abs=1e-3)
 
 
+def test_a_part_of_cifar10_is_its_first_images_with_nearly_balanced_classes(real_data):
+    whole, part = load_dataset("cifar10", real_data), load_dataset("cifar10-15k", real_data)
+    assert (part.classes, part.mean, part.std) == (whole.classes, whole.mean, whole.std)
+    for some, every, count in ((part.train, whole.train, 10_000), (part.test, whole.test, 5_000)):
+        assert np.array_equal(some.images, every.images[:count])
+        assert np.array_equal(some.labels, every.labels[:count])
+        assert np.bincount(some.labels) == pytest.approx(np.full(10, count / 10), rel=0.1)
+
+
 def test_coarse_labels_group_five_fine_ones_each(real_data):
     fine, coarse = load_dataset("cifar100", real_data), load_dataset("cifar100-20", real_data)
     assert np.array_equal(fine.test.images, coarse.test.images)

@@ -7,7 +7,7 @@ from protocols.datasets.fetched import in_one_line
 from protocols.datasets.load import prepare_dataset
 from protocols.spec.plugins import DATASETS, dataset_source
 
-DOWNLOADED = ("cifar10", "cifar100", "cifar100-20", "stl10", "svhn", "fashion_mnist", "tiny_imagenet")
+DOWNLOADED = ("cifar10", "cifar10-15k", "cifar100", "cifar100-20", "stl10", "svhn", "fashion_mnist", "tiny_imagenet")
 
 
 @pytest.fixture

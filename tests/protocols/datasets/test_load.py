@@ -11,7 +11,8 @@ from protocols.datasets.load import load_dataset, prepare_dataset, require, vali
 from protocols.spec.plugins import DATASETS, dataset_source
 from results.errors import BrokenPlugin, DataMissing, RequestError, UnknownName
 
-DOWNLOADED = ("cifar10", "cifar100", "cifar100-20", "fashion_mnist", "slimagenet64", "stl10", "svhn", "tiny_imagenet")
+DOWNLOADED = ("cifar10", "cifar10-15k", "cifar100", "cifar100-20", "fashion_mnist")
+DOWNLOADED += ("slimagenet64", "stl10", "svhn", "tiny_imagenet")
 
 
 def split(count=4, side=8, labels=None):

@@ -91,16 +91,17 @@ def test_a_contact_sheet_shows_queries_beside_framed_neighbours():
     images = np.broadcast_to(colours[:, None, :, None], (3, 8, 3, 8))
     some = Split(images, np.array([0, 1, 1]))
     dataset = Dataset("d", ("plane", "bird ü"), (0.5,) * 3, (0.5,) * 3, some, some)
-    sheet = contact_sheet(dataset, torch.tensor([0, 1]), torch.tensor([[0, 2], [2, 1]]))
+    sheet = contact_sheet(dataset, torch.tensor([0, 1, 2]), torch.tensor([[0, 2], [2, 1], [-1, -1]]))
     step, centre = TILE + MARGIN, TILE // 4
 
     def at(row, column, inside):
         left = MARGIN + column * step + MARGIN * (column > 0)
-        top = MARGIN + row * (sheet.height - MARGIN) // 2
+        top = MARGIN + row * (sheet.height - MARGIN) // 3
         return sheet.getpixel((left + inside[0], top + inside[1]))
 
     assert [at(0, c, (centre, centre)) for c in range(3)] == [(250, 0, 0), (250, 0, 0), (0, 0, 250)]
     assert [at(1, c, (centre, centre)) for c in range(3)] == [(0, 250, 0), (0, 0, 250), (0, 250, 0)]
+    assert [at(2, c, (centre, centre)) for c in range(3)] == [(0, 0, 250), (255, 255, 255), (255, 255, 255)]
     frames = [[at(row, column, (centre, 0)) for column in (1, 2)] for row in (0, 1)]
     same, other = (tuple(bytes.fromhex(colour[1:])) for colour in (SAME_CLASS, OTHER_CLASS))
     assert frames == [[same, other], [same, same]]

@@ -1,5 +1,6 @@
 """Refinements: what they compute against slow references, whom they let influence whom, and what they are good for."""
 
+import copy
 import subprocess
 import sys
 from dataclasses import replace
@@ -20,6 +21,7 @@ from protocols.refine.inductive import embed_test_images
 from protocols.refine.selfgnn import FitOptions, SelfGNN, sample_views
 from protocols.spec.plugins import REFINEMENTS
 from protocols.system.progress import ProgressListener
+from protocols.system.randomness import key, permutation
 
 GNNS = ("gcn", "sage", "gat", "gin", "gcnii")
 QUICK = {"epochs": 3, "clusters": 4, "at_once": 2, "lr": 1e-2}
@@ -166,6 +168,80 @@ def test_the_objective_is_selfgnns():
     model.update_target()
     for old, new, online in zip(before, model.target.parameters(), model.online.parameters(), strict=True):
         torch.testing.assert_close(new, 0.99 * old + 0.01 * online)
+
+
+def released_by_hand(some: Features, *, epochs: int, width: int, k: int, clusters: int, at_once: int):
+    """GraphNNCLR's refinement (Javidani et al. 2025), by torch-geometric's GCN and plain loops, for two networks.
+
+    Initial weights, clusters and mini-batches are those of the code under test, which draws nothing else.
+    """
+    from torch_geometric.nn import GCNConv
+
+    n, x = len(some.train), [torch.cat(network.units) for network in some.networks]
+    cluster = k_means(x[0], clusters, some.seed).tolist()
+
+    def edges(network, nodes):
+        train, test = network.recorded_neighbours, nearest(network.test, network.train, k).index
+        table = enumerate([*train.tolist(), *test.tolist()])
+        pairs = [(i, j) for i, row in table for j in row if j >= 0 and cluster[i] == cluster[j] and i in nodes]
+        number = {node: row for row, node in enumerate(nodes)}
+        return torch.tensor([(number[i], number[j]) for i, j in pairs]).T
+
+    torch.manual_seed(key(some.seed, "refinement"))
+    start = SelfGNN(Encoder("gcn", x[0].shape[1], width, 2, "max"), 0.99)
+    layers = [GCNConv(x[0].shape[1], width), GCNConv(width, width)]
+    for layer, built in zip(layers, start.online.encoder.layers, strict=True):
+        layer.load_state_dict(built.conv.state_dict())
+    online = torch.nn.ModuleList([*layers, start.online.projector[0]])
+    target = copy.deepcopy(online)
+
+    def embed(network, view, index):
+        first = network[0](view, index)
+        return torch.maximum(first, network[1](first, index))
+
+    def project(network, view, index):
+        return network[2](embed(network, view, index)).relu()
+
+    optimizer = torch.optim.Adam([*online.parameters(), *start.predictor.parameters()], lr=1e-4)
+    for epoch in range(epochs):
+        for chosen in permutation(clusters, some.seed, "batches", epoch).split(at_once):
+            nodes = [i for i in range(len(x[0])) if cluster[i] in chosen.tolist()]
+            views = [(part[nodes], edges(network, nodes)) for part, network in zip(x, some.networks, strict=True)]
+            predictions = [start.predictor(project(online, *view)) for view in views]
+            with torch.no_grad():
+                targets = [project(target, *view) for view in views]
+            cosines = [F.cosine_similarity(p, t) for p, t in zip(predictions, reversed(targets), strict=True)]
+            optimizer.zero_grad()
+            sum(2 - 2 * cosine for cosine in cosines).mean().backward()
+            optimizer.step()
+            with torch.no_grad():
+                for slow, fast in zip(target.parameters(), online.parameters(), strict=True):
+                    slow.mul_(0.99).add_(0.01 * fast)
+    everyone = list(range(len(x[0])))
+    with torch.no_grad():
+        made = [embed(online, part, edges(network, everyone)) for part, network in zip(x, some.networks, strict=True)]
+    return torch.cat(made, dim=1).split([n, len(x[0]) - n])
+
+
+def without_self_loops(some: Features) -> Features:
+    """Two networks that recorded no image as a neighbour of itself, as every method does."""
+    own = torch.arange(len(some.train))[:, None]
+    teacher, student = (network.recorded_neighbours for network in some.networks)
+    teacher, student = (table.masked_fill(table == own, -1) for table in (teacher, student))
+    return replace(some, recorded_neighbours=teacher, student=replace(some.student, recorded_neighbours=student))
+
+
+@pytest.mark.parametrize("epochs", [0, 3])
+def test_the_released_network_is_that_of_torch_geometric_at_its_width(epochs):
+    """Trained and untrained, in all: mini-batches without edges between clusters, two networks as views, width 768."""
+    some = without_self_loops(two_networks(toy(n=90, m=20)))
+    sizes = {"epochs": epochs, "width": 768, "k": 5, "clusters": 5, "at_once": 2}
+    train, test = released_by_hand(some, **sizes)
+    made = refine("transductive", some, cross_cluster_edges=False, **sizes)
+    torch.testing.assert_close(made.train, train, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(made.test, test, rtol=1e-4, atol=1e-5)
+    whole = refine("transductive", some, **sizes)
+    assert not torch.allclose(whole.train, train, rtol=1e-2, atol=1e-3)
 
 
 @pytest.mark.parametrize("direction", ["from_neighbours", "to_neighbours", "both"])
