@@ -14,13 +14,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from protocols.spec import protocol as protocols
+from protocols.spec.labels import parse_label
+from results.names import display_name
+
 ROOT = Path(__file__).parents[1]
 BENCH = [sys.executable, "-c", "from bench.cli import main; main()"]
 TRACKED = subprocess.run(["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\n")
 DOCUMENTS = {name: (ROOT / name).read_text(encoding="utf-8") for name in TRACKED if name.endswith(".md")}
 READMES = {name: text for name, text in DOCUMENTS.items() if name.endswith("README.md")}
 README = READMES["README.md"]
-MARKED = re.compile(r"<!-- (table|published|speed|parity): (\S+) -->\n\n((?:\|.*\n)+(?:\n(?:- .*\n)+)?)")
+MARKED = re.compile(r"<!-- (table|published|speed|parity|choice): (\S+) -->\n\n((?:\|.*\n)+(?:\n(?:- .*\n)+)?)")
 TABLES = [(name, *found) for name, text in READMES.items() for found in MARKED.findall(text)]
 
 
@@ -64,7 +68,7 @@ def test_the_readme_is_short_and_has_one_table():
 
 
 def test_every_marked_table_is_found():
-    assert {kind for _, kind, _, _ in TABLES} == {"table", "published", "speed", "parity"}
+    assert {kind for _, kind, _, _ in TABLES} == {"table", "published", "speed", "parity", "choice"}
     assert sum(text.count("<!-- ") for text in READMES.values()) == len(TABLES)
 
 
@@ -145,6 +149,24 @@ def test_speed_costs_no_accuracy(kind, folder, table):
         rows.append(f"| {name} | {' | '.join(cells)} |")
         assert abs(means[0] - means[1]) < max(deviations)
     assert table.splitlines()[2:] == rows
+
+
+@pytest.mark.parametrize(("kind", "folder", "table"), tables("choice"))
+def test_chosen_options_are_the_best_of_the_records_and_those_of_the_protocol(kind, folder, table):
+    """By the mean over runs, which all have every setting; beside the best of a kind of refinement its second."""
+    records = [json.loads(path.read_text(encoding="utf-8")) for path in (ROOT / folder).glob("*/record.json")]
+    accuracies, rows = {}, []
+    for metric in (metric for record in records for metric in record["metrics"] if metric["evaluation"] == "linear"):
+        accuracies.setdefault(metric["refinement"], []).append(metric["value"])
+    del accuracies[""]  # without refinement
+    assert {len(values) for values in accuracies.values()} == {len(records)}
+    chosen = protocols.load(records[0]["run"]["preset"]).tables["refinements"]
+    for name in dict.fromkeys(parse_label(label)[0] for label in accuracies):
+        means = {label: np.mean(values) for label, values in accuracies.items() if parse_label(label)[0] == name}
+        (best, high), (second, low) = sorted(means.items(), key=lambda item: -item[1])[:2]
+        rows.append(f"| {display_name(best)} | {high:.2f} | {display_name(second)} | {low:.2f} | {high - low:.2f} |")
+        assert chosen[f"{name}-chosen"] == {"refinement": name, **parse_label(best)[1]}
+    assert sorted(table.splitlines()[2:]) == sorted(rows)
 
 
 def test_differences_in_the_text_are_those_of_a_table_beside_it():
