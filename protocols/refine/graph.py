@@ -107,7 +107,7 @@ def transductive(  # noqa: D417 - the other options are described at `graph`
     by k-means on the features, not by METIS on the edges, and every epoch combines them anew; features are those of
     the images without augmentation, not of the views that were trained on; a test image is connected to its nearest
     neighbours by the final features, not by those of the last epochs; and the views of a method with one network are
-    random, where the released code has none that works.
+    random, where the defaults of the released code make no second view.
 
     Args:
         features: of the run; they are scaled to length 1.
