@@ -33,6 +33,8 @@ def evaluation_title(metric: Metric, run: Run) -> str:
 
 def outcome_line(outcome: Outcome, seconds: float) -> str:
     """The scores of a finished run, or the reason why it failed."""
+    if outcome.busy:
+        return f"… {run_title(outcome.run)}: is being run by another process, and waited for at the end"
     if outcome.record is None:
         return f"✗ {run_title(outcome.run)}: {outcome.reason}"
     run, metrics = outcome.run, outcome.record.metrics

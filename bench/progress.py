@@ -156,7 +156,8 @@ class Display(Monitor):
     def on_run_end(self, outcome: Outcome) -> None:
         """Print the outcome of a run."""
         progress = self.active.pop(outcome.run.folder())
-        self.ended.append(outcome.run.folder())
+        if not outcome.busy:
+            self.ended.append(outcome.run.folder())
         self.print(outcome_line(outcome, time.monotonic() - progress.started))
         if outcome.record and outcome.record.health.warning:
             progress.warn(outcome.record.health.warning)

@@ -10,7 +10,7 @@ import torch
 from protocols.datasets.load import load_dataset
 from protocols.evaluate.evaluator import Evaluator, restore_evaluations
 from protocols.pretrain.stage import pretrained_backbone
-from protocols.spec.resolve import stored_evaluations
+from protocols.spec.resolve import missing_evaluations, stored_evaluations
 from protocols.system.device import choose_device, device_name
 from protocols.system.heartbeat import Heartbeat
 from protocols.system.provenance import commit, provenance
@@ -47,6 +47,8 @@ def execute_claimed(run: Run, folder: Path, context: ExecutionContext, listener:
     if stored.status == "unreadable" and any((folder / name).exists() for name in (store.CONFIG, store.RECORD)):
         listener.warn(f"{stored.problem}; it is made again")
     earlier = stored.record
+    if earlier is not None and not missing_evaluations(run, earlier):
+        return Record.from_json(earlier)  # another process executed it since it was planned
     if earlier is not None:
         evaluations = stored_evaluations(earlier["run"])
         if (folder / store.BACKBONE).exists():  # without it they are repeated after a new pretraining

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from typing import TYPE_CHECKING
 
 from protocols.spec.execution import available_cores, max_parallel_runs
-from results.errors import RequestError, RunFailed
+from protocols.spec.resolve import missing_evaluations
+from results.errors import Busy, RequestError, RunFailed
+from results.record import Record
+from results.store import read_run
 from slurm.monitor import Outcome
 from slurm.pool import run_pool
 
@@ -17,11 +21,21 @@ if TYPE_CHECKING:
     from protocols.spec.run import Run
     from slurm.monitor import Monitor
 
+POLL_INTERVAL_S = 1.0
+"""How often a run that another process executes is looked at."""
+
 
 def launch(
-    runs: Sequence[Run], context: ExecutionContext, monitor: Monitor, *, jobs: int | None = None, per_gpu: int = 1
+    runs: Sequence[Run],
+    context: ExecutionContext,
+    monitor: Monitor,
+    *,
+    jobs: int | None = None,
+    per_gpu: int = 1,
 ) -> Iterator[Outcome]:
     """Execute runs on this machine; a run that fails does not affect the others.
+
+    The results of runs that another process is executing are waited for, when the others are done.
 
     Args:
         runs: started in this order.
@@ -40,8 +54,17 @@ def launch(
     workers = min(jobs or len(runs), len(runs))
     contexts = worker_contexts(context, workers, oversubscribe=jobs is not None, per_gpu=per_gpu)
     if len(contexts) == 1:
-        return run_inline(runs, context, monitor)
-    return run_pool(runs, contexts, monitor, threads=max(1, available_cores() // len(contexts)))
+        outcomes = run_inline(runs, context, monitor)
+    else:
+        outcomes = run_pool(runs, contexts, monitor, threads=max(1, available_cores() // len(contexts)))
+    busy = []
+    for outcome in outcomes:
+        if outcome.busy:
+            busy.append(outcome.run)
+        else:
+            yield outcome
+    for run in busy:
+        yield take_or_execute(run, context, monitor)
 
 
 def worker_contexts(
@@ -92,6 +115,37 @@ def run_inline(runs: Sequence[Run], context: ExecutionContext, monitor: Monitor)
         try:
             outcome = Outcome(run, execute(run, context, monitor.on_run_start(run)))
         except RunFailed as failure:
-            outcome = Outcome(run, None, failure.message)
+            outcome = Outcome(run, None, failure.message, busy=isinstance(failure, Busy))
         monitor.on_run_end(outcome)
         yield outcome
+
+
+def take_or_execute(run: Run, context: ExecutionContext, monitor: Monitor) -> Outcome:
+    """Wait for the process that is executing a run; take its record, or execute what it leaves undone.
+
+    Raises:
+        KeyboardInterrupt: the monitor asked to stop.
+    """
+    from protocols.runner import execute
+    from protocols.system.device import prepare_process
+
+    prepare_process()
+    listener = monitor.on_run_start(run)
+    listener.stage("wait for another process", 1)
+    while True:
+        stored = read_run(context.runs / run.folder())
+        if stored.record and not missing_evaluations(run, stored.record):
+            outcome = Outcome(run, Record.from_json(stored.record))
+            break
+        try:
+            outcome = Outcome(run, execute(run, context, listener))
+        except Busy:
+            if listener.stopping():
+                raise KeyboardInterrupt from None
+            time.sleep(POLL_INTERVAL_S)
+            continue
+        except RunFailed as failure:
+            outcome = Outcome(run, None, failure.message)
+        break
+    monitor.on_run_end(outcome)
+    return outcome

@@ -19,11 +19,13 @@ class Outcome:
         run: the run.
         record: what was measured; None if the run failed.
         reason: why the run failed.
+        busy: whether it did not start, since another process is running it.
     """
 
     run: Run
     record: Record | None
     reason: str = ""
+    busy: bool = False
 
 
 class Monitor:
@@ -34,4 +36,4 @@ class Monitor:
         raise NotImplementedError
 
     def on_run_end(self, outcome: Outcome) -> None:
-        """Called when a run has finished or failed."""
+        """Called when a run has finished or failed, or is being run by another process."""

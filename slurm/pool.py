@@ -11,6 +11,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from protocols.spec.run import Run
 from protocols.system.progress import ProgressListener
-from results.errors import RequestError, RunFailed
+from results.errors import Busy, RequestError, RunFailed
 from results.record import Record
 from results.store import CONFIG, FAILURE, write_failure, write_json
 from slurm.monitor import Outcome
@@ -39,6 +40,9 @@ STOP_TIMEOUT_S = 60.0
 
 STOP_EVENT_TIMEOUT_S = 1.0
 """How long a worker whose run failed waits for the stop event, which would mean that the run was stopped instead."""
+
+ORPHAN_TIMEOUT_S = 10.0
+"""Time that a worker has to save the state of its run after its parent has died."""
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
 """Signals that ask the command to stop; SLURM jobs receive USR2."""
@@ -137,7 +141,7 @@ class Worker:
                 self.process.start()
             child_pipe.close()
         self.run, self.listener = run, self.monitor.on_run_start(run)
-        with contextlib.suppress(BrokenPipeError):
+        with contextlib.suppress(OSError):  # the process has died: the next poll finds it out
             self.pipe.send(run.config())
 
     def poll_messages(self) -> Outcome | None:
@@ -153,8 +157,8 @@ class Worker:
                     return None
                 if kind == "done":
                     return Outcome(run, Record.from_json(*content))
-                return Outcome(run, None, *content)
-        except EOFError:
+                return Outcome(run, None, str(content[0]), busy=kind == "busy")
+        except (EOFError, OSError):
             return self._handle_death()
         return None
 
@@ -168,7 +172,7 @@ class Worker:
         if self.stop.is_set():
             return None
         reason = f"its process was killed by {signal.Signals(-code).name}" if code < 0 else "its process died"
-        write_failure(self.context.runs / run.folder(), reason)
+        fail(run, self.context, reason)
         return Outcome(run, None, reason)
 
     def shutdown(self) -> None:
@@ -225,9 +229,30 @@ def worker_main(pipe: Connection, context: ExecutionContext, threads: int, stop:
     from protocols.system.device import prepare_process
 
     prepare_process(threads)
+    threading.Thread(target=stop_with_parent, args=(stop,), daemon=True).start()
     with contextlib.suppress(EOFError, BrokenPipeError):
         while True:
             pipe.send(execute_run(Run.from_config(pipe.recv()), context, PipeReporter(pipe, stop)))
+
+
+def fail(run: Run, context: ExecutionContext, reason: str) -> None:
+    """Store why a run failed that may not have got as far as its folder."""
+    folder = context.runs / run.folder()
+    with contextlib.suppress(OSError):  # where nothing can be written, the outcome says it
+        folder.mkdir(parents=True, exist_ok=True)
+        if not (folder / CONFIG).exists():
+            write_json(folder / CONFIG, run.config())
+        write_failure(folder, reason)
+
+
+def stop_with_parent(stop: Event) -> None:
+    """Once the parent process has died, ask the run to save its state and stop; end the process soon in any case."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+    parent.join()
+    threading.Timer(ORPHAN_TIMEOUT_S, os._exit, (1,)).start()
+    stop.set()
 
 
 def ignore_stop_signals() -> None:
@@ -242,7 +267,7 @@ def ignore_stop_signals() -> None:
 def execute_run(run: Run, context: ExecutionContext, reporter: PipeReporter) -> tuple[str, Any]:
     """Execute a run; returns the message to the parent.
 
-    It is ``done`` with the record as JSON, ``failed`` with the reason, or ``stopped`` with None.
+    It is ``done`` with the record as JSON, ``failed`` or ``busy`` with the reason, or ``stopped`` with None.
     """
     from protocols.runner import execute
     from protocols.spec.resolve import load_plugins
@@ -254,10 +279,10 @@ def execute_run(run: Run, context: ExecutionContext, reporter: PipeReporter) -> 
     except KeyboardInterrupt:
         return "stopped", None
     except RequestError as error:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / CONFIG, run.config())
-        write_failure(folder, str(error))
+        fail(run, context, str(error))
         return "failed", str(error)
+    except Busy as failure:
+        return "busy", failure.message
     except RunFailed as failure:
         if reporter.stop.wait(STOP_EVENT_TIMEOUT_S):
             # The signal that stops the command also ends the helper processes of a method, before the stop event is

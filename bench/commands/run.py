@@ -107,7 +107,8 @@ def execute_runs(todo: Sequence[Run], context: ExecutionContext, jobs: int | Non
         for one, budget in zip(todo, budgets, strict=True)
     ]
     with display_for(todo, views) as display:
-        return sum(outcome.record is None for outcome in launch(todo, context, display, jobs=jobs, per_gpu=per_gpu))
+        outcomes = launch(todo, context, display, jobs=jobs, per_gpu=per_gpu)
+        return sum(outcome.record is None for outcome in outcomes)
 
 
 def print_plan(planned: Plan, todo: Sequence[Run], context: ExecutionContext) -> None:

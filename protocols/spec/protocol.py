@@ -181,8 +181,8 @@ class Protocol:
     Attributes:
         name: of the protocol; part of a run's identity, unless it extends another.
         version: bumped by hand when the file comes to mean something else.
-        fairness: ``controlled`` shares everything between methods, ``recipe`` gives each its authors' settings.
-            ``track`` in TOML.
+        fairness: ``controlled`` gives all methods one set of conditions, but for what ``methods`` says of one;
+            ``recipe`` gives each its authors' settings. ``track`` in TOML.
         summary: one line.
         tables: ``pretrain``, ``recipes``, ``evaluations``, ``refinements`` and ``methods``, as in the file.
         when: conditions and the tables they change.

@@ -21,11 +21,12 @@ if TYPE_CHECKING:
     from results.record import JsonDict
     from results.store import Stored
 
-VERSION = 5
+VERSION = 6
 """Of what :func:`summarize_run` returns; raised by hand when it changes."""
 
 IDENTITY = [
-    *["dataset", "backbone", "protocol", "version", "fairness", "method", "method_name", "baseline", "seed", "budget"]
+    *["dataset", "backbone", "protocol", "version", "fairness", "method", "method_name", "baseline", "seed", "budget"],
+    "lr",
 ]
 COST = ["views", "seconds", "pretrain_seconds", "views_per_second", "flops", "peak_memory", "device", "precision"]
 LEARNING = ["epochs", "first_loss", "last_loss"]
@@ -39,11 +40,11 @@ RUN_COLUMNS = ["run", "status", "reason", *IDENTITY, *COST, *LEARNING, "warning"
 RESULT_COLUMNS = [
     *["dataset", "evaluated_on", "backbone", "protocol", "version", "fairness", "method", "seed"],
     *["evaluation", "metric", "value", "n", "split", "run", *COST, "warning", "commit", "budget"],
-    *["method_name", "evaluation_name", "setup", "refinement", "transductive", "baseline"],
+    *["method_name", "evaluation_name", "setup", "refinement", "transductive", "baseline", "pretraining"],
 ]
 HISTORY_COLUMNS = ["run", "epoch", "views", "seconds", "loss"]
 COST_COLUMNS = ["run", *IDENTITY, *COST]
-NUMBERS = ["version", "seed", *COST[:6], *LEARNING]
+NUMBERS = ["version", "seed", "lr", *COST[:6], *LEARNING]
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,9 @@ class Frames:
             is ``upper`` for supervised training, ``lower`` for random weights, else empty.
         results: a row per finished run and metric, ``RESULT_COLUMNS``. ``value`` is in percent, ``n`` the number of
             images, ``refinement`` the label of the refinement before the evaluation (empty for none) and
-            ``transductive`` whether it used other test images. Rows without refinement come first.
+            ``transductive`` whether it used other test images. ``pretraining`` is the label of the method, of several
+            that are one pretraining the first of theirs (see :func:`name_pretraining`). Rows without refinement come
+            first.
     """
 
     folder: Path
@@ -119,10 +122,47 @@ def load_runs(path: Path, only: Container[str] | None = None) -> Frames:
     metrics = [[name, *metric] for name, summary in found.items() for metric in summary["metrics"]]
     measured = pd.DataFrame(metrics, columns=["run", *MEASURED])
     measured[["value", "n"]] = measured[["value", "n"]].apply(pd.to_numeric)
-    results = measured.merge(runs, on="run")[RESULT_COLUMNS].astype({"version": int, "seed": int})
+    results = measured.merge(runs, on="run")[RESULT_COLUMNS[:-1]].astype({"version": int, "seed": int})
     results = disambiguate_methods(results, lambda run: (read_run(path / run).record or {})["run"])
+    results = name_pretraining(results, runs)
     is_refined = results["refinement"] != ""
     return Frames(path, runs, pd.concat([results[~is_refined], results[is_refined]], ignore_index=True))
+
+
+def name_pretraining(results: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+    """Add the column ``pretraining``, by which methods that differ in what follows pretraining only are known.
+
+    Two methods are one pretraining if the losses of their first and last epoch and all their unrefined results are the
+    same numbers for every seed that both have. Two trainings that differ in anything do not agree in all of these.
+
+    Args:
+        results: see ``RESULT_COLUMNS``.
+        runs: see ``RUN_COLUMNS``.
+    """
+    shared = ["protocol", "version", "fairness", "backbone", "dataset"]
+    unrefined = results[results["refinement"] == ""]
+    losses = unrefined.drop_duplicates("run").merge(runs[["run", "first_loss", "last_loss"]], on="run")
+    measured = unrefined["evaluated_on"] + " " + unrefined["evaluation"] + " " + unrefined["metric"]
+    numbers = pd.concat(
+        [
+            unrefined.assign(number=measured),
+            *(losses.assign(number=name, value=losses[name]) for name in ("first_loss", "last_loss")),
+        ]
+    )
+    labelled = results.assign(pretraining=results["method"])
+    for key, group in numbers.groupby(shared):
+        by_method = group.pivot_table(index=["number", "seed"], columns="method", values="value")
+        firsts: list[str] = []
+        for method in by_method:
+            for first in firsts:
+                both = by_method[[first, method]].dropna()
+                if "last_loss" in both.index and (both[first] == both[method]).all():
+                    of_method = (labelled[[*shared, "method"]] == [*key, method]).all(axis=1)
+                    labelled.loc[of_method, "pretraining"] = first
+                    break
+            else:
+                firsts.append(str(method))
+    return labelled
 
 
 def summarize_run(stored: Stored) -> JsonDict:
@@ -154,6 +194,7 @@ def identity_columns(config: JsonDict) -> JsonDict:
         "baseline": baseline_of(config),
         "seed": int(config["seed"]),
         "budget": budget,
+        "lr": pretrain["lr"],
     }
 
 

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from results.analysis.comparison import (
+    AGREES,
+    CANNOT_TELL,
+    DIFFERS,
     NOT_COMPARABLE,
     OVER,
     PAIR_KEYS,
-    WITHIN,
     base_name,
     compare,
+    is_untrained,
     reference_name,
 )
 from results.analysis.tables import records, unique_name
@@ -23,9 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from results.analysis.frame import Frames
-
-CLOSE = 1.5
-"""Points between two means up to which they count as agreeing."""
 
 FIGURE = "Figure"
 """With which the names of published tables begin that are figures in their paper."""
@@ -81,14 +81,18 @@ class Agreement:
     Attributes:
         published: all numbers.
         measured: those that something here corresponds to.
-        comparable: those measured under the same conditions.
-        close: comparable ones within our interval or ``CLOSE`` points of our mean.
+        trained: methods, random weights aside, that have a number under the same conditions.
+        agree: numbers of these methods under the same conditions that agree.
+        differ: those that differ.
+        undecided: those of which neither can be told.
     """
 
     published: int
     measured: int
-    comparable: int
-    close: int
+    trained: int
+    agree: int
+    differ: int
+    undecided: int
 
 
 def compare_with_published(frames: Frames, summary: pd.DataFrame, absent: Callable[[str], bool]) -> Comparison:
@@ -117,9 +121,10 @@ def compare_with_published(frames: Frames, summary: pd.DataFrame, absent: Callab
 
 def count_agreement(cells: pd.DataFrame) -> Agreement:
     """How many of some published numbers agree with ours."""
-    same = cells[cells["mean"].notna() & ~cells["verdict"].str.startswith(NOT_COMPARABLE)]
-    close = (same["verdict"] == WITHIN) | (same["difference"].abs() <= CLOSE)
-    return Agreement(len(cells), int(cells["mean"].count()), len(same), int(close.sum()))
+    trained = ~cells["name"].map(is_untrained)
+    same = cells[trained & cells["mean"].notna() & ~cells["verdict"].str.startswith(NOT_COMPARABLE)]
+    counts = [int(same["verdict"].str.startswith(verdict).sum()) for verdict in (AGREES, DIFFERS, CANNOT_TELL)]
+    return Agreement(len(cells), int(cells["mean"].count()), int(same["name"].nunique()), *counts)
 
 
 def without_repetitions(cells: pd.DataFrame) -> pd.DataFrame:

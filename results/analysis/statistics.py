@@ -1,19 +1,21 @@
-"""Means over seeds with Student-t intervals, and differences that use the pairing of seeds."""
+"""Means over seeds with Student-t intervals, and differences between methods over the seeds that both have."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from results.analysis.multiple_comparisons import CONFIDENCE, AllPairs, compare_all_pairs
 from results.analysis.variants import CELL
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import ArrayLike, NDArray
 
-CONFIDENCE = 0.95
 AVERAGED = ["views", "seconds", "pretrain_seconds", "views_per_second", "flops"]
 SUMMARY_COLUMNS = [
     *["method", "dataset", "backbone", "protocol", "evaluation", "metric", "mean", "std", "n", "low", "high"],
@@ -47,6 +49,8 @@ class Estimate:
 
 def estimate(values: ArrayLike) -> Estimate:
     """Mean and Student-t interval of a handful of values.
+
+    It holds the mean with 95 % if the values are normal; of three lognormal ones, very skewed, with 84 %.
 
     Raises:
         ValueError: there are none.
@@ -109,47 +113,73 @@ def without_baselines(rows: pd.DataFrame) -> pd.DataFrame:
     return rows[rows["baseline"] == ""]
 
 
-def mark_best(summary: pd.DataFrame) -> pd.DataFrame:
-    """Which method is best in each column, and which cannot be told from it.
-
-    Higher is better. A method cannot be told from the best when their intervals overlap, or when one of them has none.
-    Baselines do not compete.
-
-    Args:
-        summary: rows of one refinement, or of none.
-
-    Returns:
-        Columns ``best`` and ``tied``, with the index of ``summary``.
-    """
-    marked = pd.DataFrame({"best": False, "tied": False}, index=summary.index)
-    for _, column in without_baselines(summary).groupby(COLUMN, sort=False):
-        best = column.index[int(column["mean"].to_numpy(float).argmax())]
-        apart = column["high"] < column["low"].loc[best]  # false wherever an interval is NaN
-        marked.loc[best, "best"] = True
-        marked.loc[column.index[~apart & (column.index != best)], "tied"] = True
-    return marked
-
-
-def differences(results: pd.DataFrame, reference: str | None = None) -> pd.DataFrame:
-    """Paired differences to a reference method, over the seeds that both have.
-
-    Runs of one seed share their initial weights, image order and views, so that much of what varies between seeds
-    cancels in a difference.
+def compare_methods(results: pd.DataFrame) -> dict[tuple[Any, ...], AllPairs]:
+    """All pairs of the methods of every column that are no baselines, by the key of the column (``COLUMN``).
 
     Args:
         results: rows of one refinement, or of none; see ``results.analysis.frame.RESULT_COLUMNS``.
-        reference: label of the reference method; by default in each column the best that is no baseline.
+    """
+    return {
+        tuple(key): compare_all_pairs(column.pivot_table(index="seed", columns="method", values="value"))
+        for key, column in without_baselines(results).groupby(COLUMN, sort=False)
+    }
+
+
+def mark_best(summary: pd.DataFrame, comparisons: Mapping[tuple[Any, ...], AllPairs]) -> pd.Series[bool]:
+    """Whether no other method of its column is better beyond the noise; with the index of ``summary``.
+
+    False for baselines, which do not compete, after refinements, and where no two methods of the column share two
+    seeds.
+
+    Args:
+        summary: see ``SUMMARY_COLUMNS``.
+        comparisons: see :func:`compare_methods`; of unrefined results.
+    """
+    keys = summary[COLUMN].itertuples(index=False, name=None)
+    best = {key: {*pairs.best} for key, pairs in comparisons.items()}
+    marks = [method in best.get(key, ()) for key, method in zip(keys, summary["method"], strict=True)]
+    return pd.Series(marks, index=summary.index, dtype=bool) & (summary["refinement"] == "")
+
+
+def differences_to_best(results: pd.DataFrame, comparisons: Mapping[tuple[Any, ...], AllPairs]) -> pd.DataFrame:
+    """Differences to the best method of each column, with intervals that hold for all pairs of the column together.
+
+    Args:
+        results: see :func:`compare_methods`.
+        comparisons: of these results.
+
+    Returns:
+        A row per column and method except baselines and the best: ``DIFFERENCE_COLUMNS``, method minus best.
+    """
+    competing = without_baselines(results)
+    table = paired_differences(competing, best_results(competing))
+    halves = []
+    for row in table[[*COLUMN, "method", "reference"]].itertuples(index=False, name=None):
+        pairs = comparisons[row[:-2]]
+        halves.append(pairs.half[pairs.methods.index(row[-2]), pairs.methods.index(row[-1])])
+    return table.assign(low=table["mean"] - halves, high=table["mean"] + halves)
+
+
+def differences(results: pd.DataFrame, reference: str) -> pd.DataFrame:
+    """Paired differences to one method, each with its own Student-t interval: for a comparison chosen beforehand.
+
+    Args:
+        results: see :func:`compare_methods`.
+        reference: label of the method.
 
     Returns:
         A row per column and method except the reference: ``DIFFERENCE_COLUMNS``, method minus reference.
     """
-    if reference is None:
-        return paired_differences(results, best_results(results))
     return paired_differences(results, results[results["method"] == reference])
 
 
 def paired_differences(results: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
-    """:func:`differences` to the results of one reference method in each column."""
+    """Differences to the results of one reference method in each column, over the seeds that both have.
+
+    Runs of one seed share initial weights, image order and views. On the committed records that makes differences
+    between refined and unrefined results less noisy, and those between methods not; ``results/analysis/README.md`` has
+    the ratios of variances.
+    """
     against = reference[[*COLUMN, "method", "seed", "value"]].rename(columns={"method": "reference", "value": "base"})
     pairs = results[[*COLUMN, "method", "seed", "value"]].merge(against, on=[*COLUMN, "seed"])
     pairs = pairs[pairs["method"] != pairs["reference"]]
@@ -159,7 +189,8 @@ def paired_differences(results: pd.DataFrame, reference: pd.DataFrame) -> pd.Dat
 
 
 def best_results(results: pd.DataFrame) -> pd.DataFrame:
-    """In each column the rows of the method with the highest mean that is no baseline."""
-    means = without_baselines(results).groupby([*COLUMN, "method"], sort=False)["value"].mean().reset_index()
-    best = means.loc[means.groupby(COLUMN, sort=False)["value"].idxmax()]
+    """In each column the rows of the method with the highest mean that is no baseline, of two seeds if any has two."""
+    cells = without_baselines(results).groupby([*COLUMN, "method"], sort=False)["value"].agg(["mean", "size"])
+    cells["size"] = cells["size"].clip(upper=2)
+    best = cells.reset_index().sort_values(["size", "mean"], ascending=False, kind="stable").drop_duplicates(COLUMN)
     return results.merge(best[[*COLUMN, "method"]], on=[*COLUMN, "method"])

@@ -10,7 +10,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from results.analysis.statistics import COLUMN, mark_best
+from results.analysis.sensitivity import find_sensitivity
+from results.analysis.statistics import COLUMN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from results.analysis.frame import Frames
+    from results.analysis.multiple_comparisons import AllPairs
+    from results.analysis.sensitivity import Sensitivity
     from results.names import Baseline
 
 TABLE_KEYS = ["protocol", "version", "fairness", "backbone"]
@@ -65,8 +68,8 @@ class ResultCell:
         half: half the width of its interval; None from one seed.
         n: number of seeds.
         planned: seeds that any method of the table was started with on the data set.
-        best: whether it is the highest of its column, baselines aside.
-        tied: whether it can't be told from the best; of a difference, from 0.
+        best: whether no other of its column is better beyond the noise, baselines aside.
+        tied: of a difference, whether it can't be told from 0.
         collapsed: number of runs whose representation has collapsed.
     """
 
@@ -104,6 +107,7 @@ class ResultTable:
         columns: of ``rows`` and ``differences``.
         rows: the upper baseline on top, the lower one at the bottom, the others by mean; none if no run has finished.
         differences: to the best method of each column, over the seeds that both have; that method's cell is None.
+        sensitivity: what its seeds can tell; None if no run has finished.
         planned: by data set the seeds that any method was started with.
     """
 
@@ -112,6 +116,7 @@ class ResultTable:
     columns: tuple[ResultColumn, ...]
     rows: tuple[ResultRow, ...]
     differences: tuple[ResultRow, ...]
+    sensitivity: Sensitivity | None
     planned: Mapping[str, Sequence[int]]
 
     @property
@@ -120,28 +125,39 @@ class ResultTable:
         return f"{self.key[0]} · {self.key[3]}"
 
 
-def result_tables(frames: Frames, summary: pd.DataFrame, differences: pd.DataFrame) -> list[ResultTable]:
+def result_tables(
+    frames: Frames,
+    summary: pd.DataFrame,
+    differences: pd.DataFrame,
+    comparisons: Mapping[tuple[Any, ...], AllPairs],
+) -> list[ResultTable]:
     """The tables of all runs that say which protocol and backbone they belong to.
 
     Args:
         frames: all runs.
-        summary: ``results.analysis.statistics.summarize`` of their unrefined results.
-        differences: ``results.analysis.statistics.differences`` of the same.
+        summary: ``results.analysis.statistics.summarize`` of their unrefined results, with ``best`` as ``mark_best``
+            returns it.
+        differences: ``results.analysis.statistics.differences_to_best`` of the same.
+        comparisons: ``results.analysis.statistics.compare_methods`` of the same.
     """
-    cells, paired = by_table(summary.join(mark_best(summary))), by_table(differences)
+    cells, paired, results = by_table(summary), by_table(differences), by_table(frames.unrefined)
     tables: list[ResultTable] = []
     for key, runs in by_table(frames.runs).items():
         seeds = runs.groupby("dataset")["seed"]
         planned = {str(dataset): sorted(of_dataset.astype(int).unique()) for dataset, of_dataset in seeds}
         columns: tuple[ResultColumn, ...] = ()
         rows: tuple[ResultRow, ...] = ()
+        sensitivity = None
         if key in cells:
             measured = cells[key][COLUMN_KEYS].drop_duplicates()
             columns = tuple(map(column_of, records(measured.sort_values(["dataset", "evaluated_on"], kind="stable"))))
             rows = result_rows(cells[key], columns, planned)
+            of_columns = results[key][COLUMN].drop_duplicates().itertuples(index=False, name=None)
+            pairs = [comparisons[column] for column in of_columns if column in comparisons]
+            sensitivity = find_sensitivity(results[key], pairs, runs)
         name = unique_name(f"{key[0]}-{key[3]}", [table.name for table in tables])
         below = difference_rows(paired[key], columns, rows) if key in paired else ()
-        tables.append(ResultTable(key, name, columns, rows, below, planned))
+        tables.append(ResultTable(key, name, columns, rows, below, sensitivity, planned))
     return tables
 
 
@@ -184,7 +200,6 @@ def result_rows(
             n=values["n"],
             planned=len(planned[values["dataset"]]),
             best=values["best"],
-            tied=values["tied"],
             collapsed=values["collapsed"],
         )
     rows = [ResultRow(*method, tuple(map(row.get, columns))) for method, row in filled.items()]
@@ -212,7 +227,7 @@ def average(values: Sequence[float]) -> float:
 def difference_rows(
     differences: pd.DataFrame, columns: Sequence[ResultColumn], rows: Sequence[ResultRow]
 ) -> tuple[ResultRow, ...]:
-    """Differences between methods that are no baselines, in the order of ``rows``; none if none has an interval."""
+    """Differences to the best methods, in the order of ``rows``; none if none has an interval."""
     if differences["low"].isna().all():
         return ()
     filled: dict[str, dict[ResultColumn, ResultCell]] = {}
@@ -221,5 +236,5 @@ def difference_rows(
         tied = half is None or abs(values["mean"]) <= half
         cell = ResultCell(values["mean"], half, values["n"], values["n"], tied=tied)
         filled.setdefault(values["method"], {})[column_of(values)] = cell
-    compared = [row.method for row in rows if row.method in filled and not row.baseline]
+    compared = [row.method for row in rows if row.method in filled]
     return tuple(ResultRow(method, "", tuple(map(filled[method].get, columns))) for method in compared)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from matplotlib.lines import Line2D
 
-from results.analysis.refinements import mean_difference, refinement_names, values_by_refinement
+from results.analysis.refinements import compare_refinements, refinement_names, values_by_refinement
 from results.analysis.statistics import COLUMN, without_baselines
 from results.analysis.tables import column_of, records
 from results.figures import register_figure
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 def gains(data: FigureData) -> Figure | None:
     """What refinements add to every method in points, paired by seed.
 
-    Below, the mean over methods that are no baselines, with its 95 % interval over seeds.
+    Below, the mean over methods that are no baselines, with its interval over seeds; the 95 % hold for all refinements
+    together.
     """
     if without_baselines(data.refined).empty:
         return None
@@ -41,7 +42,7 @@ def gains(data: FigureData) -> Figure | None:
     height = 0.5 + 0.24 * len(labels)
     figure, panels = make_panels(len(columns), 2, height, "points gained", legend=len(methods) + 1, sharey=True)
     for axes, cell in zip(panels, columns, strict=True):
-        draw_gains(axes, values_by_refinement(cell), [*refinements], data)
+        draw_gains(axes, cell, [*refinements], data)
         (first,) = records(cell.head(1))
         column = column_of(first)
         axes.set_title(f"{column.data}, {column.measure}")
@@ -56,8 +57,10 @@ def gains(data: FigureData) -> Figure | None:
     return figure
 
 
-def draw_gains(axes: Axes, values: pd.DataFrame, refinements: Sequence[str], data: FigureData) -> None:
+def draw_gains(axes: Axes, results: pd.DataFrame, refinements: Sequence[str], data: FigureData) -> None:
     """One panel: a marker for each method's mean difference, and below the mean over methods with its interval."""
+    values = values_by_refinement(results)
+    means = compare_refinements(values_by_refinement(results, by="pretraining"))
     for level, name in enumerate(refinements):
         if name not in values or "" not in values:
             continue
@@ -65,6 +68,7 @@ def draw_gains(axes: Axes, values: pd.DataFrame, refinements: Sequence[str], dat
         for method, mean in differences.groupby("method").mean().items():
             style = data.styles[str(method)]
             axes.plot(mean, level - 0.1, style.marker, color=style.colour, alpha=0.8)
-        if found := mean_difference(differences):
-            half = found.high - found.mean if found.n > 1 else None
-            axes.errorbar(found.mean, level + 0.25, xerr=half, fmt="d", color="#000000", elinewidth=0.9, capsize=2)
+        if found := means.get((name, "")):
+            axes.errorbar(
+                found.mean, level + 0.25, xerr=found.half, fmt="d", color="#000000", elinewidth=0.9, capsize=2
+            )

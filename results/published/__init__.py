@@ -11,6 +11,7 @@ dataset         what it was pretrained on; ``evaluated_on``, ``backbone`` and ``
 epochs          length of pretraining under its protocol, if that is known
 value, std      mean and standard deviation in percent (whether over n or n - 1 is not stated), of ``seeds`` runs
 conditions      why it can't be compared even with a run of that protocol; empty if it can
+secondary       where the number was found if not at its source; a file in which all come from their source lacks it
 """
 
 from __future__ import annotations
@@ -27,4 +28,4 @@ def load() -> pd.DataFrame:
     files = [pd.read_csv(path, keep_default_na=False) for path in sorted(PUBLISHED.glob("*.csv"))]
     rows = pd.concat(files, ignore_index=True)
     numbers = ["value", "std", "seeds", "epochs"]
-    return rows.assign(**{key: pd.to_numeric(rows[key]) for key in numbers})
+    return rows.assign(secondary=rows["secondary"].fillna(""), **{key: pd.to_numeric(rows[key]) for key in numbers})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from results.analysis import statistics
 from results.analysis.frame import load_runs
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from results.analysis.frame import Frames
+    from results.analysis.multiple_comparisons import AllPairs
     from results.analysis.published_tables import Comparison
     from results.analysis.tables import ResultTable
     from results.figures.draw import DrawnFigure
@@ -30,8 +31,10 @@ class ReportData:
 
     Attributes:
         frames: the runs.
-        summary: a row per cell and refinement, ``results.analysis.statistics.SUMMARY_COLUMNS``.
-        differences: paired differences to the best method, ``results.analysis.statistics.DIFFERENCE_COLUMNS``.
+        summary: a row per cell and refinement, ``results.analysis.statistics.SUMMARY_COLUMNS`` and ``best``, whether no
+            other method is better beyond the noise.
+        differences: to the best method, ``results.analysis.statistics.DIFFERENCE_COLUMNS``.
+        comparisons: of all methods, by the key of a column.
         tables: one per protocol and backbone.
         comparison: with published numbers; None if not asked for.
         figures: by name of a table; empty until they are drawn.
@@ -40,6 +43,7 @@ class ReportData:
     frames: Frames
     summary: pd.DataFrame
     differences: pd.DataFrame
+    comparisons: Mapping[tuple[Any, ...], AllPairs]
     tables: tuple[ResultTable, ...]
     comparison: Comparison | None
     figures: Mapping[str, Sequence[DrawnFigure]] = field(default_factory=dict)
@@ -96,12 +100,15 @@ def collect(
     frames = load_runs(runs, only)
     if frames.runs.empty:
         raise RequestError(f"no runs in {runs}", hint="make some with bench run, or name their folder with --runs DIR")
-    summary, differences = statistics.summarize(frames.results), statistics.differences(frames.unrefined)
+    summary, comparisons = statistics.summarize(frames.results), statistics.compare_methods(frames.unrefined)
+    summary = summary.assign(best=statistics.mark_best(summary, comparisons))
+    differences = statistics.differences_to_best(frames.unrefined, comparisons)
     unrefined = summary[summary["refinement"] == ""]
     return ReportData(
         frames=frames,
         summary=summary,
         differences=differences,
-        tables=tuple(result_tables(frames, unrefined, differences)),
+        comparisons=comparisons,
+        tables=tuple(result_tables(frames, unrefined, differences, comparisons)),
         comparison=compare_with_published(frames, unrefined, absent) if published else None,
     )

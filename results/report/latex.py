@@ -33,6 +33,7 @@ ESCAPED = {
     "±": r"$\pm$",
     "≈": r"$\approx$",
     "†": r"$\dagger$",
+    "‡": r"$\ddagger$",
     "→": r"$\to$",
     "·": r"$\cdot$",
 }

@@ -10,11 +10,11 @@ from results.report.section import MISSING, Cell
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from results.analysis.statistics import Estimate
+    from results.analysis.refinements import RefinementDifference
     from results.analysis.tables import ResultCell
 
 TIED, COLLAPSED = "≈", "†"
-"""Marks of a cell that can't be told from the best, and of one with a collapsed run."""
+"""Marks of a difference that can't be told from 0, and of a cell with a collapsed run."""
 
 
 def format_number(mean: float, half: float | None = None, *, signed: bool = False) -> str:
@@ -32,11 +32,9 @@ def format_cell(cell: ResultCell | None, *, signed: bool = False) -> Cell | None
     return Cell(format_number(cell.mean, cell.half, signed=signed), seeds, marks, cell.best)
 
 
-def format_difference(found: Estimate) -> str:
+def format_difference(found: RefinementDifference) -> str:
     """``+1.10 ± 0.40``, followed by ≈ where it can't be told from 0."""
-    half = found.high - found.mean if found.n > 1 else None
-    tied = half is None or abs(found.mean) <= half
-    return format_number(found.mean, half, signed=True) + f" {TIED}" * tied
+    return format_number(found.mean, found.half, signed=True) + f" {TIED}" * found.is_noise
 
 
 def format_scaled(number: float) -> str:

@@ -30,7 +30,7 @@ def records(folder):
 
 def test_help_is_quick_and_has_examples(tmp_path):
     start = time.perf_counter()
-    done = bench("--help", cwd=tmp_path, check=0)
+    done = subprocess.run([*BENCH, "--help"], capture_output=True, text=True, check=True)
     assert time.perf_counter() - start < 1.0  # 0.1 s on an idle machine
     assert "bench run" in done.stdout
     assert (
@@ -252,3 +252,15 @@ def test_an_interrupted_command_carries_on(tmp_path, number):
     assert errors.splitlines()[-1] == "bench: interrupted; the same command resumes"
     assert list(tmp_path.glob("runs/*/checkpoint.pt"))
     assert not list(tmp_path.glob("runs/*/claim.json"))
+
+
+def test_equal_commands_at_once_share_their_work(tmp_path):
+    words = ["run", "--methods", "random", "--datasets", "digits", "--seeds", "0-3", "--jobs", "1"]
+    children = [forked.start_bench(*words, "--to", f"report{number}", cwd=tmp_path) for number in range(4)]
+    done = [child.wait() for child in children]
+    assert [one.returncode for one in done] == [0] * 4, "".join(one.stdout + one.stderr for one in done)
+    attempts = [record["cost"]["attempts"] for record in records(tmp_path).values()]
+    assert attempts == [1] * 4
+    tables = [(tmp_path / f"report{number}" / "table.md").read_text() for number in range(4)]
+    assert tables == tables[:1] * 4
+    assert not list(tmp_path.glob("runs/*/failure.json"))

@@ -36,6 +36,7 @@ def config_of(
     views: int | None = 160_000,
     evaluations: tuple[str, ...] = ("linear", "knn"),
     evaluate_on: tuple[str, ...] = (),
+    lr: float = 1e-3,
     **method_changes: Any,
 ) -> Table:
     """A resolved run in stored names, as a run writes it."""
@@ -48,7 +49,7 @@ def config_of(
         "dataset": component(dataset),
         "backbone": component(backbone),
         "seed": seed,
-        "pretrain": {"epochs": epochs, "views": None if epochs else views, "batch": 128, "lr": 1e-3},
+        "pretrain": {"epochs": epochs, "views": None if epochs else views, "batch": 128, "lr": lr},
         "recipes": {"standard": {"crop": [0.2, 1.0], "flip": 0.5}},
         "evaluations": [
             component(label.partition("[")[0], label, dataset=component(target))
@@ -69,6 +70,7 @@ def record_of(
     warning: str = "",
     seconds: float = 20.0,
     epochs_seen: int = 4,
+    loss: float = 4.0,
     **provenance: Any,
 ) -> Record:
     """The record of a finished run.
@@ -81,6 +83,7 @@ def record_of(
         warning: of its health.
         seconds: of pretraining.
         epochs_seen: length of its history.
+        loss: of the first epoch.
         provenance: changes to it.
     """
     trained = config["method"]["name"] != "random"
@@ -96,7 +99,7 @@ def record_of(
     history = [
         {
             "epoch": e,
-            "loss": 4.0 / e,
+            "loss": loss / e,
             "lr": 1e-3,
             "views": views * e // epochs_seen,
             "seconds": seconds * e / epochs_seen,
@@ -145,7 +148,7 @@ class Store(Protocol):
     ) -> Path: ...
 
 
-RECORD_OPTIONS = ("evaluated_on", "warning", "seconds", "epochs_seen", "commit", "dirty", "command")
+RECORD_OPTIONS = ("evaluated_on", "warning", "seconds", "epochs_seen", "loss", "commit", "dirty", "command")
 
 
 @pytest.fixture

@@ -1,17 +1,24 @@
 """Worker processes: many runs at a time, none of which affects another."""
 
+import json
+import os
+import signal
+import subprocess
+import sys
 import textwrap
+import time
 
 import pytest
 import torch
 
 from protocols.spec.execution import ExecutionContext
 from protocols.spec.plugins import add_file
+from protocols.spec.run import Run
 from protocols.system.progress import ProgressListener
 from results import store
 from slurm.launch import run_inline
 from slurm.monitor import Monitor
-from slurm.pool import run_pool
+from slurm.pool import Worker, run_pool
 
 DEADLY = """
 import os, signal
@@ -79,6 +86,69 @@ def test_a_process_that_dies_takes_only_its_own_run_with_it(run_of, tmp_path):
     statuses = {run.folder(): store.read_run(context.runs / run.folder()) for run in runs}
     assert [stored.status for stored in statuses.values()] == ["failed", "done", "done", "done"]
     assert statuses[runs[0].folder()].failure["reason"] == "its process was killed by SIGKILL"
+
+
+def test_a_process_that_dies_before_it_reads_its_run_fails_that_run_alone(run_of, tmp_path, monkeypatch):
+    first, second = run_of("random", 0), run_of("random", 1)
+    start_run = Worker.start_run
+
+    def killed_at_once(worker, run):
+        start_run(worker, run)
+        if run is first:
+            os.kill(worker.process.pid, signal.SIGKILL)
+
+    monkeypatch.setattr(Worker, "start_run", killed_at_once)
+    context = ExecutionContext(tmp_path, tmp_path, "cpu")
+    outcomes = {o.run.seed: o for o in run_pool([first, second], [context], Listener(), threads=1)}
+    assert outcomes[0].reason == "its process was killed by SIGKILL"
+    assert store.read_run(tmp_path / first.folder()).failure["reason"] == outcomes[0].reason
+    assert outcomes[1].record
+
+
+PARENT = """
+import sys
+from pathlib import Path
+from protocols.spec.execution import ExecutionContext
+from protocols.spec.run import Run
+from slurm.monitor import Monitor
+from slurm.pool import Worker, run_pool
+from protocols.system.progress import ProgressListener
+
+class Quiet(Monitor):
+    def on_run_start(self, run):
+        return ProgressListener()
+
+if __name__ == "__main__":
+    import json
+    run, folder = Run.from_config(json.loads(sys.argv[1])), Path(sys.argv[2])
+    list(run_pool([run], [ExecutionContext(folder, folder, "cpu")], Quiet(), threads=1))
+"""
+
+
+def test_workers_end_with_their_parent(run_of, tmp_path):
+    """They save the state of their runs."""
+    config = {key: value for key, value in run_of("simclr").config().items() if key != "fingerprint"}
+    config["pretrain"] = {**config["pretrain"], "epochs": None, "views": 10**9}
+    run = Run.from_config(config)
+    (tmp_path / "parent.py").write_text(PARENT)
+    parent = subprocess.Popen([sys.executable, tmp_path / "parent.py", json.dumps(config), tmp_path])
+    claim, heartbeat = (tmp_path / run.folder() / name for name in (store.CLAIM, store.HEARTBEAT))
+    while "pretrain" not in (read_text(heartbeat)) or not store.read_json(heartbeat)["done"]:
+        assert parent.poll() is None
+        time.sleep(0.2)
+    worker = store.read_claim(claim).pid
+    parent.kill()
+    parent.wait()
+    deadline = time.monotonic() + 15
+    while store.is_alive(worker) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not store.is_alive(worker)
+    assert (tmp_path / run.folder() / store.CHECKPOINT).exists()
+    assert not claim.exists()
+
+
+def read_text(path):
+    return path.read_text() if path.exists() else ""
 
 
 def test_stopping_a_pool_keeps_every_state(run_of, tmp_path):

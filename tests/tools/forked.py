@@ -15,7 +15,7 @@ import traceback
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -55,15 +55,20 @@ def warm_up() -> None:
             compiled_jitter(views, torch.zeros(len(views), dtype=torch.int64), torch.ones(len(views)))
 
 
-def bench(
+def bench(*words: str, cwd: Path | str, **options: Any) -> Completed:
+    """``bench WORDS`` in a folder; see :func:`start_bench`."""
+    return start_bench(*words, cwd=cwd, **options).wait()
+
+
+def start_bench(
     *words: str,
     cwd: Path | str,
     env: Mapping[str, str] | None = None,
     path: Sequence[str] = (),
     figures: bool = False,
     timeout: int = 300,
-) -> Completed:
-    """``bench WORDS`` in a folder.
+) -> Child:
+    """Start ``bench WORDS`` in a folder.
 
     Args:
         words: of the command line.
@@ -83,7 +88,7 @@ def bench(
         sys.argv = ["bench", *words]
         command_line()
 
-    return fork(main, cwd=cwd, env=env, timeout=timeout)
+    return start(main, cwd=cwd, env=env, timeout=timeout)
 
 
 def leave_figures_empty() -> None:
@@ -98,27 +103,46 @@ def leave_figures_empty() -> None:
     Figure.draw_without_rendering = lambda self: None
 
 
-def fork(
+def fork(main: Callable[[], object], *, cwd: Path | str, env: Mapping[str, str] | None = None) -> Completed:
+    """Call a function in a fork; see :func:`start`."""
+    return start(main, cwd=cwd, env=env).wait()
+
+
+def start(
     main: Callable[[], object], *, cwd: Path | str, env: Mapping[str, str] | None = None, timeout: int = 300
-) -> Completed:
-    """Call a function in a fork, in a folder and with further variables of the environment."""
+) -> Child:
+    """Start a fork that calls a function, in a folder and with further variables of the environment."""
     warm_up()
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        child = os.fork()
-        if child == 0:
-            signal.alarm(timeout)
-            os.chdir(cwd)
-            os.environ.update(env or {})
-            replace_streams(out.fileno(), err.fileno())
-            os._exit(exit_status(main))
-        _, status = os.waitpid(child, 0)
+    out, err = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115 - the child closes them
+    sys.stdout.flush()
+    sys.stderr.flush()
+    pid = os.fork()
+    if pid == 0:
+        signal.alarm(timeout)
+        os.chdir(cwd)
+        os.environ.update(env or {})
+        replace_streams(out.fileno(), err.fileno())
+        os._exit(exit_status(main))
+    return Child(pid, out, err)
+
+
+@dataclass(frozen=True)
+class Child:
+    """A fork, and the files that its output goes to."""
+
+    pid: int
+    out: IO[bytes]
+    err: IO[bytes]
+
+    def wait(self) -> Completed:
+        """Wait for its end."""
+        _, status = os.waitpid(self.pid, 0)
         texts = []
-        for file in (out, err):
-            file.seek(0)
-            texts.append(file.read().decode(errors="replace"))
-    return Completed(os.waitstatus_to_exitcode(status), *texts)
+        for file in (self.out, self.err):
+            with file:
+                file.seek(0)
+                texts.append(file.read().decode(errors="replace"))
+        return Completed(os.waitstatus_to_exitcode(status), *texts)
 
 
 def replace_streams(out: int, err: int) -> None:

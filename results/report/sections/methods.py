@@ -25,20 +25,25 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from results.analysis.sensitivity import Sensitivity
     from results.analysis.tables import ResultRow, ResultTable
     from results.report.data import ReportData
 
 FAIRNESS = {
-    "controlled": "controlled (all but the method is shared)",
+    "controlled": "controlled (one set of conditions for all methods)",
     "recipe": "recipe (each method with its authors' settings)",
 }
 BASELINE_WORDS = {"upper": "supervised training", "lower": "random weights"}
 
 DIFFERENCES = (
     "Differences to the best method of each column in points, over the seeds that both have: mean ± half-width of the "
-    "95 % Student-t interval (seeds). Runs of one seed share initial weights, image order and views."
+    "interval (seeds). The 95 % hold for all pairs of methods of a column together."
 )
 NO_DIFFERENCE = f"{TIED} no difference beyond the noise: the interval includes 0, or there is none."
+BEST = (
+    "Bold: no other method of the column is better beyond the noise; compared over the seeds that both have, corrected "
+    "for the number of methods. The baselines supervised and random do not compete."
+)
 NO_FIGURES = "Figures are drawn for the largest tables only; this one has none."
 COSTS = (
     "Cost of a run, mean over seeds: augmented images seen, time of pretraining and of the whole run, speed of "
@@ -57,7 +62,10 @@ def methods(data: ReportData) -> Iterator[Section]:
         tables = []
         if table.rows:
             order = [row.method for row in table.rows]
-            caption, below = caption_of(table, runs[table.key]), tuple(notes_of(table.rows))
+            caption, below = (
+                caption_of(table, runs[table.key]),
+                tuple(notes_of(table, runs[table.key], results[table.key])),
+            )
             tables.append(method_table(table.name, table, table.rows, caption=caption, notes=below))
             if table.differences:
                 name = f"{table.name}-differences"
@@ -93,26 +101,80 @@ def caption_of(table: ResultTable, runs: pd.DataFrame) -> str:
     )
 
 
-def notes_of(rows: Sequence[ResultRow]) -> Iterator[str]:
-    """The meaning of the marks that occur, and what to consider."""
-    cells = [cell for row in rows for cell in row.cells if cell is not None]
+def notes_of(table: ResultTable, runs: pd.DataFrame, results: pd.DataFrame) -> Iterator[str]:
+    """What the seeds can tell, the meaning of the marks that occur, and what to consider.
+
+    Args:
+        table: with rows.
+        runs: of the table.
+        results: of the table, without refinement.
+    """
+    cells = [cell for row in table.rows for cell in row.cells if cell is not None]
+    if table.sensitivity is not None and table.sensitivity.methods:
+        yield describe_sensitivity(table.sensitivity)
     if any(cell.best for cell in cells):
-        yield "Bold: the highest mean of its column; the baselines supervised and random do not compete."
-    if any(cell.tied for cell in cells):
-        yield f"{TIED} cannot be told from the best: the intervals overlap, or one of them is missing."
+        yield BEST
     if any(cell.half is None for cell in cells):
-        yield "No interval can be given from one seed."
+        yield "No interval can be given from one seed, and nothing with one seed is compared."
     if any(cell.n < cell.planned for cell in cells):
         yield "(2/3): two of the three seeds that were started on that data set."
     if any(cell.collapsed for cell in cells):
         yield f"{COLLAPSED} the representation of at least one run has collapsed; see below."
-    if any(row.method.endswith("}") for row in rows):
+    if any(row.method.endswith("}") for row in table.rows):
         yield "Braces tell apart methods with the same label that were run with different settings or versions."
-    present = {row.baseline for row in rows}
+    if table.key[2] == "controlled":
+        yield from describe_learning_rates(runs)
+    yield from describe_shared_pretraining(results)
+    present = {row.baseline for row in table.rows}
     for method, baseline in BASELINES.items():
         if baseline not in present:
             added = BASELINE_WORDS[baseline]
             yield f"The {method} baseline has not been measured: --methods {method} adds {added}."
+
+
+def describe_sensitivity(found: Sensitivity) -> str:
+    """What the seeds of a table can tell, and what more would take, as a sentence."""
+    if not found.now:
+        return (
+            f"Nothing here can be told from noise: that takes two seeds at least. {found.seeds} seeds of everything "
+            f"take {format_duration(found.seconds)} more, run after run."
+        )
+    now, then = format_points(found.now), format_points(found.then)
+    more = f"and take {format_duration(found.seconds)} more, run after run."
+    if found.methods == 1:
+        return f"The mean of the one method is known to ± {now} points; {found.seeds} seeds would give ± {then} {more}"
+    return f"Differences under about {now} points are noise here; {found.seeds} seeds would show {then} {more}"
+
+
+def format_points(halves: Sequence[float]) -> str:
+    """``2.1``, or ``2.1 to 3.4`` where columns differ."""
+    low, high = f"{min(halves):.1f}", f"{max(halves):.1f}"
+    return low if low == high else f"{low} to {high}"
+
+
+def describe_learning_rates(runs: pd.DataFrame) -> Iterator[str]:
+    """One sentence where trained methods are ranked that share a learning rate, or whose protocol sets it."""
+    trained = runs[(runs["baseline"] != "lower") & runs["lr"].notna()]
+    if trained.loc[trained["baseline"] == "", "method"].nunique() < 2:
+        return
+    rates = trained.groupby("lr")["method"].unique().sort_values(key=lambda methods: -methods.map(len), kind="stable")
+    (common, _), *others = rates.items()
+    but = "; ".join(f"{', '.join(sorted(methods))} {rate:g}" for rate, methods in others)
+    yield (
+        f"Learning rate {common:g} for all trained methods{f' but: {but}' if but else ''}. "
+        "The order may be another where each has the rate that suits it."
+    )
+
+
+def describe_shared_pretraining(results: pd.DataFrame) -> Iterator[str]:
+    """One sentence for methods whose rows agree because their pretraining is the same."""
+    names = results.drop_duplicates(["pretraining", "method"]).groupby("pretraining", sort=False)["method"]
+    for _, methods in names:
+        if len(methods) > 1:
+            yield (
+                f"{' and '.join(sorted(methods))} are one pretraining, so that their rows agree: the same losses and "
+                "unrefined results with every seed. In comparisons and means over methods they count once."
+            )
 
 
 def method_table(

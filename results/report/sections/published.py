@@ -5,8 +5,15 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from results.analysis.comparison import COMPARISON_COLUMNS, OVER, is_untrained, reference_name
-from results.analysis.published_tables import CLOSE, count_agreement, without_repetitions
+from results.analysis.comparison import (
+    COMPARISON_COLUMNS,
+    MARGIN,
+    NOT_COMPARABLE,
+    OVER,
+    is_untrained,
+    reference_name,
+)
+from results.analysis.published_tables import count_agreement, without_repetitions
 from results.analysis.tables import dataset_name, half_width_of, records
 from results.report.section import MISSING, Cell, Column, Figure, Row, Section, Table
 from results.report.sections import register_section
@@ -23,10 +30,13 @@ if TYPE_CHECKING:
 TEXT = (
     "Accuracy in percent. Published: mean ± standard deviation. Ours: mean ± half-width of the 95 % interval (seeds); "
     "where several of ours correspond, that with the fewest differences in conditions, then the longest trained. "
-    "Difference: ours − published, in points. Where the conditions agree, the verdict says whether the published mean "
-    "lies within our interval, or the interval lies higher or lower."
+    "Difference: ours − published in points, where the conditions agree ± half-width of its 95 % interval, with the "
+    f"uncertainty of both, and in brackets the margin: {MARGIN:.0%} of the published accuracy, or of its error if that "
+    "is less. Agrees: the interval lies within ± the margin. Differs: it does not, and excludes 0. Cannot tell: else."
 )
 UNPUBLISHED = "not published"
+SECONDARY = "‡"
+"""Mark of a published number that was not found at its source."""
 
 
 @register_section(position=40)
@@ -67,12 +77,13 @@ def notes_of(comparison: Comparison) -> Iterator[str]:
 def describe_agreement(cells: pd.DataFrame) -> str:
     """How many numbers agree, in words."""
     count = count_agreement(cells)
+    methods = "trained method" if count.trained == 1 else "trained methods"
     text = (
-        f"Numbers: {count.published} published, {count.measured} measured here, "
-        f"{count.comparable} under the same conditions"
+        f"Numbers: {count.published} published, {count.measured} measured here. "
+        f"{count.trained} {methods} under the same conditions so far"
     )
-    if count.comparable:
-        text += f"; within our interval or {CLOSE} points of our mean: {count.close} of {count.comparable}"
+    if count.trained:
+        text += f"; agrees: {count.agree}, differs: {count.differ}, cannot tell: {count.undecided}"
     return f"{text}."
 
 
@@ -91,6 +102,7 @@ def published_table(table: PublishedTable, figures: tuple[Figure, ...]) -> Table
     references = dict.fromkeys(reference_name(m.partition(OVER)[2]) for m in table.cells["metric"] if OVER in m)
     if references:
         notes.append(f"Gains in points over {', '.join(references)}; ours paired over seeds.")
+    notes += [f"{SECONDARY} secondary: {found}." for found in table.cells["secondary"].unique() if found]
     notes += [f"[{number}] {reason}" for reason, number in reasons.items()]
     return Table(
         name=table.name,
@@ -128,24 +140,31 @@ def lines_of(
     yield "published", [published_text(cell) for cell in row]
     if any(cell is not None for cell in measured):
         yield "ours", [measured_text(cell) for cell in measured]
-        yield (
-            "difference",
-            [MISSING if cell is None else format_number(cell["difference"], signed=True) for cell in measured],
-        )
+        yield "difference", [difference_text(cell) for cell in measured]
     yield "verdict", [UNPUBLISHED if cell is None else verdict_text(cell["verdict"], reasons) for cell in row]
 
 
 def published_text(cell: dict[str, Any] | None) -> str:
-    """``61.03 ± 0.23``, as far as it is known."""
+    """``61.03 ± 0.23``, as far as it is known; marked where it was not found at its source."""
     if cell is None:
         return MISSING
     deviation = cell["published_std"]
-    return format_number(cell["published"], None if math.isnan(deviation) else deviation)
+    mark = f" {SECONDARY}" if cell["secondary"] else ""
+    return format_number(cell["published"], None if math.isnan(deviation) else deviation) + mark
 
 
 def measured_text(cell: dict[str, Any] | None) -> str:
     """``61.21 ± 0.57 (3)``."""
     return MISSING if cell is None else f"{format_number(cell['mean'], half_width_of(cell))} ({int(cell['n'])})"
+
+
+def difference_text(cell: dict[str, Any] | None) -> str:
+    """``−0.34 ± 0.77 (1.98)``, the difference alone where it can't be judged."""
+    if cell is None:
+        return MISSING
+    if math.isnan(cell["half"]) or cell["verdict"].startswith(NOT_COMPARABLE):
+        return format_number(cell["difference"], signed=True)
+    return f"{format_number(cell['difference'], cell['half'], signed=True)} ({cell['margin']:.2f})"
 
 
 def verdict_text(verdict: str, reasons: dict[str, int]) -> str:

@@ -7,15 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
-from results.analysis.refinements import mean_difference, refinement_names, values_by_refinement
+from results.analysis.refinements import compare_refinements, refinement_names, values_by_refinement
 from results.analysis.statistics import COLUMN, estimate, without_baselines
 from results.analysis.tables import TABLE_KEYS, column_of, records, unique_name
 from results.figures.markers import TRANSDUCTIVE_MARK
 from results.names import display_name
 from results.report.section import MISSING, Cell, Column, Figure, Row, Section, Table
 from results.report.sections import register_section
+from results.report.sections.methods import describe_shared_pretraining
 from results.report.text import TIED, format_difference, format_number
 from results.store import read_run
 
@@ -23,19 +22,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    import pandas as pd
+
     from results.report.data import ReportData
 
 UNREFINED = "unrefined"
 TEXT = (
     "Accuracy in percent, mean ± half-width of the 95 % interval over seeds (number of seeds); after a refinement the "
-    "mean, and in brackets the paired difference to the same representation without it."
+    "mean, and in brackets the paired difference to the same representation without it; the 95 % of its interval hold "
+    "for all refinements of the row together."
 )
-DIFFERENCES = "The row minus the column in points, mean over methods."
+DIFFERENCES = "The row minus the column in points, mean over methods; the 95 % hold for all pairs together."
 NOTES = (
     f"{TIED}: the difference cannot be told from 0, or has no interval.",
     f"{TRANSDUCTIVE_MARK}: transductive: features of a test image depend on other test images; not comparable.",
     f"{MISSING}: not measured, or the method does not support it.",
-    "Means over methods leave out the baselines, and methods that have only one of the two; intervals are over seeds.",
+    "Means over methods leave out the baselines, and methods that have only one of the two.",
 )
 
 
@@ -61,7 +63,9 @@ def refinements(data: ReportData) -> Iterator[Section]:
         tables.append(refinement_table(name, title, results, labels, figures))
         tables += difference_table(name, title, results, {"": UNREFINED, **labels})
     if tables:
-        yield Section(name="refinement", title="After refinement", text=TEXT, notes=NOTES, tables=tuple(tables))
+        competing = without_baselines(data.frames.results)
+        notes = (*NOTES, *describe_shared_pretraining(competing))
+        yield Section(name="refinement", title="After refinement", text=TEXT, notes=notes, tables=tuple(tables))
 
 
 def refinement_table(
@@ -80,30 +84,26 @@ def refinement_table(
     others = [method for method in results["method"].unique() if method not in unrefined.index]
     rows = []
     for method in [*unrefined.index, *others]:
-        of_method = results[results["method"] == method].groupby("refinement")
-        values = {str(stored): of_one.set_index("seed")["value"] for stored, of_one in of_method}
-        reference = values.get("", pd.Series(dtype=float))
-        cells = [unrefined_cell(reference), *(refined_cell(values.get(stored), reference) for stored in labels)]
+        values = values_by_refinement(results[results["method"] == method])
+        differences = compare_refinements(values)
+        cells = [unrefined_cell(values[""].dropna()) if "" in values else None]
+        for stored in labels:
+            if stored not in values:
+                cells.append(None)
+                continue
+            text = format_number(values[stored].mean())
+            if (stored, "") in differences:
+                text += f" ({format_difference(differences[stored, ''])})"
+            cells.append(Cell(text))
         rows.append(Row((str(method),), tuple(cells)))
     columns = tuple(map(Column, (UNREFINED, *labels.values())))
     return Table(name, ("method",), columns, tuple(rows), title=title, figures=figures)
 
 
-def unrefined_cell(values: pd.Series[float]) -> Cell | None:
+def unrefined_cell(values: pd.Series[float]) -> Cell:
     """``61.03 ± 0.57 (3)``."""
-    if values.empty:
-        return None
     found = estimate(values)
     return Cell(format_number(found.mean, found.high - found.mean if found.n > 1 else None), f"({found.n})")
-
-
-def refined_cell(values: pd.Series[float] | None, reference: pd.Series[float]) -> Cell | None:
-    """``62.13 (+1.10 ± 0.40)``; the difference over the seeds that both have."""
-    if values is None:
-        return None
-    differences = (values - reference).dropna()
-    mean = format_number(values.mean())
-    return Cell(f"{mean} ({format_difference(estimate(differences))})" if len(differences) else mean)
 
 
 def difference_table(name: str, title: str, results: pd.DataFrame, labels: Mapping[str, str]) -> Iterator[Table]:
@@ -115,13 +115,14 @@ def difference_table(name: str, title: str, results: pd.DataFrame, labels: Mappi
         results: of the evaluation.
         labels: of the refinements in their order, by their stored names; the first is none.
     """
-    values = values_by_refinement(without_baselines(results))
+    values = values_by_refinement(without_baselines(results), by="pretraining")
     known = [stored for stored in labels if stored in values]
     if "" not in known:
         return
+    differences = compare_refinements(values)
     rows = []
     for index, stored in enumerate(known[1:], start=1):
-        found = [mean_difference(values[stored] - values[other]) for other in known[:index]]
+        found = [differences.get((stored, other)) for other in known[:index]]
         texts = [format_difference(difference) if difference else MISSING for difference in found]
         rows.append(Row((labels[stored],), tuple(map(Cell, [*texts, *[""] * (len(known) - 1 - index)]))))
     columns = tuple(Column(labels[stored]) for stored in known[:-1])

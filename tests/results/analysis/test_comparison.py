@@ -1,8 +1,10 @@
 """Published numbers beside measured ones."""
 
+import numpy as np
 import pytest
+from scipy import stats
 
-from results.analysis.comparison import base_name, changes_of, compare
+from results.analysis.comparison import base_name, changes_of, compare, half_of_difference
 from results.analysis.frame import load_runs
 from results.analysis.statistics import summarize
 from results.published import load
@@ -26,14 +28,69 @@ def verdicts(store, runs, values, *, method="relational", **options):
 @pytest.mark.parametrize(
     ("values", "verdict"),
     [
-        ([60.9, 61.0, 61.1], "within interval"),
-        ([62.9, 63.0, 63.1], "higher"),
-        ([58.9, 59.0, 59.1], "lower"),
-        ([61.03], "no interval (one seed)"),
+        ([60.9, 61.0, 61.1], "agrees"),
+        ([61.7, 61.8, 61.9], "agrees"),  # 0.77 ± 0.35: excludes 0, and lies within 5 % of 38.97
+        ([64.9, 65.0, 65.1], "differs"),
+        ([58.9, 59.0, 59.1], "differs"),  # -2.03 ± 0.35 reaches out of ± 1.95
+        ([58.0, 61.0, 64.0], "cannot tell"),
+        ([61.03], "cannot tell: one seed"),
     ],
 )
 def test_verdicts(store, runs, values, verdict):
     assert verdicts(store, runs, values)[61.03] == verdict
+
+
+def test_the_interval_of_a_difference_has_the_uncertainty_of_both_sides(store, runs):
+    # Published: 61.03, standard deviation 0.23 of 3 seeds.
+    ours = [60.0, 61.0, 62.5]
+    verdicts(store, runs, ours)
+    comparison = compared(runs)
+    (row,) = comparison[(comparison["published"] == 61.03) & comparison["mean"].notna()].to_dict("records")
+    rng = np.random.default_rng(0).normal(size=3)
+    theirs = 61.03 + 0.23 * (rng - rng.mean()) / rng.std(ddof=1)
+    low, high = stats.ttest_ind(ours, theirs, equal_var=False).confidence_interval(0.95)
+    assert (row["difference"] - row["half"], row["difference"] + row["half"]) == pytest.approx((low, high))
+    assert row["margin"] == pytest.approx(0.05 * (100 - 61.03))
+
+
+@pytest.mark.parametrize(("score", "margin"), [(3.24, 0.162), (50.0, 2.5), (90.87, 0.4565), (-7.0, 0.35)])
+def test_the_margin_shrinks_towards_both_ends(store, runs, score, margin):
+    verdicts(store, runs, [61.0, 61.1])
+    published = load().assign(value=score)
+    frames = load_runs(runs)
+    found = compare(frames, summarize(frames.unrefined), published, lambda name: False)
+    assert found["margin"].to_numpy() == pytest.approx(margin)
+
+
+@pytest.mark.parametrize(
+    ("std", "seeds", "variance", "freedom"),
+    [
+        (None, None, 1 / 3 + 1, 2),  # one run, as noisy as ours
+        (None, 5, 1 / 3 + 1 / 5, 2),
+        (0.5, None, 1 / 3 + 0.25, 2),  # one run of which the noise is known
+        (0.5, 4, 1 / 3 + 0.0625, (1 / 3 + 0.0625) ** 2 / (1 / 9 / 2 + 0.0625**2 / 3)),
+    ],
+)
+def test_what_is_not_published_is_taken_to_be_uncertain(std, seeds, variance, freedom):
+    nan = float("nan")
+    pair = {"n": 3, "std": 1.0, "published_std": nan if std is None else std}
+    half = half_of_difference({**pair, "published_seeds": nan if seeds is None else seeds})
+    assert half == pytest.approx(stats.t.ppf(0.975, freedom) * variance**0.5)
+
+
+def test_one_seed_gives_no_interval():
+    nan = float("nan")
+    assert np.isnan(half_of_difference({"n": 1, "std": nan, "published_std": 0.2, "published_seeds": 3}))
+    assert np.isnan(half_of_difference({"n": nan, "std": nan, "published_std": 0.2, "published_seeds": 3}))
+
+
+def test_random_weights_never_agree(store, runs):
+    found = verdicts(store, runs, [32.91, 32.92, 32.93], method="random")
+    assert found == {32.92: "cannot tell: random weights say nothing of training"}
+
+
+def test_random_weights_may_differ(store, runs):
+    assert verdicts(store, runs, [52.91, 52.92, 52.93], method="random") == {32.92: "differs"}
 
 
 @pytest.mark.parametrize(
@@ -66,8 +123,8 @@ def test_a_changed_evaluation_is_not_comparable(store, runs):
 
 def test_published_changes_are_compared_by_label(store, runs):
     options = {"method": "simclr", "backbone": "resnet32"}
-    found = verdicts(store, runs, [76.0, 76.1], method_label="simclr[loss=mean_log]", **options)
-    assert found == {77.02: "not comparable: loss=mean_log", 76.05: "within interval"}
+    found = verdicts(store, runs, [76.0, 76.05, 76.1], method_label="simclr[loss=mean_log]", **options)
+    assert found == {77.02: "not comparable: loss=mean_log", 76.05: "agrees"}
 
 
 def test_what_the_paper_leaves_open_is_not_comparable(store, runs):
@@ -84,26 +141,27 @@ def test_numbers_without_a_protocol_of_ours_are_not_comparable(store, runs):
 
 
 def test_coarse_labels_share_images_with_fine_ones(store, runs):
-    found = verdicts(store, runs, [52.4, 52.5], dataset="cifar100-20", backbone="resnet32")
-    assert found == {52.44: "within interval"}
+    found = verdicts(store, runs, [52.4, 52.45, 52.5], dataset="cifar100-20", backbone="resnet32")
+    assert found == {52.44: "agrees"}
 
 
 def test_a_published_variant_stands_beside_no_other(store, runs):
-    found = verdicts(store, runs, [77.0, 77.1], method="simclr", backbone="resnet32")
-    assert found == {77.02: "within interval"}
+    found = verdicts(store, runs, [77.0, 77.05, 77.1], method="simclr", backbone="resnet32")
+    assert found == {77.02: "agrees"}
 
 
 def test_length_of_training_is_no_matter_to_random_weights(store, runs):
-    found = verdicts(store, runs, [32.9, 33.0], method="random", label="relational2020[views=100]")
-    assert found == {32.92: "within interval"}
+    found = verdicts(store, runs, [42.9, 43.0], method="random", label="relational2020[views=100]")
+    assert found == {32.92: "differs"}
 
 
 def test_random_weights_serve_every_pretraining(store, runs):
     found = verdicts(store, runs, [7.6, 7.7], method="random", backbone="resnet32", dataset="cifar100")
-    assert found == {7.65: "within interval"}
+    undecided = "cannot tell: random weights say nothing of training"
+    assert found == {7.65: undecided}
     comparison = compared(runs)
     assert set(comparison[comparison["published"] == 7.65]["column"]) == {"CIFAR-100", "10→100", "ResNet-32 CIFAR-100"}
-    assert set(comparison[comparison["published"] == 7.65]["verdict"]) == {"within interval"}
+    assert set(comparison[comparison["published"] == 7.65]["verdict"]) == {undecided}
 
 
 def test_a_transfer_is_compared_with_the_papers_transfer(store, runs):
@@ -152,7 +210,7 @@ def test_gains_over_a_backbone_are_paired_too(store, runs):
     cell = comparison.loc[("Figure 2a", "SimCLR", "CIFAR-10")]
     assert (cell["mean"], cell["n"]) == (pytest.approx(16.2), 3)
     assert cell["high"] == pytest.approx(16.2 + 0.2484138)
-    assert cell["verdict"] == "lower"
+    assert cell["verdict"] == "agrees"
 
 
 def test_nothing_measured_names_the_reason(store, runs):

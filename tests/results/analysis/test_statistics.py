@@ -7,7 +7,14 @@ import pytest
 from scipy import stats
 
 from results.analysis.frame import load_runs
-from results.analysis.statistics import differences, estimate, mark_best, summarize
+from results.analysis.statistics import (
+    compare_methods,
+    differences,
+    differences_to_best,
+    estimate,
+    mark_best,
+    summarize,
+)
 
 
 def test_interval_is_that_of_student_by_hand():
@@ -69,48 +76,90 @@ def test_refined_results_are_cells_of_their_own(store, runs):
     assert summary["high"][1] == pytest.approx(67.0 + 2 * 2.484138, abs=1e-6)
 
 
-def marked(summary):
-    found = summary.join(mark_best(summary)).set_index("method")
-    return {method: (row["best"], row["tied"]) for method, row in found.iterrows()}
+def marked(runs):
+    frames = load_runs(runs)
+    summary = summarize(frames.results)
+    best = mark_best(summary, compare_methods(frames.unrefined))
+    return dict(zip(zip(summary["method"], summary["refinement"], strict=True), best, strict=True))
 
 
-def test_overlapping_intervals_are_tied_and_baselines_do_not_compete(store, runs):
-    summary = summary_of(
+def put(store, values):
+    for method, seeds in values.items():
+        for seed, value in enumerate(seeds):
+            if value is not None:
+                store({"linear": value}, method=method, seed=seed)
+
+
+def test_the_best_are_those_that_no_other_is_better_than_and_baselines_do_not_compete(store, runs):
+    put(
         store,
-        runs,
         {
-            "simclr": {0: 60.0, 1: 61.0, 2: 62.0},
-            "byol": {0: 59.0, 1: 60.0, 2: 61.0},
-            "barlow": {0: 40.0, 1: 40.1, 2: 40.2},
-            "supervised": {0: 90.0, 1: 90.1, 2: 90.2},
-            "random": {0: 60.0, 1: 61.0, 2: 62.0},
+            "simclr": [60.0, 61.0, 62.5],
+            "byol": [59.5, 60.5, 61.0],
+            "barlow": [40.0, 40.1, 40.2],
+            "supervised": [90.0, 90.1, 90.2],
+            "random": [60.0, 61.0, 62.0],
         },
     )
-    assert marked(summary) == {
-        "simclr": (True, False),
-        "byol": (False, True),
-        "barlow": (False, False),
-        "supervised": (False, False),
-        "random": (False, False),
-    }
+    store({"linear": 10.0, "linear>averaged": 99.0}, method="simclr", seed=7)
+    found = marked(runs)
+    assert {method for (method, _), best in found.items() if best} == {"simclr", "byol"}
+    assert not found["simclr", "averaged"]
 
 
-def test_without_an_interval_nothing_is_told_apart(store, runs):
-    summary = summary_of(store, runs, {"simclr": {0: 60.0, 1: 60.1, 2: 60.2}, "byol": {0: 20.0}})
-    assert marked(summary)["byol"] == (False, True)
+def test_a_gap_that_seeds_share_is_named_where_intervals_overlap(store, runs):
+    # Both intervals are 24.8 wide; within every seed the methods differ by 2 points or a little more.
+    put(store, {"simclr": [50.0, 60.0, 70.0], "byol": [48.0, 57.9, 68.1]})
+    assert marked(runs) == {("simclr", ""): True, ("byol", ""): False}
+
+
+def test_with_one_seed_nothing_is_marked(store, runs):
+    put(store, {"simclr": [60.0], "byol": [20.0]})
+    assert not any(marked(runs).values())
+
+
+def test_a_method_with_one_seed_is_compared_with_none(store, runs):
+    put(store, {"simclr": [60.0, 60.1, 60.3], "byol": [99.0, None, None], "barlow": [59.9, 60.3, 60.1]})
+    assert marked(runs) == {("simclr", ""): True, ("byol", ""): False, ("barlow", ""): True}
+    frames = load_runs(runs)
+    found = differences_to_best(frames.unrefined, compare_methods(frames.unrefined)).set_index("method")
+    assert set(found["reference"]) == {"simclr"}
+    assert found.loc["byol", ["low", "high"]].isna().all()
+
+
+def test_one_method_alone_is_not_marked(store, runs):
+    put(store, {"simclr": [60.0, 60.1, 60.3], "random": [20.0, 20.1, 20.3]})
+    assert not any(marked(runs).values())
+
+
+def to_best(runs):
+    results = load_runs(runs).unrefined
+    return differences_to_best(results, compare_methods(results))
 
 
 def test_differences_use_the_pairing(store, runs):
     # Seeds differ by 10 points, the methods by 2, 3 and 4 within each: the mean difference is -3, its std 1.
-    for seed, (simclr, byol) in enumerate([(50.0, 48.0), (60.0, 57.0), (70.0, 66.0)]):
-        store({"linear": simclr}, method="simclr", seed=seed)
-        store({"linear": byol}, method="byol", seed=seed)
-    store({"linear": 99.0}, method="simclr", seed=3)
-    found = differences(load_runs(runs).results)
+    put(store, {"simclr": [50.0, 60.0, 70.0, 99.0], "byol": [48.0, 57.0, 66.0]})
+    found = to_best(runs)
     assert found[["method", "reference"]].to_numpy().tolist() == [["byol", "simclr"]]
     row = found.iloc[0]
     assert (row["mean"], row["std"], row["n"]) == pytest.approx((-3.0, 1.0, 3))
     assert (row["low"], row["high"]) == pytest.approx((-3.0 - 2.484138, -3.0 + 2.484138), abs=1e-6)
+
+
+def test_differences_to_the_best_hold_together_and_those_to_a_method_of_choice_alone(store, runs):
+    put(store, {"simclr": [60.0, 61.0, 62.0], "byol": [50.0, 50.0, 53.0], "barlow": [45.0, 47.0, 47.0]})
+    results = load_runs(runs).results
+    alone, together = differences(results, "simclr").set_index("method"), to_best(runs).set_index("method")
+    assert alone.loc["byol", "high"] - alone.loc["byol", "mean"] == pytest.approx(
+        stats.t.ppf(0.975, 2) * np.std([-10, -11, -9], ddof=1) / math.sqrt(3)
+    )
+    pairs = next(iter(compare_methods(results).values()))
+    for method in ("byol", "barlow"):
+        assert together.loc[method, "mean"] == alone.loc[method, "mean"]
+        half = pairs.half[pairs.methods.index(method), pairs.methods.index("simclr")]
+        assert together.loc[method, "high"] - together.loc[method, "mean"] == pytest.approx(half)
+        assert half > alone.loc[method, "high"] - alone.loc[method, "mean"]
 
 
 def test_differences_to_a_method_of_choice(store, runs):
@@ -124,4 +173,4 @@ def test_differences_to_a_method_of_choice(store, runs):
 
 def test_no_difference_without_a_competitor(store, runs):
     store({"linear": 60.0}, method="random")
-    assert differences(load_runs(runs).results).empty
+    assert to_best(runs).empty

@@ -1,9 +1,13 @@
 """The published numbers: what the files promise, and cells checked against the papers."""
 
+import re
+
 import pandas as pd
 import pytest
 
 from results.published import PUBLISHED, load
+
+README = (PUBLISHED / "README.md").read_text(encoding="utf-8")
 
 
 def value_of(published, **keys):
@@ -16,7 +20,10 @@ def value_of(published, **keys):
 
 def test_files_hold_what_the_columns_promise():
     rows = pd.concat(pd.read_csv(path, keep_default_na=False) for path in PUBLISHED.glob("*.csv"))
-    assert len(rows) == 93 + 9 + 22 + 142 + 149 + 3
+    counts = re.findall(r"^\| `(\w+)\.csv` .* \| (\d+) \|$", README, flags=re.MULTILINE)
+    assert {f"{name}.csv": int(count) for name, count in counts} == {
+        path.name: len(pd.read_csv(path)) for path in PUBLISHED.glob("*.csv")
+    }
     linear = {"linear", "linear after transductive", *(f"linear-{percent}" for percent in (1, 10, 25, 50))}
     assert set(rows["evaluation"].str.partition("[")[0]) == {*linear, "knn", "finetune"}
     assert set(rows["metric"].str.partition(" over ")[0]) == {"top1", "top5"}
@@ -26,6 +33,30 @@ def test_files_hold_what_the_columns_promise():
     assert (rows[["source", "table", "row", "column", "method", "dataset", "evaluated_on"]] != "").all(axis=None)
     assert not rows.duplicated(["source", "table", "row", "column"]).any()
     assert (rows["conditions"] != "").where(rows["protocol"] == "", other=True).all()
+
+
+def test_what_was_not_found_at_its_source_is_marked():
+    published = load()
+    secondary = published[published["secondary"] != ""]
+    assert set(secondary["source"]) == {"Ermolov et al. 2021"}
+    assert set(published.loc[published["source"] == "Ermolov et al. 2021", "secondary"]) == set(secondary["secondary"])
+
+
+def test_cells_of_sources_added_in_2026():
+    published = load()
+    small = {"backbone": "timm:resnet18@small", "dataset": "cifar10", "protocol": ""}
+
+    def cell(source, method, evaluation, **keys):
+        rows = published[published["source"].str.startswith(source)]
+        return value_of(rows, method=method, evaluation=evaluation, **keys)
+
+    assert cell("Ermolov", "wmse[views=4]", "linear", **small) == 91.99
+    assert cell("Ermolov", "byol", "knn", **small) == 89.45
+    assert cell("CW-RGP", "cw_rgp[views=4]", "knn", **small) == 90.74
+    assert cell("LeJEPA", "lejepa", "linear", protocol="") == 90.7
+    assert cell("MAE", "mae", "finetune", protocol="") == 83.57
+    of_dkobak = published[published["source"].str.startswith("simclr-cifar10") & (published["table"] == "1000 epochs")]
+    assert set(of_dkobak["seeds"]) == {3}
 
 
 def test_cells_of_the_paper():

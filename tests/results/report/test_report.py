@@ -155,7 +155,7 @@ def test_published_numbers_in_every_format(grid, runs, no_figures, tmp_path):
         assert "protocol quick" in text
         assert "56.73 ± 1.71" in text
         assert "not run" in text
-        assert "published, 4 measured here, 0 under the same conditions." in text
+        assert "published, 4 measured here. 0 trained methods under the same conditions so far." in text
     tex = (tmp_path / "table.tex").read_text()
     assert "Relational Reasoning & published & 61.03 $\\pm$ 0.23" in tex
     assert "{[}1{]} protocol quick" in tex

@@ -5,11 +5,13 @@ from html.parser import HTMLParser
 
 import pytest
 from rich.console import Console
+from scipy import stats
 
 from results import report
 from results.report import terminal
 from results.report.data import collect
 from results.report.sections import build_sections
+from results.report.sections.methods import BEST, NO_DIFFERENCE
 
 SEEDS = {
     "supervised": [90.0, 91.0, 92.0],
@@ -53,18 +55,39 @@ def test_cells_by_hand(grid, runs):
     found = texts(table)
     # Half-widths: t(0.975, 2) / sqrt(3) = 2.484138 times the standard deviations 1, 0.1 and 0.5.
     assert found["simclr"] == ["61.00 ± 2.48 (3)", "56.00 ± 2.48 (3)"]
-    assert found["byol"] == ["60.50 ± 2.48 (3) ≈", "55.50 ± 2.48 (3) ≈"]
+    assert found["byol"] == ["60.50 ± 2.48 (3)", "55.50 ± 2.48 (3)"]
     assert found["barlow"] == ["40.10 ± 0.25 (3)", "35.10 ± 0.25 (3)"]
     assert found["random"] == ["30.50 ± 1.24 (3)", "25.50 ± 1.24 (3)"]
-    assert [[cell.is_best for cell in row.cells] for row in table.rows] == [[False] * 2, [True] * 2, *[[False] * 2] * 3]
+    bold = [[cell.is_best for cell in row.cells] for row in table.rows]
+    assert bold == [[False] * 2, [True] * 2, [True] * 2, [False] * 2, [False] * 2]
+    assert BEST in table.notes
 
 
 def test_differences_are_paired_and_leave_baselines_out(grid, runs):
     (section,) = sections(runs)
+    # Half-widths: the range of 3 groups with 3 degrees of freedom, times the larger standard deviation / sqrt(6). Of
+    # the differences to byol it is 0; around the means 0.54 = 2 · (0.3² + 0.3² + 0.6²) / 4 · 2 is twice the residual
+    # variance, and 0.81 that of the differences to barlow.
+    quantile = stats.studentized_range.ppf(0.95, 3, 3)
     assert {name: cells[0] for name, cells in texts(section.tables[1]).items()} == {
-        "byol": "−0.50 ± 0.00 (3)",
-        "barlow": "−20.90 ± 2.24 (3)",
+        "byol": f"−0.50 ± {quantile * (0.54 / 6) ** 0.5:.2f} (3) ≈",
+        "barlow": f"−20.90 ± {quantile * (0.81 / 6) ** 0.5:.2f} (3)",
     }
+    assert NO_DIFFERENCE in section.tables[1].notes
+
+
+def test_summary_and_differences_as_files_have_the_marks_of_the_tables(grid, runs):
+    data = collect(runs)
+    best = data.summary[data.summary["best"]]
+    assert set(zip(best["method"], best["evaluation"], strict=True)) == {
+        (method, evaluation) for method in ("simclr", "byol") for evaluation in ("linear", "knn")
+    }
+    (table,) = data.tables
+    shown = {row.method: row.cells[0] for row in table.differences}
+    for row in data.differences[data.differences["evaluation"] == "linear"].to_dict("records"):
+        cell = shown[row["method"]]
+        assert cell.tied == (row["low"] <= 0 <= row["high"])
+        assert cell.half == pytest.approx((row["high"] - row["low"]) / 2)
 
 
 def test_caption_says_what_the_numbers_were_made_under(grid, runs):
@@ -93,7 +116,115 @@ def test_one_seed_has_no_interval_and_a_note(store, runs):
     (section,) = sections(runs)
     assert texts(section.tables[0]) == {"simclr": ["60.00 (1)"]}
     assert any("one seed" in note for note in section.tables[0].notes)
+    assert not any(cell.is_best for row in section.tables[0].rows for cell in row.cells)
     assert not [table for table in section.tables if table.name.endswith("-differences")]
+
+
+def sentence(runs):
+    """What the first note under the main table says."""
+    return main_table(runs).notes[0]
+
+
+def test_what_the_seeds_can_tell(store, runs):
+    values = {"simclr": [60.0, 61.0, 63.0], "byol": [55.0, 57.0, 55.5], "barlow": [50.0, 49.0, 52.0]}
+    for method, of_method in values.items():
+        for seed, value in enumerate(of_method):
+            store({"linear": value}, method=method, seed=seed, seconds=1197)  # and 3 of its evaluations
+    found = re.fullmatch(
+        r"Differences under about (\S+) points are noise here; (\d+) seeds would show (\S+) "
+        r"and take (\S+) h more, run after run\.",
+        sentence(runs),
+    )
+    now, seeds, then, hours = map(float, found.groups())
+    (cells,) = ([cell.half for row in table.differences for cell in row.cells] for table in collect(runs).tables)
+    assert min(cells) <= now + 0.05
+    assert now - 0.05 <= max(cells)
+    assert then <= now / 2 + 0.05
+    assert seeds > 3
+    assert hours == pytest.approx((seeds - 3) * 3 * 1200 / 3600, abs=0.05)
+
+
+def test_columns_that_can_tell_more_are_told_from_those_that_can_tell_less(store, runs):
+    noise = [(0.0, 1.0, 3.0), (2.0, 0.0, 1.0), (1.0, 3.0, 0.0)]
+    for method, of_method in zip(("simclr", "byol", "barlow"), noise, strict=True):
+        for seed, value in enumerate(of_method):
+            store({"linear": 60 + value, "knn": 50 + 2 * value}, method=method, seed=seed)
+    low, high = re.search(r"under about (\S+) to (\S+) points", sentence(runs)).groups()
+    assert float(high) == pytest.approx(2 * float(low), abs=0.1)
+
+
+def test_one_seed_can_tell_nothing(store, runs):
+    for method in ("simclr", "byol"):
+        store({"linear": 60.0}, method=method, seconds=597)
+    assert sentence(runs) == (
+        "Nothing here can be told from noise: that takes two seeds at least. 3 seeds of everything take 40.0 min more, "
+        "run after run."
+    )
+
+
+def test_one_method_is_known_as_well_as_its_seeds_allow(store, runs):
+    for seed, value in enumerate([60.0, 61.0, 62.0]):
+        store({"linear": value}, seed=seed, seconds=597)
+    # t(0.975, 6) / sqrt(7) = 0.925, t(0.975, 5) / sqrt(6) = 1.049, and half of 2.484 is 1.242: t(0.975, 4) / sqrt(5).
+    assert sentence(runs) == (
+        "The mean of the one method is known to ± 2.5 points; 5 seeds would give ± 1.2 and take 20.0 min more, run "
+        "after run."
+    )
+
+
+def test_baselines_alone_need_no_sentence(store, runs):
+    store({"linear": 60.0}, method="random")
+    assert not any("seeds" in note for note in main_table(runs).notes)
+
+
+def notes_about(runs, word):
+    return [note for note in main_table(runs).notes if word in note]
+
+
+def test_a_shared_learning_rate_is_said_where_methods_are_ranked(store, runs):
+    for method in ("simclr", "random"):
+        store({"linear": 60.0}, method=method)
+    assert notes_about(runs, "Learning rate") == []
+    store({"linear": 60.0}, method="byol")
+    suits = "The order may be another where each has the rate that suits it."
+    assert notes_about(runs, "Learning rate") == [f"Learning rate 0.001 for all trained methods. {suits}"]
+
+
+def test_other_learning_rates_are_named(store, runs):
+    for method, rate in {"simclr": 1e-3, "byol": 1e-3, "supervised": 1e-3, "dino": 5e-4, "adasim": 5e-4}.items():
+        store({"linear": 60.0}, method=method, lr=rate)
+    (note,) = notes_about(runs, "Learning rate")
+    assert note.startswith("Learning rate 0.001 for all trained methods but: adasim, dino 0.0005. ")
+
+
+def test_recipes_have_rates_of_their_own(store, runs):
+    for method in ("simclr", "byol"):
+        store({"linear": 60.0}, method=method, protocol="relational2020", fairness="recipe")
+    assert notes_about(runs, "Learning rate") == []
+
+
+def test_one_pretraining_under_two_names_is_said_and_counts_once(store, runs):
+    values = {"adasim": [60.0, 61.0, 63.0], "graph_nnclr": [60.0, 61.0, 63.0], "byol": [62.0, 60.5, 61.0]}
+    for method, of_method in values.items():
+        for seed, value in enumerate(of_method):
+            loss = 1.0 + seed + 0.5 * (method == "byol")
+            store({"linear": value, "linear>graph": value + (method == "byol")}, method=method, seed=seed, loss=loss)
+    (note,) = notes_about(runs, "one pretraining")
+    assert note.startswith("adasim and graph_nnclr are one pretraining")
+    pairs = next(iter(collect(runs).comparisons.values()))
+    assert pairs.groups == 2
+    (section,) = (section for section in build_sections(collect(runs)) if section.name == "refinement")
+    assert note in section.notes
+    # Graph adds 0 to the one pretraining and 1 to byol.
+    (cell,) = section.tables[1].rows[0].cells
+    assert cell.text.startswith("+0.50")
+
+
+def test_equal_accuracies_alone_are_no_shared_pretraining(store, runs):
+    for method, loss in (("adasim", 1.0), ("byol", 1.5)):
+        for seed in range(3):
+            store({"linear": 60.0 + seed}, method=method, seed=seed, loss=loss)
+    assert notes_about(runs, "one pretraining") == []
 
 
 def test_missing_baselines_are_named(store, runs):
@@ -112,7 +243,7 @@ def test_partial_missing_and_collapsed_cells(store, runs):
     store({"linear": 70.0}, method="simclr", dataset="digits")
     (section,) = sections(runs)
     table = section.tables[0]
-    assert texts(table) == {"simclr": ["70.00 (1)", "61.00 ± 2.48 (3)"], "byol": [None, "50.00 (1/3) ≈†"]}
+    assert texts(table) == {"simclr": ["70.00 (1)", "61.00 ± 2.48 (3)"], "byol": [None, "50.00 (1/3) †"]}
     assert any(note.startswith("(2/3)") for note in table.notes)
     assert any(note.startswith("†") for note in table.notes)
     assert section.problems == (
