@@ -43,13 +43,19 @@ if TYPE_CHECKING:
         register_schedule,
     )
     from protocols.spec.protocol import Pretrain
+    from results.constraints import Above, AtLeast, AtMost, AugmentationName, Below
     from results.errors import BenchError, RequestError
     from results.figures.data import FigureData
 
 __all__ = [
     "EMA",
+    "Above",
+    "AtLeast",
+    "AtMost",
+    "AugmentationName",
     "Backbone",
     "Batch",
+    "Below",
     "BenchError",
     "Dataset",
     "EvaluationContext",
@@ -90,6 +96,7 @@ _MODULES = {
     "protocols.evaluate.retrieval": ("RetrievalResult",),
     "protocols.features.context": ("EvaluationContext",),
     "protocols.features.features": ("Features",),
+    "results.constraints": ("Above", "AtLeast", "AtMost", "AugmentationName", "Below"),
     "protocols.spec.plugins": (
         "register_augmentation",
         "register_backbone",

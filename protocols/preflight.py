@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import torch
 
 from protocols.backbones.build import new_backbone
+from protocols.backbones.inference import evaluation_mode
 from protocols.datasets.load import load_dataset, require
-from protocols.pretrain.build import build_method
+from protocols.evaluate.evaluator import HEALTH_AUGMENTATION
+from protocols.pretrain.build import augmentations_of_views, build_method
 from protocols.pretrain.optimizers import build_optimizer
 from protocols.pretrain.schedules import learning_rate
-from protocols.spec.plugins import AUGMENTATIONS, EVALUATIONS, REFINEMENTS, dataset_source, load_files, typed_options
+from protocols.spec.plugins import (
+    AUGMENTATIONS,
+    EVALUATIONS,
+    OPTIMIZERS,
+    REFINEMENTS,
+    SCHEDULES,
+    dataset_source,
+    load_files,
+    option_types,
+    typed_options,
+)
 from protocols.spec.run import Component, digest_of
+from results.constraints import AugmentationName
 from results.errors import BrokenPlugin, RequestError
 from results.names import code_options
 
@@ -21,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from methods.base import Method
+    from methods.base import Backbone, Method
     from protocols.datasets.base import Dataset
     from protocols.spec.budget import Budget
     from protocols.spec.protocol import TomlTable
@@ -42,7 +55,8 @@ def check(runs: Sequence[Run], data: Path) -> list[Budget]:
         How long the pretraining of each is.
 
     Raises:
-        RequestError: a plugin does not load, an option or a batch cannot work, a data set is missing.
+        RequestError: a plugin does not load, an option, a batch or a backbone cannot work, a data set is missing or has
+            one class, or the protocol lacks an augmentation.
     """
     load_files({file for run in runs for file in run.plugins})
     require({name for run in runs for name in dataset_names(run)}, data)
@@ -52,18 +66,24 @@ def check(runs: Sequence[Run], data: Path) -> list[Budget]:
         evaluation.refinement for run in runs for evaluation in run.evaluations if evaluation.refinement
     ):
         check_options(REFINEMENTS, refinement.name, refinement.options)
-    keys = [config_key(run) for run in runs]
-    budgets = {key: check_method(run, data) for key, run in dict(zip(keys, runs, strict=True)).items()}
+    keys, sizes_taken = [config_key(run) for run in runs], dict[str, set[int]]()
+    budgets = {key: check_run(run, data, sizes_taken) for key, run in dict(zip(keys, runs, strict=True)).items()}
     return [budgets[key] for key in keys]
 
 
-def check_method(run: Run, data: Path) -> Budget:
-    """Build a run's networks and its optimizer, to see whether they can be.
+def check_run(run: Run, data: Path, sizes_taken: dict[str, set[int]]) -> Budget:
+    """Build a run's networks and its optimizer, and give the backbone an image of every size, to see whether they work.
+
+    Args:
+        run: to be checked.
+        data: folder of the data sets.
+        sizes_taken: by backbone the sides of images that it is known to take; those of the run are added.
 
     Raises:
-        RequestError: its method refuses an option or the backbone or wants views of an augmentation that is not there,
-            or a batch is larger than the data set.
+        RequestError: its method refuses an option or the backbone, its protocol lacks an augmentation, a batch is
+            larger than the data set, the backbone does not take the images, or there is one class to evaluate on.
     """
+    check_augmentations(run)
     with refused_if_it_fails("dataset", run.dataset.name):
         dataset = load_dataset(run.dataset.name, data)
     if run.backbone.source:
@@ -71,9 +91,63 @@ def check_method(run: Run, data: Path) -> Budget:
             new_backbone(run)
     with refused_if_it_fails("method", run.method.label):
         method, budget = build_method(run, dataset)
+        views = augmentations_of_views(type(method), method.options, run)
     if budget.views:
         try_settings(run, method, dataset)
+    sizes = {run.augmentations[name].size or dataset.side for name in (*views, HEALTH_AUGMENTATION)} | {dataset.side}
+    for evaluation in run.evaluations:
+        target = load_dataset(evaluation.dataset.name, data)
+        if len(target.classes) < 2:
+            raise RequestError(
+                f"{target.name} has one class, of which every prediction is right",
+                hint="name a data set of two classes or more after --evaluate-on",
+            )
+        sizes.add(evaluation.image_size or target.side)
+    known = sizes_taken.setdefault(digest_of(run.backbone.identity()), set())
+    for size in sorted(sizes - known):
+        try_backbone(method.backbone, run.backbone.name, size)
+    known |= sizes
     return budget
+
+
+def check_augmentations(run: Run) -> None:
+    """Do nothing if a run's protocol has the augmentations that its evaluations use.
+
+    Raises:
+        RequestError: it lacks one.
+    """
+    wanted = [(HEALTH_AUGMENTATION, "the health of representations is measured with views")]
+    for evaluation in run.evaluations:
+        types, options = option_types(EVALUATIONS.get(evaluation.name), evaluation.name), evaluation.own_options
+        wanted += [
+            (options[option], f"{evaluation.label} asks for images")
+            for option, hint in types.items()
+            for mark in get_args(hint)[1:]
+            if isinstance(mark, AugmentationName) and options[option] not in mark.besides
+        ]
+    for name, purpose in wanted:
+        if name not in run.augmentations:
+            raise RequestError(
+                f"{purpose} of augmentation {name!r}, which {run.preset} does not have", hint=f"add [recipes.{name}]"
+            )
+
+
+def try_backbone(backbone: Backbone, name: str, size: int) -> None:
+    """Give a backbone two images, to see whether it takes their size and gives the features that it says.
+
+    Raises:
+        RequestError: it does not.
+    """
+    try:
+        with evaluation_mode(backbone), torch.inference_mode():
+            shape = tuple(backbone(torch.zeros(2, 3, size, size)).shape)
+    except Exception as error:
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise RequestError(
+            f"backbone {name!r} does not take images of {size} px: {reason}", hint="choose another backbone or size"
+        ) from error
+    if shape != (2, backbone.dim):
+        raise BrokenPlugin(f"backbone {name!r} gives features {shape} of 2 images, and says that dim is {backbone.dim}")
 
 
 def dataset_names(run: Run) -> list[str]:
@@ -97,21 +171,25 @@ def unique_parts(components: Iterable[ComponentT]) -> list[ComponentT]:
 
 
 def check_options(registry: Registry[Any], name: str, options: TomlTable) -> None:
-    """Do nothing if an evaluation or refinement accepts its options.
+    """Do nothing if a plugin function accepts its options.
 
     Raises:
-        RequestError: an option is of the wrong type, or not among the choices.
+        RequestError: an option is of the wrong type, out of its bounds, or not among the choices.
     """
-    typed_options(registry.get(name), code_options(registry.key(name), options), name)
+    present_name = registry.key(name)
+    typed_options(registry.get(name), code_options(present_name, options), present_name)
 
 
 def try_settings(run: Run, method: Method, dataset: Dataset) -> None:
     """Build a run's optimizer, and call its schedule and augmentation operations, to see whether they work.
 
     Raises:
-        BrokenPlugin: one does not.
+        RequestError: one does not accept its options.
+        BrokenPlugin: one does not work.
     """
     settings = run.pretrain
+    check_options(OPTIMIZERS, settings.optimizer, settings.optimizer_options)
+    check_options(SCHEDULES, settings.schedule, settings.schedule_options)
     with refused_if_it_fails("optimizer", settings.optimizer):
         build_optimizer(method, settings)
     with refused_if_it_fails("schedule", settings.schedule):
@@ -119,6 +197,7 @@ def try_settings(run: Run, method: Method, dataset: Dataset) -> None:
     for augmentation in run.augmentations.values():
         side = augmentation.size or dataset.side
         for name, options in augmentation.operations.items():
+            check_options(AUGMENTATIONS, name, options)
             views, u = torch.rand(2, 3, side, side), torch.rand(2, AUGMENTATIONS.describe(name).declared["uniforms"])
             with refused_if_it_fails("augmentation", name):
                 shape = AUGMENTATIONS.get(name)(views, u, **options).shape

@@ -97,3 +97,12 @@ def baseline_of(config: Mapping[str, Any]) -> Baseline:
     """Which baseline the method of a run's configuration is: declared there, or known by its name."""
     declared: Baseline | None = config.get("baseline")
     return BASELINES.get(str(config["method"]["name"]), "") if declared is None else declared
+
+
+LOWER_IS_BETTER = re.compile(r"ece|.*_std")
+"""Metrics of which lower values are better: errors, and spreads."""
+
+
+def direction(metric: str) -> int:
+    """1 if higher values of a metric are better, −1 if lower ones are."""
+    return -1 if LOWER_IS_BETTER.fullmatch(metric) else 1

@@ -6,11 +6,13 @@ Keys of plain values are stored names, see :mod:`results.names`.
 from __future__ import annotations
 
 import dataclasses
+import math
 import types
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from results.constraints import Bound
 from results.errors import RequestError, nearest
 from results.names import stored_field
 
@@ -51,7 +53,7 @@ def build(cls: type[D], values: Mapping[str, Any], where: str) -> D:
 @cache
 def type_hints(cls: Any) -> dict[str, Any]:
     """The types of a dataclass's fields."""
-    return get_type_hints(cls)
+    return get_type_hints(cls, include_extras=True)
 
 
 def added(
@@ -97,9 +99,11 @@ def convert(value: Any, hint: Any, where: str) -> Any:
     """Convert ``value`` to the type ``hint``.
 
     Raises:
-        RequestError: it is of another type, or not among the choices.
+        RequestError: it is of another type, out of its bounds, not finite, or not among the choices.
     """
     origin, args = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return convert_bounded(value, hint, where)
     if origin in (Union, types.UnionType):
         inner = next(kind for kind in args if kind is not type(None))
         return None if value is None else convert(value, inner, where)
@@ -109,11 +113,23 @@ def convert(value: Any, hint: Any, where: str) -> Any:
         raise RequestError(f"{where} is {value!r}", hint=f"choose {', '.join(map(str, args))}")
     if hint is float and type(value) is int:
         return float(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise RequestError(f"{where} is {value}", hint="it must be finite")
     if hint is Path and isinstance(value, str):
         return Path(value)
     if origin is Literal or hint is Any or type(value) is hint:
         return value
     raise RequestError(f"{where} is {value!r}", hint=f"it must be {kind_of(hint)}")
+
+
+def convert_bounded(value: Any, hint: Any, where: str) -> Any:
+    """:func:`convert` for an ``Annotated`` type, of whose marks the bounds are checked."""
+    inner, *marks = get_args(hint)
+    converted = convert(value, inner, where)
+    for mark in marks:
+        if isinstance(mark, Bound) and not mark.allows(converted):
+            raise RequestError(f"{where} must be {mark}, not {value}")
+    return converted
 
 
 def convert_nested(value: Any, hint: Any, where: str) -> Any:

@@ -214,11 +214,11 @@ def take_claim(claim: Path) -> None:
     Raises:
         Busy: its owner is running.
     """
-    own = claim.with_name(f"{CLAIM}.{socket.gethostname()}.{os.getpid()}.{uuid.uuid4().hex[:8]}")
-    own.write_text(json.dumps(asdict(this_process())), encoding="utf-8")
+    unique = claim.with_name(f"{CLAIM}.{socket.gethostname()}.{os.getpid()}.{uuid.uuid4().hex[:8]}")
+    unique.write_text(json.dumps(asdict(this_process())), encoding="utf-8")
     try:
         try:
-            os.link(own, claim)
+            os.link(unique, claim)
         except FileExistsError:
             before = modified(claim)
             if not is_abandoned(claim):
@@ -226,9 +226,9 @@ def take_claim(claim: Path) -> None:
             with locked(claim.with_name(CLAIM_LOCK)):
                 if modified(claim) != before:
                     raise Busy(f"{claim.parent.name} has just been taken by another process") from None
-                own.replace(claim)
+                unique.replace(claim)
     finally:
-        own.unlink(missing_ok=True)
+        unique.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -34,6 +34,7 @@ LAYERS = [
     "results.store",
     "results.record",
     "results.schema",
+    "results.constraints",
     "results.names",
     "results.registry",
     "results.errors",

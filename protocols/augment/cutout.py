@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import torch
 
 from protocols.spec.plugins import register_augmentation
+from results.constraints import AtLeast, AtMost
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 @register_augmentation("cutout", uniforms=3)
-def cutout(views: Tensor, u: Tensor, *, probability: float = 0.5, size: float = 0.25) -> Tensor:
+def cutout(
+    views: Tensor,
+    u: Tensor,
+    *,
+    probability: Annotated[float, AtLeast(0), AtMost(1)] = 0.5,
+    size: Annotated[float, AtLeast(0), AtMost(1)] = 0.25,
+) -> Tensor:
     """Cutout (DeVries & Taylor 2017, arXiv 1708.04552): a black square that lies within the view.
 
     Args:

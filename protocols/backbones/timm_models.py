@@ -29,7 +29,8 @@ class Timm(Backbone):
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
-        self.dim = int(model.num_features)  # type: ignore[arg-type]
+        # Some models have a layer between their pooled features and the classifier, which is kept.
+        self.dim = int(getattr(model, "head_hidden_size", model.num_features))  # type: ignore[arg-type]
         self.stem = self._stem()
         settings: dict[str, Any] = model.pretrained_cfg  # type: ignore[assignment]
         self.side: int | None = settings["input_size"][-1] if settings.get("fixed_input_size") else None

@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 
     JsonDict = dict[str, Any]
 
+HEALTH_AUGMENTATION = "standard"
+"""Augmentation of the views that health compares."""
+
 HEALTH_IMAGES = 10_000
 """Images of the training split on which health is measured."""
 
@@ -227,7 +230,7 @@ class Evaluator:
             views = []
             for number in range(2):
                 rows = index.numpy() + number * 2**40
-                augmenter = context.augmenters["standard"]
+                augmenter = context.augmenters[HEALTH_AUGMENTATION]
                 u = randomness.uniforms(randomness.key(self.run.seed, "health"), rows, augmenter.columns)
                 view = augmenter(images.to(context.device), index, u)
                 views.append(extract_features(self.backbone, view, lambda images: images, context.device))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import torch
 from torch import nn
@@ -13,11 +13,12 @@ from torch.nn import functional as F
 from protocols.augment.affine import COLUMNS as AFFINE_COLUMNS
 from protocols.augment.affine import affine
 from protocols.backbones.inference import extract_features
-from protocols.evaluate.linear import top_k
+from protocols.evaluate.accuracy import mask_absent_classes, top_k
 from protocols.features.extraction import prepare_images, resize
 from protocols.features.features import stratified_subset
 from protocols.spec.plugins import register_evaluation
 from protocols.system import randomness
+from results.constraints import Above, AtLeast, AtMost, AugmentationName
 from results.errors import Diverged
 
 if TYPE_CHECKING:
@@ -36,14 +37,16 @@ MILESTONES = (100, 150)
 def finetune(
     context: EvaluationContext,
     *,
-    epochs: int = 100,
-    batch: int = 128,
-    backbone_lr: float = 1e-3,
-    classifier_lr: float = 1e-4,
-    weight_decay: float = 1e-5,
-    augmentation: Literal["none", "light", "standard", "affine"] = "none",
-    erase: float = 0.111,
-    fraction: float = 1.0,
+    epochs: Annotated[int, AtLeast(1)] = 100,
+    batch: Annotated[int, AtLeast(2)] = 128,
+    backbone_lr: Annotated[float, AtLeast(0)] = 1e-3,
+    classifier_lr: Annotated[float, Above(0)] = 1e-4,
+    weight_decay: Annotated[float, AtLeast(0)] = 1e-5,
+    augmentation: Annotated[
+        Literal["none", "light", "standard", "affine"], AugmentationName(besides=("none", "affine"))
+    ] = "none",
+    erase: Annotated[float, AtLeast(0), AtMost(1)] = 0.111,
+    fraction: Annotated[float, Above(0), AtMost(1)] = 1.0,
 ) -> dict[str, float]:
     """Backbone and linear classifier trained together on the training split, scored once on the test split.
 
@@ -62,13 +65,13 @@ def finetune(
         augmentation: of the training images: the name of an augmentation of the protocol, or ``affine``.
         erase: area of the square that ``affine`` erases, as a fraction of the image; in the code 0.25 on CIFAR-10,
             0.0625 on CIFAR-100, 0.111 on STL-10.
-        fraction: of the labels of every class that are used, in (0, 1]; drawn by the seed.
+        fraction: of the labels of every class that are used, drawn by the seed.
 
     Returns:
         ``top1``, and with more than ten classes ``top5``, in percent.
 
     Raises:
-        Diverged: the loss is not finite.
+        Diverged: the loss or the scores are not finite.
         KeyboardInterrupt: the listener asked to stop.
     """
     backbone, classifier = copy.deepcopy(context.backbone).train(), new_classifier(context)
@@ -143,4 +146,5 @@ def score(backbone: Backbone, classifier: nn.Linear, context: EvaluationContext)
     size = context.image_size or dataset.side
     test = extract_features(backbone, images, lambda batch: prepare_images(batch, dataset, size), device)
     with torch.no_grad():
-        return top_k(classifier(test), labels.to(device), len(dataset.classes))
+        scores = mask_absent_classes(classifier(test), torch.from_numpy(dataset.train.labels).to(device))
+    return top_k(scores, labels.to(device), len(dataset.classes))

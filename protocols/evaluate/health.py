@@ -36,7 +36,12 @@ def diagnose(features: Tensor, first: Tensor, second: Tensor) -> Health:
 
 
 def feature_std(features: Tensor) -> float:
-    """Mean standard deviation of L2-normalised features, times √d; 1 when they are uniform on the sphere."""
+    """Mean standard deviation of L2-normalised features, times √d; 1 when they are uniform on the sphere.
+
+    That of a single image is 0.
+    """
+    if len(features) < 2:
+        return 0.0
     normalised = F.normalize(features.float())
     return float(normalised.std(0).mean()) * math.sqrt(features.shape[1])
 
@@ -58,7 +63,12 @@ def alignment(first: Tensor, second: Tensor) -> float:
 
 
 def uniformity(features: Tensor) -> float:
-    """Log of the mean of exp(-2 |x - y|²) over pairs of normalised features (Wang & Isola 2020, t = 2)."""
+    """Log of the mean of exp(-2 |x - y|²) over pairs of normalised features (Wang & Isola 2020, t = 2).
+
+    Without a pair it is 0, as where all are equal.
+    """
+    if len(features) < 2:
+        return 0.0
     return torch.pdist(F.normalize(features)).square().mul(-2).exp().mean().log().item()
 
 

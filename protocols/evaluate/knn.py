@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+from typing import TYPE_CHECKING, Annotated
 
-import torch
-
-from protocols.evaluate.linear import top_k
+from protocols.evaluate.accuracy import top_k
 from protocols.features.neighbours import nearest
 from protocols.spec.plugins import register_evaluation
+from results.constraints import Above, AtLeast
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,8 +18,13 @@ if TYPE_CHECKING:
 
 
 @register_evaluation("knn", version=2)
-def knn(features: Features, *, k: int = 20, temperature: float = 0.07) -> dict[str, float]:
+def knn(
+    features: Features, *, k: Annotated[int, AtLeast(1)] = 20, temperature: Annotated[float, Above(0)] = 0.07
+) -> dict[str, float]:
     """k-nearest-neighbour classifier on frozen features (Wu et al. 2018), by cosine similarity.
+
+    Of training images that are equally similar the first ones are neighbours; the cosine of features of length 0 and
+    any others is 0. A class that none of the neighbours has is never predicted, not even among five.
 
     Args:
         features: of the run.
@@ -35,7 +40,11 @@ def knn(features: Features, *, k: int = 20, temperature: float = 0.07) -> dict[s
 
 
 def vote(neighbours: Neighbours, labels: Tensor, classes: int, temperature: float) -> Tensor:
-    """Weighted votes (n, classes) of each image's neighbours."""
-    weights = ((neighbours.similarity - 1.0) / temperature).exp()
-    votes = torch.zeros(len(weights), classes, device=weights.device)
-    return votes.scatter_add_(1, labels[neighbours.index.long()], weights)
+    """Logarithm (n, classes) of the weighted votes of each image's neighbours; −∞ for classes without a vote.
+
+    As a logarithm a vote is neither too small for a float at a low temperature nor too large.
+    """
+    exponents, voted = neighbours.similarity.double() / temperature, labels[neighbours.index.long()]
+    largest = exponents.new_full((len(exponents), classes), -math.inf).scatter_reduce_(1, voted, exponents, "amax")
+    relative = (exponents - largest.gather(1, voted)).exp()
+    return largest + largest.new_zeros(largest.shape).scatter_add_(1, voted, relative).log()

@@ -3,37 +3,44 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Literal
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+from protocols.evaluate.accuracy import calibration_error, mask_absent_classes, top_k
 from protocols.features.features import label_fraction
 from protocols.spec.plugins import register_evaluation
 from protocols.system import randomness
+from results.constraints import Above, AtLeast, AtMost
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor
 
     from protocols.features.features import Features
 
 
-@register_evaluation("linear", version=1)
+@register_evaluation("linear", version=1, added=("calibration",))
 def linear(
     features: Features,
     *,
     solver: Literal["lbfgs", "adam"] = "lbfgs",
     standardize: bool = True,
-    l2: float = 1e-4,
-    epochs: int = 100,
-    lr: float = 1e-3,
-    batch: int = 128,
-    fraction: float = 1.0,
+    l2: Annotated[float, AtLeast(0)] = 1e-4,
+    epochs: Annotated[int, AtLeast(1)] = 100,
+    lr: Annotated[float, Above(0)] = 1e-3,
+    batch: Annotated[int, AtLeast(1)] = 128,
+    fraction: Annotated[float, Above(0), AtMost(1)] = 1.0,
+    calibration: bool = False,
 ) -> dict[str, float]:
     """Linear classifier on frozen features, trained on the training split, scored once on the test split.
 
-    Nothing is selected: the classifier after the last step is scored.
+    Nothing is selected: the classifier after the last step is scored. A class without training images is never
+    predicted, not even among five.
 
     Args:
         features: of the run.
@@ -44,22 +51,26 @@ def linear(
         epochs: passes over the training split by ``adam``.
         lr: learning rate of ``adam``.
         batch: batch size of ``adam``.
-        fraction: of the labels of every class that are used, in (0, 1]; drawn by the seed. Features are still scaled by
-            the whole training split.
+        fraction: of the labels of every class that are used, drawn by the seed. Features are still scaled by the whole
+            training split.
+        calibration: whether the calibration error is measured too.
 
     Returns:
-        ``top1``, and with more than ten classes ``top5``, in percent.
+        ``top1``, with more than ten classes ``top5``, and with ``calibration`` the expected calibration error ``ece``,
+        in percent.
+
+    Raises:
+        Diverged: the scores are not finite.
     """
     if standardize:
         features = standardized(features)
     features = label_fraction(features, fraction)
-    classifier = new_classifier(features)
     if solver == "lbfgs":
-        fit_to_convergence(classifier, features, l2)
+        scores = fitted_scores(features, partial(fit_to_convergence, l2=l2))
     else:
-        fit_by_adam(classifier, features, epochs=epochs, lr=lr, batch=batch)
-    with torch.no_grad():
-        return top_k(classifier(features.test), features.test_labels, features.classes)
+        scores = fitted_scores(features, partial(fit_by_adam, epochs=epochs, lr=lr, batch=batch))
+    accuracies = top_k(scores, features.test_labels, features.classes)
+    return {**accuracies, "ece": calibration_error(scores, features.test_labels)} if calibration else accuracies
 
 
 def standardized(features: Features) -> Features:
@@ -70,10 +81,18 @@ def standardized(features: Features) -> Features:
     return dataclasses.replace(features, train=train, test=test)
 
 
-def new_classifier(features: Features) -> nn.Linear:
-    """A linear layer with torch's default initialisation, determined by the seed."""
+def fitted_scores(features: Features, fit: Callable[[nn.Linear, Features], None]) -> Tensor:
+    """Scores (m, classes) of the test split by a linear classifier; −∞ for classes without training images.
+
+    Args:
+        features: of both splits.
+        fit: trains a classifier, which has torch's default initialisation, determined by the seed.
+    """
     torch.manual_seed(randomness.key(features.seed, "classifier"))
-    return nn.Linear(features.train.shape[1], features.classes).to(features.train.device)
+    classifier = nn.Linear(features.train.shape[1], features.classes).to(features.train.device)
+    fit(classifier, features)
+    with torch.no_grad():
+        return mask_absent_classes(classifier(features.test), features.train_labels)
 
 
 def fit_to_convergence(classifier: nn.Linear, features: Features, l2: float) -> None:
@@ -109,10 +128,3 @@ def fit_by_adam(classifier: nn.Linear, features: Features, *, epochs: int, lr: f
             loss.backward()
             optimizer.step()
             optimizer.zero_grad()
-
-
-def top_k(scores: Tensor, labels: Tensor, classes: int) -> dict[str, float]:
-    """Accuracies in percent of scores (n, classes): ``top1``, and with more than ten classes ``top5``."""
-    ks = (1, 5) if classes > 10 else (1,)
-    hits = scores.topk(max(ks), dim=1).indices == labels[:, None]
-    return {f"top{k}": 100.0 * hits[:, :k].any(1).double().mean().item() for k in ks}

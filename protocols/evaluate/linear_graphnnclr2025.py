@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from protocols.evaluate.linear import top_k
+from protocols.evaluate.accuracy import top_k
 from protocols.spec.plugins import register_evaluation
 from protocols.system import randomness
+from results.constraints import Above, AtLeast
 
 if TYPE_CHECKING:
     from protocols.features.features import Features
@@ -18,7 +19,11 @@ if TYPE_CHECKING:
 
 @register_evaluation("linear-graphnnclr2025")
 def linear_graphnnclr2025(
-    features: Features, *, restarts: int = 20, steps: int = 100, lr: float = 0.01
+    features: Features,
+    *,
+    restarts: Annotated[int, AtLeast(1)] = 20,
+    steps: Annotated[int, AtLeast(1)] = 100,
+    lr: Annotated[float, Above(0)] = 0.01,
 ) -> dict[str, float]:
     """Mean accuracy of linear classifiers that are trained as in the released code of Javidani et al. (2025).
 

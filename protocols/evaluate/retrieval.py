@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import torch
 from torch.nn import functional as F
 
 from protocols.spec.plugins import register_evaluation
 from protocols.system import randomness
+from results.constraints import AtLeast
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,12 +38,17 @@ SIMILARITIES_PER_BLOCK = 2**22
 
 
 @register_evaluation("retrieval", version=1)
-def retrieval(features: Features, *, k: int = 10, queries: int = 10) -> RetrievalResult:
+def retrieval(
+    features: Features, *, k: Annotated[int, AtLeast(1)] = 10, queries: Annotated[int, AtLeast(1)] = 10
+) -> RetrievalResult:
     """Test images as queries, the training split ranked by cosine similarity; relevant are those of the same class.
+
+    Of training images that are equally similar the first ones come first; for ``map`` they share a rank. The cosine of
+    features of length 0 and any others is 0. A query whose class no training image has counts as 0.
 
     Args:
         features: of the run.
-        k: neighbours of ``precision@k`` and of the contact sheet.
+        k: neighbours of ``precision@k`` and of the contact sheet, at most the whole training split.
         queries: number of queries on the contact sheet, drawn by the seed.
 
     Returns:

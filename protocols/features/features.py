@@ -112,9 +112,24 @@ def stratified_subset(labels: Tensor, fraction: float, seed: int) -> Tensor:
     Returns:
         (m,) int64, rising, on the device of the labels.
     """
-    order = randomness.permutation(len(labels), seed, "labels").to(labels.device)
+    quota = (labels.bincount() * fraction).round().clamp(min=1)
+    return first_of_every_class(labels, randomness.permutation(len(labels), seed, "labels"), quota)
+
+
+def first_of_every_class(labels: Tensor, order: Tensor, quota: Tensor | int) -> Tensor:
+    """Indices of the first images of every class in an order.
+
+    Args:
+        labels: (n,) int64.
+        order: (n,) permutation of the images.
+        quota: how many of every class, or (classes,) how many of each; all images of a class that has fewer.
+
+    Returns:
+        (m,) int64, rising, on the device of the labels.
+    """
+    order = order.to(labels.device)
     by_class = order[labels[order].argsort(stable=True)]
     counts = labels.bincount()
     rank_in_class = torch.arange(len(labels), device=labels.device) - (counts.cumsum(0) - counts)[labels[by_class]]
-    quota = (counts * fraction).round().clamp(min=1)
-    return by_class[rank_in_class < quota[labels[by_class]]].sort().values
+    quota_of_image = quota if isinstance(quota, int) else quota[labels[by_class]]
+    return by_class[rank_in_class < quota_of_image].sort().values

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import torch
 
 from protocols.spec.plugins import register_refinement
+from results.constraints import AtLeast
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -16,7 +17,13 @@ if TYPE_CHECKING:
 
 
 @register_refinement("neighbour_mean")
-def neighbour_mean(features: Features, *, k: int = 15, rounds: int = 2, append_input: bool = False) -> Features:
+def neighbour_mean(
+    features: Features,
+    *,
+    k: Annotated[int, AtLeast(1)] = 15,
+    rounds: Annotated[int, AtLeast(0)] = 2,
+    append_input: bool = False,
+) -> Features:
     """Control: the mean of each image and its nearest training images; nothing is learned.
 
     It equals ``graph`` with identity layers and no non-linearity (Wu et al. 2019, arXiv 1902.07153).

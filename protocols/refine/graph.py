@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import torch
 
@@ -15,6 +15,7 @@ from protocols.refine.encoder import GNN, Combine  # noqa: TC001 - options are c
 from protocols.refine.inductive import embed_test_images
 from protocols.refine.selfgnn import FitOptions, GraphData, fit
 from protocols.spec.plugins import register_refinement
+from results.constraints import Above, AtLeast, AtMost, Below
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,19 +32,19 @@ def graph(
     features: Features,
     *,
     gnn: GNN = "gcn",
-    k: int = 15,
+    k: Annotated[int, AtLeast(1)] = 15,
     neighbours: Origin = "nearest",
     direction: Direction = "from_neighbours",
-    layers: int = 2,
+    layers: Annotated[int, AtLeast(1)] = 2,
     combine: Combine = "max",
-    width: int = 0,
-    epochs: int = 100,
-    lr: float = 1e-4,
-    momentum: float = 0.99,
-    drop: float = 0.2,
-    mask: float = 0.2,
-    clusters: int = 40,
-    at_once: int = 16,
+    width: Annotated[int, AtLeast(0)] = 0,
+    epochs: Annotated[int, AtLeast(0)] = 100,
+    lr: Annotated[float, Above(0)] = 1e-4,
+    momentum: Annotated[float, AtLeast(0), AtMost(1)] = 0.99,
+    drop: Annotated[float, AtLeast(0), Below(1)] = 0.2,
+    mask: Annotated[float, AtLeast(0), Below(1)] = 0.2,
+    clusters: Annotated[int, AtLeast(1)] = 40,
+    at_once: Annotated[int, AtLeast(1)] = 16,
     append_input: bool = False,
 ) -> Features:
     """Graph network fitted on training images alone; each test image is connected to its nearest training images.
@@ -84,19 +85,19 @@ def transductive(  # noqa: D417 - the other options are described at `graph`
     features: Features,
     *,
     gnn: GNN = "gcn",
-    k: int = 15,
+    k: Annotated[int, AtLeast(1)] = 15,
     neighbours: Origin = "recorded",
     direction: Direction = "to_neighbours",
-    layers: int = 2,
+    layers: Annotated[int, AtLeast(1)] = 2,
     combine: Combine = "max",
-    width: int = 0,
-    epochs: int = 100,
-    lr: float = 1e-4,
-    momentum: float = 0.99,
-    drop: float = 0.2,
-    mask: float = 0.2,
-    clusters: int = 40,
-    at_once: int = 16,
+    width: Annotated[int, AtLeast(0)] = 0,
+    epochs: Annotated[int, AtLeast(0)] = 100,
+    lr: Annotated[float, Above(0)] = 1e-4,
+    momentum: Annotated[float, AtLeast(0), AtMost(1)] = 0.99,
+    drop: Annotated[float, AtLeast(0), Below(1)] = 0.2,
+    mask: Annotated[float, AtLeast(0), Below(1)] = 0.2,
+    clusters: Annotated[int, AtLeast(1)] = 40,
+    at_once: Annotated[int, AtLeast(1)] = 16,
     cross_cluster_edges: bool = True,
 ) -> Features:
     """As published, test images take part in training: a graph network fitted on all images together.
@@ -132,15 +133,15 @@ def transductive(  # noqa: D417 - the other options are described at `graph`
 def no_edges(
     features: Features,
     *,
-    layers: int = 2,
+    layers: Annotated[int, AtLeast(1)] = 2,
     combine: Combine = "max",
-    width: int = 0,
-    epochs: int = 100,
-    lr: float = 1e-4,
-    momentum: float = 0.99,
-    mask: float = 0.2,
-    clusters: int = 40,
-    at_once: int = 16,
+    width: Annotated[int, AtLeast(0)] = 0,
+    epochs: Annotated[int, AtLeast(0)] = 100,
+    lr: Annotated[float, Above(0)] = 1e-4,
+    momentum: Annotated[float, AtLeast(0), AtMost(1)] = 0.99,
+    mask: Annotated[float, AtLeast(0), Below(1)] = 0.2,
+    clusters: Annotated[int, AtLeast(1)] = 40,
+    at_once: Annotated[int, AtLeast(1)] = 16,
     append_input: bool = False,
 ) -> Features:
     """Control: the same network and training on a graph without edges: a learned map of each image's own features.
@@ -188,8 +189,8 @@ def connect_within_clusters(networks: Sequence[ConnectedFeatures], clusters: int
     x = torch.cat([networks[0].train, networks[0].test])
     cluster = k_means(x, min(clusters, len(x)), seed)
 
-    def within(neighbours: Tensor, own: Tensor) -> Tensor:
-        return neighbours.masked_fill(cluster[neighbours.long()] != own[:, None], -1)
+    def within(neighbours: Tensor, cluster_of_image: Tensor) -> Tensor:
+        return neighbours.masked_fill(cluster[neighbours.long()] != cluster_of_image[:, None], -1)
 
     return [
         replace(

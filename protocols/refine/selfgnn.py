@@ -42,9 +42,6 @@ class FitOptions:
         mask: fraction of the feature components that is set to 0 in a view, where both views are of the same features.
         clusters: number of clusters that the nodes are divided into.
         at_once: number of clusters in a mini-batch.
-
-    Raises:
-        ValueError: a value is out of range.
     """
 
     gnn: GNN
@@ -58,14 +55,6 @@ class FitOptions:
     mask: float
     clusters: int
     at_once: int
-
-    def __post_init__(self) -> None:
-        for name in ("layers", "clusters", "at_once"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be 1 or more, not {getattr(self, name)}")
-        for name in ("drop", "mask"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} is a fraction below 1, not {getattr(self, name)}")
 
 
 @dataclass(frozen=True)

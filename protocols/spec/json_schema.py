@@ -17,7 +17,7 @@ import re
 import textwrap
 import types
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from protocols.spec.plugins import (
     AUGMENTATIONS,
@@ -29,7 +29,8 @@ from protocols.spec.plugins import (
     option_types,
 )
 from protocols.spec.protocol import CONDITIONS, MEASURED, PRESETS, SECTIONS, Augmentation, Grid, Pretrain, Protocol
-from protocols.spec.run import IMAGE_SIZE
+from protocols.spec.run import IMAGE_SIZE, ImageSize
+from results.constraints import Bound
 from results.names import stored_field, stored_name, stored_options
 
 if TYPE_CHECKING:
@@ -59,6 +60,11 @@ SECTION_DESCRIPTIONS = {
 def type_schema(hint: Any) -> Json:
     """The JSON schema of values of a type. TOML has no null: an optional key may be left out."""
     origin, args = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return {
+            **type_schema(args[0]),
+            **{bound.keyword: bound.limit for bound in args[1:] if isinstance(bound, Bound)},
+        }
     if origin in (Union, types.UnionType):
         return type_schema(next(kind for kind in args if kind is not type(None)))
     if origin is Literal:
@@ -119,7 +125,7 @@ def table_schema(properties: Mapping[str, Json], description: str = "") -> Json:
 
 def dataclass_keys(cls: type) -> dict[str, Json]:
     """The keys that a dataclass reads, under their stored names."""
-    hints, described = get_type_hints(cls), dict[str, str]()
+    hints, described = get_type_hints(cls, include_extras=True), dict[str, str]()
     for parent in reversed(cls.__mro__):
         described |= described_items(parent.__doc__)
     return {
@@ -215,7 +221,9 @@ def protocol_schema() -> Json:
         "description": "Set it on an augmentation that joins a protocol with stored runs: it is then part of the "
         "identity of those runs only whose method declares to use it.",
     }
-    image_size = key_schema(int, None, "side in pixels that images are resized to; by default that of the data set.")
+    image_size = key_schema(
+        ImageSize, None, "side in pixels that images are resized to; by default that of the data set."
+    )
     evaluations = {
         name: table_schema({**function_keys(function), IMAGE_SIZE: image_size}, summary(function))
         for name, function in ((name, EVALUATIONS.get(name)) for name in built_in(EVALUATIONS))
@@ -286,7 +294,8 @@ def type_text(key: Json) -> str:
     if key.get("type") == "array":
         count = f"{key['minItems']} " if "minItems" in key else ""
         return f"list of {count}{words[key['items']['type']]}s"
-    return words.get(key.get("type", ""), "table" if key.get("type") == "object" else "any")
+    bounds = [str(bound(key[bound.keyword])) for bound in Bound.__subclasses__() if bound.keyword in key]
+    return ", ".join([words.get(key.get("type", ""), "table" if key.get("type") == "object" else "any"), *bounds])
 
 
 def key_table(properties: Mapping[str, Json]) -> Iterator[str]:

@@ -219,7 +219,7 @@ def typed_options(function: Callable[..., object], options: Mapping[str, Any], w
         where: names the plugin in messages.
 
     Raises:
-        RequestError: a value is of another type, or not among the choices.
+        RequestError: a value is of another type, out of its bounds, or not among the choices.
         BrokenPlugin: an annotation names nothing.
     """
     types = option_types(function, where)
@@ -227,7 +227,7 @@ def typed_options(function: Callable[..., object], options: Mapping[str, Any], w
 
 
 def option_types(function: Callable[..., object], where: str) -> dict[str, Any]:
-    """The types of a plugin function's annotated options, which are its keyword-only parameters.
+    """The types of a plugin function's annotated options, its keyword-only parameters, with their constraints.
 
     Args:
         function: the plugin.
@@ -242,6 +242,6 @@ def option_types(function: Callable[..., object], where: str) -> dict[str, Any]:
         __annotations__={name: hint for name, hint in annotations.items() if hint is not inspect.Parameter.empty}
     )
     try:
-        return get_type_hints(annotated, globalns=inspect.unwrap(function).__globals__)
+        return get_type_hints(annotated, globalns=inspect.unwrap(function).__globals__, include_extras=True)
     except NameError as error:
         raise BrokenPlugin(f"{where}: {error}", hint="import what its options are annotated with") from error

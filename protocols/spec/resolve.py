@@ -22,7 +22,7 @@ from protocols.spec.plugins import (
     dataset_source,
 )
 from protocols.spec.protocol import Augmentation, Pretrain, TomlTable, merge
-from protocols.spec.run import IMAGE_SIZE, Component, Evaluation, Run
+from protocols.spec.run import IMAGE_SIZE, Component, Evaluation, ImageSize, Run
 from results.errors import RequestError, UnknownName, nearest
 from results.names import OLD_LABELS, OLD_REFINEMENTS, stored_field, stored_name, stored_options
 from results.registry import digest_of_file
@@ -114,11 +114,7 @@ def resolve(
         for word in evaluate or tables["evaluations"]
     ]
     for component in measured:
-        if not 0 < (fraction := component.options.get("fraction", 1.0)) <= 1:
-            raise RequestError(f"{component.name}.fraction is {fraction}", hint="it must lie in (0, 1]")
-        size = component.options.get(IMAGE_SIZE)
-        if size is not None and not (type(size) is int and 1 <= size <= 4096):
-            raise RequestError(f"{component.name}.{IMAGE_SIZE} is {size!r}", hint="it must be a number of pixels")
+        convert(component.options.get(IMAGE_SIZE), ImageSize, f"{component.name}.{IMAGE_SIZE}")
     refined = [
         labelled_component(REFINEMENTS, word, tables["refinements"], changes)
         for word in refine or tables["refinements"]

@@ -6,9 +6,10 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from protocols.spec.protocol import Augmentation, Pretrain, TomlTable  # noqa: TC001 - `build` reads them
+from results.constraints import AtLeast, AtMost
 from results.names import stored_field
 from results.schema import added, build, is_added_default, to_plain
 
@@ -55,6 +56,9 @@ class Component:
 
 IMAGE_SIZE = "image_size"
 """Option of every evaluation: the side in pixels that images are resized to before the backbone sees them."""
+
+ImageSize = Annotated[int, AtLeast(1), AtMost(4096)] | None
+"""Its type."""
 
 
 @dataclass(frozen=True)

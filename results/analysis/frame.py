@@ -83,7 +83,8 @@ class Frames:
         collapsed = (self.runs["status"] == "done") & (self.runs["warning"] != "")
         problems = self.runs[collapsed | (self.runs["status"] != "done")].copy()
         problems.loc[collapsed, "status"] = "collapsed"
-        problems.loc[collapsed, "reason"] = problems["warning"]
+        # The text of a warning begins with that word too.
+        problems.loc[collapsed, "reason"] = problems["warning"].astype(str).str.removeprefix("collapsed: ")
         return problems.reset_index(drop=True)
 
     @cached_property

@@ -10,6 +10,7 @@ import pandas as pd
 
 from results.analysis.multiple_comparisons import CONFIDENCE, AllPairs, compare_all_pairs
 from results.analysis.variants import CELL
+from results.names import direction
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -116,11 +117,15 @@ def without_baselines(rows: pd.DataFrame) -> pd.DataFrame:
 def compare_methods(results: pd.DataFrame) -> dict[tuple[Any, ...], AllPairs]:
     """All pairs of the methods of every column that are no baselines, by the key of the column (``COLUMN``).
 
+    Values of a metric of which lower ones are better are compared with their sign reversed.
+
     Args:
         results: rows of one refinement, or of none; see ``results.analysis.frame.RESULT_COLUMNS``.
     """
     return {
-        tuple(key): compare_all_pairs(column.pivot_table(index="seed", columns="method", values="value"))
+        tuple(key): compare_all_pairs(
+            direction(column["metric"].iloc[0]) * column.pivot_table(index="seed", columns="method", values="value")
+        )
         for key, column in without_baselines(results).groupby(COLUMN, sort=False)
     }
 
@@ -189,8 +194,10 @@ def paired_differences(results: pd.DataFrame, reference: pd.DataFrame) -> pd.Dat
 
 
 def best_results(results: pd.DataFrame) -> pd.DataFrame:
-    """In each column the rows of the method with the highest mean that is no baseline, of two seeds if any has two."""
+    """In each column the rows of the method with the best mean that is no baseline, of two seeds if any has two."""
     cells = without_baselines(results).groupby([*COLUMN, "method"], sort=False)["value"].agg(["mean", "size"])
     cells["size"] = cells["size"].clip(upper=2)
-    best = cells.reset_index().sort_values(["size", "mean"], ascending=False, kind="stable").drop_duplicates(COLUMN)
+    cells["advantage"] = cells["mean"] * cells.index.get_level_values("metric").map(direction)
+    ranked = cells.reset_index().sort_values(["size", "advantage"], ascending=False, kind="stable")
+    best = ranked.drop_duplicates(COLUMN)
     return results.merge(best[[*COLUMN, "method"]], on=[*COLUMN, "method"])

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from results.analysis.sensitivity import find_sensitivity
 from results.analysis.statistics import COLUMN
+from results.names import direction
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -206,8 +207,9 @@ def result_rows(
     means = [average([cell.mean for row in rows if (cell := row.cells[i])]) for i in range(len(columns))]
 
     def order(row: ResultRow) -> tuple[int, float, str]:
-        # By how far a method lies above the means of its columns, which is comparable where rows have gaps.
-        advantage = average([cell.mean - mean for cell, mean in zip(row.cells, means, strict=True) if cell])
+        # By how far a method is better than the means of its columns, which is comparable where rows have gaps.
+        beside = zip(row.cells, means, columns, strict=True)
+        advantage = average([direction(column.metric) * (cell.mean - mean) for cell, mean, column in beside if cell])
         return BASELINE_ORDER[row.baseline], -advantage, row.method
 
     return tuple(sorted(rows, key=order))

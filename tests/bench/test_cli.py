@@ -64,6 +64,7 @@ WRONG = {
     "--set for a method that takes no part": (["--set", "byol.momentum=1"], "byol, which is not among the methods"),
     "wrong value": (["--set", "simclr.activation=tanh"], "choose relu, leaky_relu"),
     "value a method refuses": (["--set", "simclr.temperature=-1"], "temperature must be above 0, not -1.0"),
+    "value out of the range of an evaluation": (["--set", "knn.k=-3"], "knn.k must be 1 or more, not -3"),
     "wrong choice of an evaluation": (["--set", "linear.solver=sgd"], "choose lbfgs, adam"),
     "seeds": (["--seeds", "abc"], "'abc' is not a whole number; write 0,1,2 or 0-9"),
     "seeds backwards": (["--seeds", "3-1"], "--seeds '3-1': 3-1 is empty; write 1-3"),

@@ -141,13 +141,12 @@ class Recording:
 @pytest.fixture(scope="module")
 def run(data, images, tmp_path_factory):
     """Executes a run of a method and records it; the same run only once."""
-    runs = tmp_path_factory.mktemp("runs")
-    (runs / "small.toml").write_text(PROTOCOL, encoding="utf-8")
-    protocol = protocols.load(str(runs / "small.toml"))
+    (data / "small.toml").write_text(PROTOCOL, encoding="utf-8")
+    protocol = protocols.load(str(data / "small.toml"))
 
     @functools.cache
     def execute_and_record(
-        method: str, *settings: str, dataset: str = images, evaluate: tuple[str, ...] = ("knn",)
+        method: str, *settings: str, dataset: str = images, evaluate: tuple[str, ...] = ("knn",), **context: Any
     ) -> Recording:
         found = Recording()
         last: list[Method] = []
@@ -164,6 +163,7 @@ def run(data, images, tmp_path_factory):
             register_module_forward_pre_hook(before_forward),
             register_optimizer_step_pre_hook(lambda optimizer, *_: found.rates.append(optimizer.param_groups[0]["lr"])),
         ]
+        runs = tmp_path_factory.mktemp("runs")
         resolved = resolve(
             protocol,
             method=method,
@@ -175,7 +175,7 @@ def run(data, images, tmp_path_factory):
             evaluate=evaluate,
         )
         try:
-            found.record = execute(resolved, ExecutionContext(runs, data, "cpu"), ProgressListener())
+            found.record = execute(resolved, ExecutionContext(runs, data, "cpu", **context), ProgressListener())
         finally:
             for hook in hooks:
                 hook.remove()
@@ -302,6 +302,16 @@ def test_the_learning_rate_of_every_step_is_torchs(run):
         optimizer.step()
         schedule.step()
     assert recorded.rates == pytest.approx(expected, abs=1e-9)
+
+
+def test_reference_operations_are_used_where_they_are_asked_for_and_change_little(run):
+    """The relation head, and the blocks and the last pooling of the backbone, have faster implementations."""
+    fast, slow = run("relational[views=2]"), run("relational[views=2]", reference=True)
+    for recorded, expected in ((fast, False), (slow, True)):
+        chosen = [module.reference for module in recorded.before[0].modules() if hasattr(module, "reference")]
+        assert chosen == [expected] * 6
+    losses = [[epoch["loss"] for epoch in recorded.record.history] for recorded in (fast, slow)]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-4)
 
 
 def test_blur_is_as_strong_as_the_protocol_says(run, data):

@@ -11,7 +11,7 @@ from results.analysis.refinements import compare_refinements, refinement_names, 
 from results.analysis.statistics import COLUMN, estimate, without_baselines
 from results.analysis.tables import TABLE_KEYS, column_of, records, unique_name
 from results.figures.markers import TRANSDUCTIVE_MARK
-from results.names import display_name
+from results.names import direction, display_name
 from results.report.section import MISSING, Cell, Column, Figure, Row, Section, Table
 from results.report.sections import register_section
 from results.report.sections.methods import describe_shared_pretraining
@@ -80,7 +80,9 @@ def refinement_table(
         labels: of the refinements, by their stored names.
         figures: of the table.
     """
-    unrefined = results[results["refinement"] == ""].groupby("method")["value"].mean().sort_values(ascending=False)
+    higher_is_better = direction(results["metric"].iloc[0]) > 0
+    means = results[results["refinement"] == ""].groupby("method")["value"].mean()
+    unrefined = means.sort_values(ascending=not higher_is_better)
     others = [method for method in results["method"].unique() if method not in unrefined.index]
     rows = []
     for method in [*unrefined.index, *others]:
@@ -135,7 +137,7 @@ def pictures_of(results: pd.DataFrame, runs: Path, name: str) -> Iterator[Figure
     inductive = without_baselines(results[(results["refinement"] != "") & ~results["transductive"]])
     if inductive.empty:
         return
-    best = inductive.groupby("method")["value"].mean().idxmax()
+    best = (direction(inductive["metric"].iloc[0]) * inductive.groupby("method")["value"].mean()).idxmax()
     run = inductive[inductive["method"] == best].sort_values("seed")["run"].iloc[0]
     by_label: dict[str, list[Path]] = {}
     for picture in (read_run(runs / run).record or {}).get("pictures", ()):

@@ -54,6 +54,17 @@ def test_timm_keeps_its_own_stem_unless_told_otherwise():
     assert isinstance(small.maxpool, torch.nn.Identity)
 
 
+@pytest.mark.parametrize(
+    "name", ["ghostnet_050", "lcnet_050", "mobilenetv3_small_050", "repghostnet_050", "efficientvit_b0", "test_vit"]
+)
+def test_the_width_of_a_timm_model_is_that_of_its_output(name):
+    """The first five have a layer between pooling and classifier, which is wider than what is pooled."""
+    backbone = BACKBONES.get("timm")(f"timm:{name}").eval()
+    with torch.no_grad():
+        assert backbone(torch.rand(2, 3, 32, 32)).shape == (2, backbone.dim)
+    assert (backbone.dim != backbone.model.num_features) == (name != "test_vit")
+
+
 def test_unknown_timm_model_gets_a_suggestion():
     with pytest.raises(UnknownName, match="resnet18"):
         BACKBONES.get("timm")("timm:resnet18x")

@@ -1,10 +1,12 @@
 """Evaluations against scikit-learn and slow references, on features of random but real-looking kind."""
 
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
 import torch
+from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
@@ -14,11 +16,12 @@ from protocols.backbones.inference import extract_features
 from protocols.backbones.small import Conv4
 from protocols.evaluate.health import alignment, diagnose, feature_std, rankme, uniformity
 from protocols.evaluate.knn import knn
-from protocols.evaluate.linear import linear, top_k
+from protocols.evaluate.linear import linear
 from protocols.evaluate.linear_graphnnclr2025 import linear_graphnnclr2025
 from protocols.features.features import Features, stratified_subset
 from protocols.spec.plugins import EVALUATIONS
 from protocols.system import randomness
+from results.errors import Diverged
 
 
 def features(classes: int = 5, n: int = 600, d: int = 12, noise: float = 2.0) -> Features:
@@ -168,18 +171,87 @@ def test_knn_is_scikit_learns(k, temperature):
     assert knn(some, k=k, temperature=temperature)["top1"] == pytest.approx(expected, abs=0.2)
 
 
-def test_knn_with_fewer_images_than_neighbours():
+@pytest.mark.parametrize("k", [1, 10, 200])
+def test_knn_with_no_more_images_than_neighbours_is_scikit_learns(k):
     some = features(n=10)
-    assert 0 <= knn(some, k=200)["top1"] <= 100
+    voters = min(k, 10)
+    reference = KNeighborsClassifier(
+        voters, metric="cosine", algorithm="brute", weights=lambda d: np.exp((1 - d) / 0.07)
+    ).fit(some.train.numpy(), some.train_labels.numpy())
+    assert knn(some, k=k)["top1"] == pytest.approx(accuracy_of(reference, some), abs=1e-6)
 
 
-def test_top5_appears_with_many_classes_and_is_what_it_says():
-    scores = torch.randn(50, 20, generator=torch.Generator().manual_seed(0))
-    labels = torch.arange(50) % 20
-    values = top_k(scores, labels, 20)
-    ranks = [int((row > row[label]).sum()) for row, label in zip(scores, labels.tolist(), strict=True)]
-    assert values == {"top1": 100 * np.mean([r < 1 for r in ranks]), "top5": 100 * np.mean([r < 5 for r in ranks])}
-    assert list(top_k(scores[:, :10], labels % 10, 10)) == ["top1"]
+def test_five_classes_are_not_guessed_of_fewer_neighbours():
+    """With k neighbours at most k classes have a vote; scikit-learn's probability of the others is 0."""
+    some = features(classes=20, n=400)
+    for k in (1, 3, 30):
+        reference = KNeighborsClassifier(
+            k, metric="cosine", algorithm="brute", weights=lambda d: np.exp((1 - d) / 0.07)
+        ).fit(some.train.numpy(), some.train_labels.numpy())
+        shares = reference.predict_proba(some.test.numpy())
+        best = np.argsort(-shares, axis=1, kind="stable")[:, :5]
+        hits = (best == some.test_labels.numpy()[:, None]) & (np.take_along_axis(shares, best, 1) > 0)
+        found = knn(some, k=k)
+        assert found["top5"] == pytest.approx(100 * hits.any(1).mean(), abs=0.2)
+        if k == 1:
+            assert found["top5"] == found["top1"]
+
+
+@pytest.mark.parametrize("temperature", [1e-4, 1e-3, 1e6])
+def test_no_vote_is_lost_at_an_extreme_temperature(temperature):
+    """Against exact fractions of the most similar neighbour's vote; in floats the votes themselves would all be 0."""
+    some = features(classes=4, n=60, d=3)
+    a, b = (F.normalize(x.double()) for x in (some.test, some.train))
+    hits = []
+    for row, label in zip((a @ b.T).tolist(), some.test_labels.tolist(), strict=True):
+        nearest = sorted(range(60), key=lambda i, row=row: -row[i])[:9]
+        votes = [Fraction(0)] * 4
+        for i in nearest:
+            exponent = (row[i] - row[nearest[0]]) / temperature
+            votes[some.train_labels[i]] += Fraction(math.exp(max(exponent, -700)))
+        hits.append(votes.index(max(votes)) == label)
+    assert knn(some, k=9, temperature=temperature)["top1"] == pytest.approx(100 * np.mean(hits), abs=0.2)
+
+
+def test_features_of_length_zero_are_voted_on_by_the_first_images():
+    some = features(n=60)
+    empty = Features(some.train * 0, some.train_labels, some.test * 0, some.test_labels, 5, 0)
+    first = some.train_labels[:20].bincount(minlength=5).argmax()
+    share = 100 * (some.test_labels == first).double().mean().item()
+    assert knn(empty) == {"top1": pytest.approx(share)}
+    lone = Features(
+        some.train, some.train_labels, torch.cat([some.test[:1] * 0, some.test[1:]]), some.test_labels, 5, 0
+    )
+    reference = KNeighborsClassifier(
+        20, metric="cosine", algorithm="brute", weights=lambda d: np.exp((1 - d) / 0.07)
+    ).fit(lone.train.numpy(), lone.train_labels.numpy())
+    assert knn(lone)["top1"] == pytest.approx(accuracy_of(reference, lone), abs=100 / 60 + 1e-6)  # where all are tied
+
+
+@pytest.mark.parametrize("value", [0.0, 3.0])
+def test_linear_on_constant_features_is_the_most_frequent_class(value):
+    some = features()
+    constant = Features(torch.full_like(some.train, value), some.train_labels, some.test * 0, some.test_labels, 5, 0)
+    reference = DummyClassifier().fit(some.train.numpy(), some.train_labels.numpy())
+    expected = 100 * reference.score(some.test.numpy(), some.test_labels.numpy())
+    assert linear(constant) == {"top1": pytest.approx(expected)}
+
+
+def test_linear_predicts_no_class_without_training_images():
+    """Of 20 classes three have training images, so that five are not guessed of them."""
+    some = features(classes=20)
+    few = some.train_labels < 3
+    rare = Features(some.train[few], some.train_labels[few], some.test, some.test_labels, 20, 0)
+    share = 100 * (some.test_labels < 3).double().mean().item()
+    for solver in ("lbfgs", "adam"):
+        found = linear(rare, solver=solver, epochs=2)
+        assert found["top5"] == pytest.approx(share)
+        assert found["top1"] <= found["top5"]
+
+
+def test_a_linear_classifier_that_diverges_is_no_result():
+    with pytest.raises(Diverged, match="not finite"):
+        linear(features(), solver="adam", lr=1e38, epochs=3)
 
 
 def test_frozen_means_frozen():
@@ -222,6 +294,15 @@ def test_alignment_and_uniformity_are_the_definitions():
     assert alignment(x, y) == pytest.approx(sum(float((i - j).square().sum()) for i, j in zip(a, b, strict=True)) / 8)
     pairs = [math.exp(-2 * float((a[i] - a[j]).square().sum())) for i in range(8) for j in range(i)]
     assert uniformity(x) == pytest.approx(math.log(sum(pairs) / len(pairs)), abs=1e-5)
+
+
+def test_health_of_features_of_length_zero_and_of_a_single_image_is_finite():
+    """Whatever has no spread has collapsed, and is told so."""
+    for x in (torch.zeros(300, 16), torch.rand(1, 16)):
+        health = diagnose(x, x, x)
+        assert (health.std, health.alignment, health.uniformity) == (0.0, 0.0, 0.0)
+        assert health.rankme == pytest.approx(1.0, abs=1e-3)
+        assert "all images have almost the same representation" in health.warning
 
 
 @pytest.mark.parametrize(

@@ -100,10 +100,10 @@ def test_only_the_labelled_fraction_is_seen():
 def test_augmented_images_depend_on_image_and_epoch_only(augmentation):
     subject = subject_of()
     words = {"augmentation": augmentation, "erase": 0.25}
-    together = module.prepare_images(subject, torch.tensor([3, 5, 8]), epoch=1, **words)
-    alone = module.prepare_images(subject, torch.tensor([5]), epoch=1, **words)
+    together = module.training_images(subject, torch.tensor([3, 5, 8]), epoch=1, **words)
+    alone = module.training_images(subject, torch.tensor([5]), epoch=1, **words)
     torch.testing.assert_close(together[1:2], alone)
-    assert not torch.allclose(module.prepare_images(subject, torch.tensor([5]), epoch=2, **words), alone)
+    assert not torch.allclose(module.training_images(subject, torch.tensor([5]), epoch=2, **words), alone)
 
 
 def test_finetuning_tells_how_far_it_is_and_stops_when_asked():

@@ -19,9 +19,10 @@ from protocols.refine.edges import neighbour_graph
 from protocols.refine.encoder import Encoder
 from protocols.refine.inductive import embed_test_images
 from protocols.refine.selfgnn import FitOptions, SelfGNN, sample_views
-from protocols.spec.plugins import REFINEMENTS
+from protocols.spec.plugins import REFINEMENTS, typed_options
 from protocols.system.progress import ProgressListener
 from protocols.system.randomness import key, permutation
+from results.errors import RequestError
 
 GNNS = ("gcn", "sage", "gat", "gin", "gcnii")
 QUICK = {"epochs": 3, "clusters": 4, "at_once": 2, "lr": 1e-2}
@@ -490,8 +491,9 @@ def test_refined_features_can_be_evaluated():
 
 
 @pytest.mark.parametrize(
-    ("options", "words"), [({"layers": 0}, "layers must be 1 or more"), ({"mask": 1.0}, "mask is a fraction below 1")]
+    ("options", "words"),
+    [({"layers": 0}, r"graph\.layers must be 1 or more"), ({"mask": 1.0}, r"graph\.mask must be below 1")],
 )
 def test_what_cannot_work_is_named(options, words):
-    with pytest.raises(ValueError, match=words):
-        refine("graph", toy(), **options)
+    with pytest.raises(RequestError, match=words):
+        typed_options(REFINEMENTS.get("graph"), options, "graph")

@@ -328,7 +328,7 @@ def test_what_an_evaluation_takes_is_declared_and_not_guessed(write):
         (FEATURES.replace('"own"', '"own", takes="labels"'), "takes 'labels'; choose features or context"),
         (
             FEATURES.replace('"own"', '"own", needs="labels"'),
-            "declares 'needs'; register_evaluation takes version, takes",
+            "declares 'needs'; register_evaluation takes version, added, takes",
         ),
         (FEATURES.replace("representations", "subject"), r"'subject' and does not say .* takes=\"context\""),
         (METHOD + "\n    def keepsakes(self): ...\n", "defines keepsakes, which is now called extra_state"),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from protocols.spec.run import Run
+from protocols.spec.run import Run, digest_of
 
 MEASURED = Path(__file__).parents[3] / "results" / "measured"
 CONFIGS = sorted(MEASURED.glob("*/*/config.json"))[::7]
@@ -38,3 +38,9 @@ def test_a_configuration_is_written_as_earlier_versions_wrote_it(path):
     }
     assert keys_of(stored) <= keys_of(written)
     assert {key for key in keys_of(written) - keys_of(stored) if ".evaluations" not in key} <= later
+
+
+def test_what_is_no_json_has_no_digest():
+    """NaN is written in other ways by other programs, and differs from itself."""
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        digest_of({"lr": float("nan")})

@@ -49,17 +49,19 @@ def test_budget_in_epochs(store, runs):
 def test_problems_have_their_reasons(store, runs):
     store({"linear": 60.0}, seed=0)
     store({"linear": 10.0}, seed=1, warning="std 0.01")
+    store({"linear": 10.0}, seed=5, warning="collapsed: all images have one representation")  # a word is not said twice
     store(seed=2)
     store(seed=3, failure={"reason": "the loss became nan in epoch 2", "traceback": "", "time": ""})
     (store(seed=4) / CONFIG).write_text("{")
     problems = load_runs(runs).problems.set_index("seed")
     assert problems.loc[1.0, ["status", "reason"]].to_list() == ["collapsed", "std 0.01"]
+    assert problems.loc[5.0, ["status", "reason"]].to_list() == ["collapsed", "all images have one representation"]
     assert problems.loc[2.0, "status"] == "unfinished"
     assert problems.loc[3.0, ["status", "reason"]].to_list() == ["failed", "the loss became nan in epoch 2"]
     unreadable = problems[problems.index.isna()]
     assert unreadable["status"].to_list() == ["unreadable"]
     assert unreadable["reason"].iloc[0].endswith("config.json is damaged: it is not JSON")
-    assert len(problems) == 4
+    assert len(problems) == 5
 
 
 @pytest.mark.parametrize(

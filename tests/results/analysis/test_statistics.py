@@ -15,6 +15,7 @@ from results.analysis.statistics import (
     mark_best,
     summarize,
 )
+from results.analysis.tables import result_tables
 
 
 def test_interval_is_that_of_student_by_hand():
@@ -105,6 +106,20 @@ def test_the_best_are_those_that_no_other_is_better_than_and_baselines_do_not_co
     found = marked(runs)
     assert {method for (method, _), best in found.items() if best} == {"simclr", "byol"}
     assert not found["simclr", "averaged"]
+
+
+@pytest.mark.parametrize(("metric", "best"), [("ece", "byol"), ("top1_std", "byol"), ("top5", "simclr")])
+def test_of_errors_and_spreads_the_lowest_is_the_best(store, runs, metric, best):
+    for seed in range(3):
+        for method, value in (("simclr", 9.0), ("byol", 3.0), ("random", 1.0)):
+            store({f"linear/{metric}": value + 0.1 * seed}, method=method, seed=seed)
+    frames = load_runs(runs)
+    comparisons, summary = compare_methods(frames.unrefined), summarize(frames.results)
+    assert summary["method"][mark_best(summary, comparisons)].to_list() == [best]
+    found = differences_to_best(frames.unrefined, comparisons)
+    assert found["reference"].to_list() == [best]
+    (table,) = result_tables(frames, summary.assign(best=False), found, comparisons)
+    assert table.rows[0].method == best
 
 
 def test_a_gap_that_seeds_share_is_named_where_intervals_overlap(store, runs):

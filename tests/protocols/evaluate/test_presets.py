@@ -1,0 +1,151 @@
+"""Evaluations with the settings of other projects, against their code or a rewriting of what it does."""
+
+import numpy as np
+import pytest
+import torch
+from lightly.utils.benchmarking import knn_predict
+from torch.nn import functional as F
+
+from protocols.evaluate.knn import knn
+from protocols.evaluate.knn_presets import knn_dino, knn_lightly, knn_wmse, nearest_by_distance
+from protocols.evaluate.linear import linear
+from protocols.evaluate.linear_presets import linear_dino, linear_relational, linear_solo
+from protocols.features.features import Features
+from protocols.spec import protocol as protocols
+from protocols.spec.plugins import EVALUATIONS
+from protocols.system.randomness import key, permutation
+
+N = 500
+PRESETS = ("knn-lightly", "knn-dino", "knn-wmse", "linear-solo", "linear-dino", "linear-relational")
+
+
+def features(classes=12, noise=1.0) -> Features:
+    """Classes that overlap, of unlike lengths, so that cosine and Euclidean neighbours differ."""
+    g = torch.Generator().manual_seed(0)
+    centres = 2 * torch.randn(classes, 16, generator=g)
+
+    def split(size: int):
+        labels = torch.randint(classes, (size,), generator=g)
+        x = centres[labels] + 2 * noise * torch.randn(size, 16, generator=g)
+        return x * (0.2 + 2 * torch.rand(size, 1, generator=g)), labels
+
+    return Features(*split(N), *split(N), classes, seed=0)
+
+
+def percent(hits) -> float:
+    return 100 * float(np.mean(np.asarray(hits, dtype=float)))
+
+
+@pytest.mark.parametrize("k", [200, 20])
+def test_knn_lightly_is_lightlys(k):
+    some = features()
+    units = [F.normalize(x, dim=1) for x in (some.test, some.train)]
+    ranked = knn_predict(units[0], units[1].T, some.train_labels, some.classes, knn_k=k, knn_t=0.1)
+    found = knn_lightly(some) if k == 200 else knn_lightly(some, k=k)
+    hits = ranked == some.test_labels[:, None]
+    assert found["top1"] == pytest.approx(percent(hits[:, 0]), abs=1e-6)
+    if k == 200:  # every class has a vote
+        assert found["top5"] == pytest.approx(percent(hits[:, :5].any(1)), abs=1e-6)
+    assert found != knn(some)
+
+
+def test_knn_dino_is_the_released_classifier():
+    """Votes of the 20 most similar images, each exp(cosine / 0.07)."""
+    some = features()
+    similarity = F.normalize(some.test, dim=1) @ F.normalize(some.train, dim=1).T
+    values, rows = similarity.topk(20)
+    votes = torch.zeros(N, some.classes).scatter_add_(1, some.train_labels[rows], (values / 0.07).exp())
+    order = votes.sort(1, descending=True).indices
+    assert knn_dino(some)["top1"] == pytest.approx(percent(order[:, 0] == some.test_labels), abs=1e-6)
+    supported = votes.gather(1, order[:, :5]) > 0
+    five = ((order[:, :5] == some.test_labels[:, None]) & supported).any(1)
+    assert knn_dino(some)["top5"] == pytest.approx(percent(five), abs=1e-6)
+
+
+def test_knn_wmse_is_the_released_classifier():
+    """The most frequent label of the 5 nearest images by Euclidean distance; of equals the lowest."""
+    some = features()
+    distances = np.linalg.norm(some.test.numpy()[:, None] - some.train.numpy()[None], axis=2)
+    hits, ties = [], 0
+    for row, label in zip(distances, some.test_labels.tolist(), strict=True):
+        counts = np.bincount(some.train_labels.numpy()[np.argsort(row, kind="stable")[:5]], minlength=some.classes)
+        ties += (counts == counts.max()).sum() > 1
+        hits.append(counts.argmax() == label)
+    assert ties > 20
+    assert knn_wmse(some)["top1"] == pytest.approx(percent(hits), abs=1e-6)
+    assert knn_wmse(some)["top1"] != knn(some, k=5)["top1"]
+
+
+def test_nearest_by_distance_with_ties_takes_the_first_rows():
+    g = torch.Generator().manual_seed(0)
+    bank, queries = (torch.randint(3, (size, 2), generator=g).float() for size in (40, 30))
+    expected = [
+        sorted(sorted(range(40), key=lambda i, q=q: ((q - bank[i]).square().sum().item(), i))[:7]) for q in queries
+    ]
+    assert nearest_by_distance(queries, bank, 7).tolist() == expected
+    assert nearest_by_distance(queries, bank, 99).tolist() == [[*range(40)]] * 30
+
+
+def trained(some: Features, layer, *, epochs, batch, lr, scheduler) -> float:
+    """Accuracy after the plain loop of a training script."""
+    optimizer = torch.optim.SGD(layer.parameters(), lr, momentum=0.9, weight_decay=0)
+    schedule = scheduler(optimizer)
+    for epoch in range(epochs):
+        for index in permutation(N, 0, "classifier", epoch).split(batch):
+            loss = torch.nn.CrossEntropyLoss()(layer(some.train[index]), some.train_labels[index])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        schedule.step()
+    with torch.no_grad():
+        return percent(layer(some.test).argmax(1) == some.test_labels)
+
+
+def new_layer(some):
+    torch.manual_seed(key(0, "classifier"))
+    return torch.nn.Linear(16, some.classes)
+
+
+@pytest.mark.parametrize(("epochs", "options"), [(100, {}), (20, {"lr": 3.0, "batch": 64})])
+def test_linear_solo_is_sgd_with_two_steps(epochs, options):
+    some = features()
+    words = {"batch": 256, "lr": 0.3, **options}
+    expected = trained(
+        some,
+        new_layer(some),
+        epochs=epochs,
+        **words,
+        scheduler=lambda o: torch.optim.lr_scheduler.MultiStepLR(o, [round(0.6 * epochs), round(0.8 * epochs)], 0.1),
+    )
+    assert linear_solo(some, epochs=epochs, **options)["top1"] == pytest.approx(expected, abs=0.4)
+
+
+@pytest.mark.parametrize(("epochs", "options"), [(100, {}), (20, {"lr": 0.1, "batch": 64})])
+def test_linear_dino_is_the_released_loop(epochs, options):
+    some = features()
+    words = {"batch": 1024, "lr": 0.001, **options}
+    layer = new_layer(some)
+    layer.weight.data.normal_(mean=0.0, std=0.01)
+    layer.bias.data.zero_()
+    expected = trained(
+        some,
+        layer,
+        epochs=epochs,
+        batch=words["batch"],
+        lr=words["lr"] * words["batch"] / 256,
+        scheduler=lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, epochs, eta_min=0),
+    )
+    assert linear_dino(some, epochs=epochs, **options)["top1"] == pytest.approx(expected, abs=0.4)
+
+
+def test_linear_relational_is_what_the_papers_protocol_measures():
+    some = features()
+    options = dict(protocols.load("relational2020").tables["evaluations"]["linear"])
+    assert linear_relational(some) == linear(some, **options)
+    assert linear_relational(some) != linear(some)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_can_be_named_in_every_protocol_and_says_how_it_differs(name):
+    assert name in EVALUATIONS
+    assert "ifference" in EVALUATIONS.get(name).__doc__ or name == "linear-relational"
