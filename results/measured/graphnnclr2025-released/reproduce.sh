@@ -21,8 +21,8 @@ measure() {
 }
 
 # One method and seed on a part of the images.
-measure 1 --methods simclr --seeds 0 --evaluate-on cifar10-15k --refine "$untrained,$narrow" # 0.4 hours
-measure 2 --methods simclr --seeds 0 --evaluate-on cifar10-15k --refine transductive-released,no_edges-wide # 0.6 hours
+measure 1 --methods simclr --seeds 0 --evaluate-on cifar10-15k --refine "$untrained,$narrow" # 0.5 hours
+measure 2 --methods simclr --seeds 0 --evaluate-on cifar10-15k --refine transductive-released,no_edges-wide # 0.7 hours
 
 # The same on all images: three methods and seeds, controls on one seed.
 measure 3 --methods simclr --seeds 0 --refine "$untrained,$narrow" # 0.3 hours
