@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING
 
 from matplotlib.lines import Line2D
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from results.figures.data import FigureData
+
+
+TITLE_LETTERS = 54
+"""Letters of the titles of all panels in a row; longer titles have several lines."""
 
 
 @register_figure("curves")
@@ -38,7 +43,7 @@ def curves(data: FigureData) -> Figure | None:
             style = LINES[datasets.index(dataset) % len(LINES)]
             style = "." * (len(run) == 1) + style
             axes.plot(run["views"] / unit, run["loss"], style, color=data.styles[method].colour, lw=0.7, alpha=0.8)
-        axes.set_title(method)
+        axes.set_title("\n".join(textwrap.wrap(method, TITLE_LETTERS // columns)))
         axes.text(0.97, 0.95, loss_ranges(of_method), ha="right", va="top", fontsize=5.5, transform=axes.transAxes)
         axes.set_ylim(-0.05, 1.05)
     if len(datasets) > 1:

@@ -1,10 +1,14 @@
 """Learning curves."""
 
+import itertools
+
+import matplotlib as mpl
 import pytest
 
 from results.figures.curves import curves
 from results.figures.data import CURVE_SEEDS
 from results.figures.draw import draw_figure
+from results.figures.style import STYLE
 
 
 def test_curves_span_from_one_to_zero_in_each_panel(made, words_of):
@@ -27,3 +31,23 @@ def test_a_loss_that_never_moves_is_drawn(made):
 
 def test_the_caption_names_the_limit_that_holds():
     assert f"first {CURVE_SEEDS} seeds" in curves.__doc__
+
+
+@pytest.mark.parametrize("count", [2, 9])
+def test_no_title_runs_into_the_next(count, store, runs, data_of):
+    for number in range(count):
+        store(
+            {"knn": 50.0},
+            method=f"a_rather_long_method_name_w{number}",
+            method_label=f"relational[batch=128,views={number}]",
+        )
+    figure = draw_figure("curves", data_of(runs))
+    with mpl.rc_context(STYLE):
+        figure.draw_without_rendering()
+    titles = [axes.title for axes in figure.axes if axes.get_title()]
+    assert {title.get_text().replace("\n", "") for title in titles} == {
+        f"relational[batch=128,views={number}]" for number in range(count)
+    }
+    boxes = [title.get_window_extent() for title in titles]
+    assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
+    assert all(box.x0 >= 0 and box.x1 <= figure.bbox.x1 for box in boxes)
