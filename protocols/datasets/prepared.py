@@ -91,8 +91,8 @@ def describe_left_out(folder: Path) -> str:
         folders[:] = (name for name in folders if not name.startswith("."))
         visible = (name.lower() for name in files if not name.startswith("."))
         counts.update(Path(name).suffix or "no ending" for name in visible if not name.endswith(IMAGES))
-    named = ", ".join(f"{ending} {count:,}" for ending, count in sorted(counts.items()))
-    return f"{counts.total():,} files are no images that bench reads: {named}" if named else ""
+    found = ", ".join(f"{ending} {count:,}" for ending, count in sorted(counts.items()))
+    return f"{counts.total():,} files are no images that bench reads: {found}" if found else ""
 
 
 def digest_of(*values: object) -> str:

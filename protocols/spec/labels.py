@@ -55,8 +55,8 @@ def is_path(word: str, data: Path) -> bool:
     family, colon, path = word.partition(":")
     if not colon:
         return word.endswith(".py") and Path(word).is_file()
-    places = (Path(path), data / path, Path(path.rpartition("@")[0]), data / path.rpartition("@")[0])
-    return family == "folder" and any(place.name and place != data and place.is_dir() for place in places)
+    paths = (Path(path), data / path, Path(path.rpartition("@")[0]), data / path.rpartition("@")[0])
+    return family == "folder" and any(folder.name and folder != data and folder.is_dir() for folder in paths)
 
 
 def parse_label(text: str) -> tuple[str, TomlTable]:
