@@ -25,6 +25,7 @@ PACKAGES = ("bench", "slurm", "protocols", "methods", "results")
 FOUNDATION = (
     "protocols.system",
     "results.store",
+    "results.seal",
     "results.record",
     "results.names",
     "results.registry",
