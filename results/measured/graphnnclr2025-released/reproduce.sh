@@ -25,7 +25,7 @@ measure 1 --methods simclr --seeds 0 --evaluate-on cifar10-15k --refine "$untrai
 measure 2 --methods simclr --seeds 0 --evaluate-on cifar10-15k --refine transductive-released,no_edges-wide # 0.7 hours
 
 # The same on all images: three methods and seeds, controls on one seed.
-measure 3 --methods simclr --seeds 0 --refine "$untrained,$narrow" # 0.3 hours
+measure 3 --methods simclr --seeds 0 --refine "$untrained,$narrow" # 0.6 hours
 measure 4 --methods graph_nnclr,simclr,byol --seeds 0 --refine unit-length,transductive-released # 5 hours
 measure 5 --methods graph_nnclr,simclr,byol --seeds 1,2 --refine unit-length,transductive-released # 10 hours
 measure 6 --methods graph_nnclr,simclr,byol --seeds 0 --refine "$untrained,$narrow,no_edges-wide" # 4 hours
