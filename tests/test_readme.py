@@ -54,7 +54,7 @@ def test_a_method_in_one_file_outside_of_the_repository_runs_beside_the_others(t
 
 def test_the_example_in_python_runs(tmp_path):
     example = python_blocks(README)[1] + "print(list(accuracy.index), list(accuracy.columns), backbone.training)"
-    done = forked.fork(lambda: exec(example, {"__name__": "__main__"}), cwd=tmp_path)  # noqa: S102
+    done = forked.execute(example, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "['random', 'simclr'] ['knn', 'linear'] False"
     assert (tmp_path / "report" / "index.html").is_file()

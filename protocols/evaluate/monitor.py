@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from protocols.datasets.base import Split
-from protocols.evaluate.knn import knn
 from protocols.features.extraction import extract_dataset
+from protocols.spec.plugins import EVALUATIONS
 from protocols.system import randomness
 from results.errors import Diverged
 
@@ -43,6 +43,7 @@ def knn_monitor(dataset: Dataset, device: torch.device, seed: int) -> Callable[[
         The function: of a backbone it returns ``knn_top1`` in percent, and raises ``Diverged`` if its representations
         are not finite.
     """
+    knn = EVALUATIONS.get("knn")
     chosen = randomness.permutation(len(dataset.train), seed, "monitor")[:IMAGES]
     held_out = max(1, round(HELD_OUT * len(chosen)))
     part = replace(

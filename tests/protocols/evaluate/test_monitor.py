@@ -16,6 +16,7 @@ from protocols.evaluate.monitor import knn_monitor
 from protocols.runner import execute
 from protocols.spec import protocol as protocols
 from protocols.spec.execution import ExecutionContext
+from protocols.spec.plugins import EVALUATIONS
 from protocols.spec.resolve import parse_changes, resolve
 from protocols.system.progress import ProgressListener
 from protocols.system.randomness import permutation
@@ -145,9 +146,12 @@ def test_the_test_split_is_not_used(digits):
 def test_a_large_split_is_sampled(digits, monkeypatch):
     monkeypatch.setattr(module, "IMAGES", 100)
     sizes = []
-    monkeypatch.setattr(
-        module, "knn", lambda features: sizes.append((len(features.train), len(features.test))) or {"top1": 0}
-    )
+
+    def measure(features):
+        sizes.append((len(features.train), len(features.test)))
+        return {"top1": 0.0}
+
+    monkeypatch.setattr(EVALUATIONS, "get", {"knn": measure}.get)
     knn_monitor(digits, CPU, 0)(Conv4())
     assert sizes == [(80, 20)]
 
