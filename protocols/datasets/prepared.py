@@ -122,7 +122,7 @@ def load_or_write(path: Path, shape: ArrayShape, read: Callable[[], Iterable[np.
     """
     try:
         return open_memmap(path, shape)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         pass
     except (DamagedFile, ForeignFile) as error:
         log.warning("%s; it is written again", error)

@@ -6,6 +6,7 @@ Every method has one colour and marker in all figures; no meaning depends on col
 from __future__ import annotations
 
 import math
+import warnings
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -70,7 +71,8 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
         OSError: the folder cannot be written.
     """
     paths = []
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "constrained_layout not applied")  # labels longer than the figure
         # The layout is computed once, not once per format.
         figure.draw_without_rendering()
         figure.set_layout_engine("none")

@@ -4,16 +4,15 @@ import csv
 import io
 import json
 import re
-import sys
+import textwrap
 from pathlib import Path
 
 import pytest
 
-from bench.cli import main as command_line
 from bench.commands import status
 from results.store import CONFIG, FAILURE, RECORD, write_json
 from slurm.status import read_status
-from tests.tools.forked import bench, leave_figures_empty, start
+from tests.tools.forked import bench, execute
 
 MEASURED = Path(__file__).parents[2] / "results/measured/quick-shapes"
 HOSTILE = '\x1b[31m=HYPERLINK("x")|[bold]<script>\\1\u202e\x9b2J\x07'
@@ -124,14 +123,15 @@ def test_the_live_table_shows_brackets_and_no_escapes(hostile):
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
 def test_a_terminal_with_few_characters(encoding, tmp_path):
-    def main():
-        sys.stdout.reconfigure(encoding=encoding)
-        sys.stderr.reconfigure(encoding=encoding)
-        sys.argv = ["bench", "report", "--runs", str(MEASURED), "--to", str(tmp_path / "report")]
-        leave_figures_empty()
-        command_line()
-
-    done = start(main, cwd=tmp_path).wait()
+    code = f"""
+        import sys
+        from bench.cli import main
+        sys.stdout.reconfigure(encoding={encoding!r})
+        sys.stderr.reconfigure(encoding={encoding!r})
+        sys.argv = ["bench", "report", "--runs", {str(MEASURED)!r}, "--to", "report"]
+        main()
+        """
+    done = execute(textwrap.dedent(code), cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert "simclr" in done.stdout
     assert (tmp_path / "report" / "table.md").is_file()

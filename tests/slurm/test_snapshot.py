@@ -7,12 +7,13 @@ from pathlib import Path
 
 from protocols.spec.grid import Request, expand
 from protocols.spec.plugins import REGISTRIES
+from results.store import read_json
 from slurm.snapshot import copy_code, with_copied_plugins
 
 
 def test_a_copy_of_the_code_knows_its_commit(tmp_path):
     copy_code(tmp_path / "code")
-    kept = json.loads((tmp_path / "code" / "commit.json").read_text())
+    kept = read_json(tmp_path / "code" / "commit.json")
     assert (tmp_path / "code" / "bench" / "__init__.py").exists()  # plugin files import it
     assert set(kept) == {"commit", "dirty"}
     assert not list(tmp_path.glob(".*"))

@@ -1,4 +1,5 @@
 import logging
+import shutil
 
 import numpy as np
 import pytest
@@ -52,12 +53,56 @@ def test_an_error_while_reading_leaves_nothing_behind(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"no array", "short"])
-def test_a_damaged_array_is_named(tmp_path, content):
+def test_a_damaged_array_is_named_and_written_again(tmp_path, content, caplog):
     path = tmp_path / "images.npy"
     prepared.load_or_write(path, SHAPE, chunks)
     path.write_bytes(path.read_bytes()[:-1] if content == "short" else content)
-    with pytest.raises(DataMissing, match=r"images\.npy is damaged.*delete it"):
+    assert np.array_equal(prepared.load_or_write(path, SHAPE, chunks), PIXELS)
+    assert "images.npy is damaged" in caplog.text
+    assert "it is written again" in caplog.text
+    assert np.array_equal(prepared.load_or_write(path, SHAPE, refuse), PIXELS)
+
+
+def test_no_change_of_a_bit_of_an_array_is_silent(tmp_path, caplog):
+    path, g = tmp_path / "images.npy", np.random.default_rng(0)
+    prepared.load_or_write(path, SHAPE, chunks)
+    written = path.read_bytes()
+    for position in g.choice(8 * len(written), 300, replace=False):
+        damaged = bytearray(written)
+        damaged[position // 8] ^= 1 << int(position) % 8
+        path.write_bytes(damaged)
+        caplog.clear()
+        assert np.array_equal(prepared.load_or_write(path, SHAPE, chunks), PIXELS)
+        assert "it is written again" in caplog.text
+
+
+def test_images_of_another_set_under_the_name_are_not_taken(tmp_path, caplog):
+    prepared.load_or_write(tmp_path / "mine.npy", SHAPE, chunks)
+    prepared.load_or_write(tmp_path / "yours.npy", SHAPE, lambda: (255 - chunk for chunk in chunks()))
+    shutil.copy(tmp_path / "yours.npy", tmp_path / "mine.npy")
+    assert np.array_equal(prepared.load_or_write(tmp_path / "mine.npy", SHAPE, chunks), PIXELS)
+    assert "belongs to something else" in caplog.text
+
+
+def test_an_array_of_an_earlier_version_is_accepted_once_and_sealed(tmp_path, caplog):
+    np.save(tmp_path / "images.npy", PIXELS)
+    for notices in (1, 1):
+        assert np.array_equal(prepared.load_or_write(tmp_path / "images.npy", SHAPE, refuse), PIXELS)
+        assert len(caplog.records) == notices
+
+
+def test_a_large_array_is_compared_with_its_checksum_when_it_changed(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(prepared, "ALWAYS_CHECKED", 10)
+    path, checked = tmp_path / "images.npy", []
+    prepared.load_or_write(path, SHAPE, chunks)
+    check = prepared.seal.check
+    monkeypatch.setattr(prepared.seal, "check", lambda *given: checked.append(given) or check(*given))
+    for _ in range(2):
         prepared.load_or_write(path, SHAPE, refuse)
+    assert len(checked) <= 1
+    path.write_bytes(path.read_bytes()[:-30] + bytes(30))
+    assert np.array_equal(prepared.load_or_write(path, SHAPE, chunks), PIXELS)
+    assert "it is written again" in caplog.text
 
 
 def test_place_follows_every_change(tmp_path):
