@@ -62,3 +62,11 @@ def test_more_clusters_than_images_are_refused():
         build(images=60)
     with pytest.raises(ValueError, match="clusters must be 1 or more"):
         DeepCluster.Options(clusters=0)
+
+
+@pytest.mark.parametrize("weighting", ["inverse", "complement"])
+def test_an_empty_cluster_has_a_finite_weight(weighting):
+    method = build(images=20, clusters=6, components=2, restarts=1, weighting=weighting)
+    method.before_epoch(0, lambda: F.one_hot(torch.arange(20) % 3, 64).float())
+    assert len(method.pseudo_labels.unique()) < 6
+    assert method.cluster_weights.isfinite().all()

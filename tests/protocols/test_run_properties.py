@@ -288,6 +288,15 @@ def test_every_channel_of_the_input_has_mean_0_and_deviation_1(run):
         torch.testing.assert_close(std, torch.ones(3), atol=2e-3, rtol=0)
 
 
+def test_health_is_measured_on_the_first_images_of_a_large_split(run, data):
+    """Two views of 2,000 of them; beside that, evaluations see every image once."""
+    write_images(data / "many", "train", noise(2100, 0)[:, :8, :8])
+    many = write_images(data / "many", "test", noise(4, 1)[:, :8, :8])
+    recorded = run("random", dataset=many)
+    assert sum(map(len, recorded.inputs[False])) == 2 * 2000 + 2100 + 4
+    assert recorded.record.health.n == 2100
+
+
 def test_the_learning_rate_of_every_step_is_torchs(run):
     """A linear warm-up from 0 over half of the steps, then a cosine, as torch's own schedulers set them."""
     recorded = run("simclr", "pretrain.warmup=0.5", "pretrain.schedule=cosine")

@@ -14,7 +14,9 @@ from protocols.datasets.load import load_dataset
 from protocols.features.extraction import extract_dataset
 from protocols.pretrain import checkpoint
 from protocols.pretrain.build import build_job
-from protocols.pretrain.loop import begin_epoch, make_batch
+from protocols.pretrain.checkpoint import TrainingState
+from protocols.pretrain.loop import begin_epoch, make_batch, train_step
+from protocols.pretrain.optimizers import build_optimizer
 from protocols.runner import execute
 from protocols.spec.execution import ExecutionContext
 from protocols.spec.protocol import load
@@ -299,6 +301,15 @@ def test_before_an_epoch_a_method_gets_frozen_features_of_its_pretraining_split(
     assert not features.requires_grad
     assert job.method.backbone.training
     assert all(torch.equal(value, before[name]) for name, value in job.method.backbone.state_dict().items())
+
+
+def test_means_of_an_epoch_hold_no_graph(tmp_path):
+    """Else the memory of all steps would be kept until its end."""
+    job = small_job(tmp_path, "byol")
+    state = TrainingState()
+    train_step(job, build_optimizer(job.method, job.pretrain), state, torch.arange(8), epoch=0)
+    assert state.sums.keys() == {"loss"}
+    assert not state.sums["loss"].requires_grad
 
 
 def test_what_rotnet_makes_of_a_view_counts_as_views(tmp_path):

@@ -318,3 +318,11 @@ def test_collapse_is_named(make, words):
     warning = diagnose(x, x, x).warning
     assert words in warning
     assert bool(words) == bool(warning)
+
+
+def test_health_of_few_images():
+    """Of two at right angles by hand; of one there is no spread and no pair."""
+    two = torch.eye(2) * torch.tensor([[3.0], [0.5]])
+    assert uniformity(two) == pytest.approx(-4.0)
+    assert feature_std(two) == pytest.approx(math.sqrt(0.5) * math.sqrt(2))
+    assert uniformity(two[:1]) == feature_std(two[:1]) == 0.0

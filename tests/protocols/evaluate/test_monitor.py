@@ -164,6 +164,16 @@ def test_what_is_not_finite_is_named(digits):
         knn_monitor(digits, CPU, 0)(backbone)
 
 
+def test_a_single_held_out_image_that_is_not_finite_is_enough(digits):
+    class Partly(Conv4):
+        def forward(self, images):
+            found = super().forward(images)
+            return found.index_fill(0, torch.tensor([0]), float("nan")) if len(images) < 500 else found
+
+    with pytest.raises(Diverged, match="the representation is not finite"):
+        knn_monitor(digits, CPU, 0)(Partly())
+
+
 def test_how_often_has_a_range_and_is_part_of_no_label():
     with pytest.raises(RequestError, match=r"pretrain.knn_every must be 1 or more, not 0"):
         run_of("pretrain.knn_every=0")

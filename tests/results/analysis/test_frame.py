@@ -158,6 +158,17 @@ def test_an_empty_folder_and_only_failures_give_empty_frames(store, runs):
     assert frames.results.empty
     assert list(frames.results.columns) == RESULT_COLUMNS
     assert len(frames.problems) == 1
+    numbers = [
+        "views",
+        "seconds",
+        "pretrain_seconds",
+        "views_per_second",
+        "flops",
+        "peak_memory",
+        "epochs",
+        "last_loss",
+    ]
+    assert {str(frames.runs[name].dtype) for name in numbers} == {"float64"}
 
 
 @pytest.mark.parametrize(
