@@ -46,7 +46,7 @@ EXTRA_TESTS: dict[str, tuple[str, ...]] = {
     "protocols/pretrain/data_parallel": (f"{PARALLEL}[byol,shared]",),
     "protocols/pretrain/loop": (
         PROPERTIES,
-        f"{RUNNER}[size,recipe,another_image,before_an_epoch,not_a_number,keeps_the_precision]",
+        f"{RUNNER}[size,recipe,another_image,before_an_epoch,not_a_number,keeps_the_precision,no_graph]",
     ),
     "protocols/pretrain/process_group": (f"{PARALLEL}[shared_run]",),
     "protocols/pretrain/schedules": ("tests/protocols/pretrain/test_optimizers.py",),
