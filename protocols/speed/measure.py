@@ -134,7 +134,7 @@ def measure_in_process(run: Run, context: ExecutionContext, *, seconds: float, a
         step=step,
         flops=loop.state.flops or 0.0,
         peak=matrix_product_peak(device, job.precision),
-        memory=memory.read() - before,
+        memory=max(0, memory.read() - before),  # memory of what was there before may have been freed
         precision=job.precision,
         device=device_name(device),
     )

@@ -38,7 +38,7 @@ def test_speed_counts_the_step_that_a_run_takes(context, tmp_path):
     assert all(seconds > 0 for seconds in measured.stages.values())
     assert measured.views_per_second == pytest.approx(24 / measured.step)
     assert 0 < measured.fraction_of_peak < 1
-    assert measured.memory > 0
+    assert measured.memory >= 0
 
 
 @pytest.mark.slow
