@@ -85,7 +85,9 @@ def test_after_refinements_they_are_too(reports):
 
 
 def test_what_stands_beside_published_numbers_is_the_same(reports):
+    """But for the gain of a refined method, which is now compared with a refinement that none of them has."""
     before, now = (read(folder / "published.csv") for folder in reports)
+    before = before[before["source"] != "Javidani et al. 2025"]
     assert_same_numbers(before, beside_published(now), PUBLISHED, PUBLISHED_NUMBERS)
 
 
