@@ -13,6 +13,7 @@ from protocols.datasets.base import Split
 from protocols.datasets.load import load_dataset
 from protocols.evaluate import monitor as module
 from protocols.evaluate.monitor import knn_monitor
+from protocols.features.extraction import extract_dataset
 from protocols.runner import execute
 from protocols.spec import protocol as protocols
 from protocols.spec.execution import ExecutionContext
@@ -164,14 +165,16 @@ def test_what_is_not_finite_is_named(digits):
         knn_monitor(digits, CPU, 0)(backbone)
 
 
-def test_a_single_held_out_image_that_is_not_finite_is_enough(digits):
-    class Partly(Conv4):
-        def forward(self, images):
-            found = super().forward(images)
-            return found.index_fill(0, torch.tensor([0]), float("nan")) if len(images) < 500 else found
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_a_single_image_that_is_not_finite_is_enough(digits, monkeypatch, part):
+    def extract(*arguments):
+        found = extract_dataset(*arguments)
+        getattr(found, part)[3, 0] = float("nan")
+        return found
 
+    monkeypatch.setattr(module, "extract_dataset", extract)
     with pytest.raises(Diverged, match="the representation is not finite"):
-        knn_monitor(digits, CPU, 0)(Partly())
+        knn_monitor(digits, CPU, 0)(Conv4())
 
 
 def test_how_often_has_a_range_and_is_part_of_no_label():

@@ -4,7 +4,7 @@ import pytest
 
 from protocols.runner import execute
 from protocols.spec.execution import ExecutionContext
-from protocols.spec.grid import Request, expand, plan
+from protocols.spec.grid import Request, expand, parse_seeds, plan
 from protocols.system.progress import ProgressListener
 from results.errors import RequestError
 from results.store import RECORD, read_json, write_json
@@ -146,3 +146,11 @@ def test_data_sets_and_backbones_choose_among_several_grids(tmp_path, two):
 def test_by_force_everything_is_left(measured):
     runs = expand(Request(**ASKED, evaluations=["knn"]), measured)
     assert names(plan(runs, measured / "runs", force=True).todo) == [["knn"]]
+
+
+@pytest.mark.parametrize("text", ["9" * 5000, f"0-{'9' * 5000}", f"{'9' * 5000}-{'9' * 5000}", f"0-{2**63}"])
+def test_seeds_of_any_length_are_too_large_in_one_line(text):
+    """More than 4,300 digits are no number to Python."""
+    with pytest.raises(RequestError, match="is too large") as raised:
+        parse_seeds(text)
+    assert len(str(raised.value)) < 120

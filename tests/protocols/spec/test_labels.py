@@ -2,7 +2,7 @@
 
 import pytest
 
-from protocols.spec.labels import label, parse_label, split_list
+from protocols.spec.labels import label, parse_label, split_list, split_names
 from results.errors import RequestError
 
 
@@ -39,3 +39,15 @@ def test_what_is_no_label_is_refused(text):
 )
 def test_a_label_says_what_is_really_changed(base, change, expected):
     assert label("a", base, change) == expected
+
+
+def test_names_part_at_commas_but_not_the_path_of_a_folder_that_is_there(tmp_path):
+    assert split_names("cifar10,relational[views=2,hidden=8],stl10") == [
+        "cifar10",
+        "relational[views=2,hidden=8]",
+        "stl10",
+    ]
+    (tmp_path / "cats,dogs,mice").mkdir()
+    inside = split_names("digits,folder:cats,dogs,mice,shapes", tmp_path)
+    assert inside == ["digits", "folder:cats,dogs,mice", "shapes"]
+    assert split_names("folder:cats,dogs", tmp_path) == ["folder:cats", "dogs"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from protocols.spec.run import Run, digest_of
+from protocols.spec.run import Run, digest_of, shortened
 
 MEASURED = Path(__file__).parents[3] / "results" / "measured"
 CONFIGS = sorted(MEASURED.glob("*/*/config.json"))[::7]
@@ -55,3 +55,15 @@ def test_names_of_any_length_and_script_make_short_folder_names(name):
     assert len(folder.encode()) < 255
     assert "/" not in folder
     assert folder.endswith(f"-{run.fingerprint()[:8]}")
+
+
+@pytest.mark.parametrize("word", ["a" * 300, "ö" * 300, "名" * 300, "ab名" * 90])
+@pytest.mark.parametrize("most", [20, 21, 49, 50, 200])
+def test_a_shortened_word_has_its_beginning_and_end_and_at_most_so_many_bytes(word, most):
+    short = shortened(word, most)
+    first, last = short.split("..")
+    assert most - 8 < len(short.encode()) <= most  # a letter that is cut is left out
+    assert word.startswith(first)
+    assert word.endswith(last)
+    assert abs(len(first.encode()) - len(last.encode())) <= 4
+    assert shortened(word[:5], most) == word[:5]

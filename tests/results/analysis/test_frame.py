@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from results.analysis.frame import COST_COLUMNS, RESULT_COLUMNS, RUN_COLUMNS, load_runs, read_histories
+from results.analysis.frame import COST_COLUMNS, NUMBERS, RESULT_COLUMNS, RUN_COLUMNS, load_runs, read_histories
 from results.errors import RequestError
 from results.store import CONFIG, RECORD, write_json
 
@@ -184,3 +184,10 @@ def test_what_is_imported(modules, heavy):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(json.loads(done.stdout.replace("'", '"')))
     assert not loaded & {"torch", "methods", "protocols", "bench", "slurm", *heavy}
+
+
+def test_columns_of_numbers_are_numbers_even_where_nothing_was_measured(store, runs):
+    store()
+    frame = load_runs(runs).runs
+    assert {"views", "seconds", "flops", "peak_memory", "first_loss", "lr", "seed"} <= set(NUMBERS)
+    assert not [name for name in NUMBERS if frame[name].dtype.kind not in "if"]
