@@ -84,6 +84,7 @@ def run(
     from protocols.datasets.load import clear_caches
     from protocols.spec.execution import ExecutionContext
     from protocols.spec.grid import Request, expand, parse_seeds, plan
+    from protocols.tune.outcome import store_tuned_runs
     from results.analysis.frame import load_runs as read_frames
 
     for name, number in {"ranks": ranks, "jobs": jobs, "per_gpu": per_gpu, "limit": limit}.items():
@@ -113,7 +114,9 @@ def run(
         reference,
         ranks,
     )
-    planned = plan(expand(request, context.data), context.runs, force=force)
+    asked = expand(request, context.data)
+    planned = plan(asked, context.runs, force=force)
+    store_tuned_runs(request, asked, context.runs)
     if todo := planned.todo[:limit]:
         if jobs != 1 or ranks > 1:
             refuse_local_plugins(todo)

@@ -25,6 +25,8 @@ from bench.commands.speed import speed
 from bench.commands.status import status
 from bench.commands.submit import EXAMPLES as SUBMIT_EXAMPLES
 from bench.commands.submit import submit
+from bench.commands.tune import EXAMPLES as TUNE_EXAMPLES
+from bench.commands.tune import tune
 from bench.echo import echo
 from results.errors import BenchError, RequestError
 from results.printable import accept_every_character
@@ -39,6 +41,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 app.command(epilog=RUN_EXAMPLES)(run)
+app.command(epilog=TUNE_EXAMPLES)(tune)
 app.command(epilog=SUBMIT_EXAMPLES)(submit)
 app.command()(status)
 app.command()(cancel)

@@ -79,3 +79,10 @@ def estimate_lines(todo: Sequence[Run], budgets: Sequence[Budget], context: Exec
         yield f"  {' '.join(key[:3])}: {duration(seconds)} a run"
     total = sum(seconds_of[duration_key(run)] for run, _ in remaining)
     yield f"about {duration(total)} of pretraining in all, on this machine, estimated from a few steps of each"
+
+
+def duration_of(run: Run, budget: Budget, context: ExecutionContext) -> float:
+    """Seconds that a run's pretraining takes on this machine, estimated from a few steps."""
+    from protocols.speed.estimate import seconds_by_duration_key
+
+    return sum(seconds for _, seconds in seconds_by_duration_key([(run, budget)], context))

@@ -39,6 +39,10 @@ Plugins = Annotated[
     ),
 ]
 
+SpaceFile = Annotated[
+    Path | None, typer.Option("--space", metavar="FILE", help="TOML file of search spaces; by default bench's own.")
+]
+
 PROTOCOL = "quick"
 DEVICE = "auto"
 RUNS = Path("runs")

@@ -11,7 +11,7 @@ from results.errors import BrokenPlugin
 from results.names import OLD_HOOKS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from torch import Tensor
 
@@ -127,11 +127,14 @@ class Method(nn.Module):
             not itself compared. A literal, since it is read from the source without importing it.
         augmentations: class attribute; augmentations that a protocol added after its first runs (``added = true``) and
             this method uses. A literal in the class itself, for the same reason.
+        SPACE: class attribute; the hyper-parameters that ``bench tune`` searches beside those that all methods share,
+            such as ``{"temperature": {"log": [0.05, 1.0]}}``, in the form of ``protocols/tune/spaces.toml``.
     """
 
     uses_labels: ClassVar[bool] = False
     baseline: ClassVar[Literal["", "lower", "upper"]] = ""
     augmentations: ClassVar[tuple[str, ...]] = ()
+    SPACE: ClassVar[Mapping[str, Any]] = {}
 
     @dataclass(frozen=True)
     class Options:

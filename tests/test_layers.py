@@ -30,6 +30,7 @@ LAYERS = [
     "results.report",
     "results.figures",
     "results.analysis",
+    "results.tuning",
     "results.seal",
     "results.store",
     "results.record",

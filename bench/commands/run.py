@@ -58,15 +58,19 @@ def run(
     The protocol decides what the options leave open. The same command again resumes interrupted runs.
     """
     from protocols.spec.grid import expand, plan
+    from protocols.tune.outcome import store_tuned_runs
     from results.store import require_writable
 
-    planned = plan(expand(grid.request(), grid.data), grid.runs, force=grid.force)
+    request = grid.request()
+    runs = expand(request, grid.data)
+    planned = plan(runs, grid.runs, force=grid.force)
     todo, context = planned.todo[: grid.limit], grid.context()
     if dry_run:
         print_plan(planned, todo, context)
         return
     if todo:
         require_writable(to, "--to")
+    store_tuned_runs(request, runs, grid.runs)
     try:
         failed = execute_runs(todo, context, jobs, per_gpu, force=grid.force) if todo else 0
     except KeyboardInterrupt:

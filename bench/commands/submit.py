@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.echo import echo
-from bench.options import GridOptions, with_grid_options
+from bench.options import GridOptions, SpaceFile, with_grid_options
 from results.errors import RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from protocols.spec.budget import Budget
     from protocols.spec.execution import ExecutionContext
@@ -38,6 +39,10 @@ def submit(
     retry: Annotated[
         str, typer.Option(metavar="WHICH", help="Instead of a grid, submit again: failed, timeout or all.")
     ] = "",
+    trials: Annotated[
+        int | None, typer.Option(min=2, help="Instead of the grid, submit the trials of bench tune --trials.")
+    ] = None,
+    space: SpaceFile = None,
     profile: Annotated[str, typer.Option(help="TOML file with the resources of jobs, or: cpu, gpu, preemptible.")] = "",
     time: Annotated[str | None, typer.Option(help="Time limit of a job: 90m, 1h30, 1-00:00:00.")] = None,
     partition: Annotated[str | None, typer.Option(help="Partition, or several separated by commas.")] = None,
@@ -69,7 +74,6 @@ def submit(
     The grid takes the same options as bench run. Runs that are queued or running already are not submitted twice. Jobs
     that are preempted or hit their time limit are requeued and resume; bench status shows their state.
     """
-    from protocols.spec.grid import expand, plan
     from slurm.profile import Profiles, parse_sbatch_options, read_profile
     from slurm.queue import require_slurm
     from slurm.selection import exclude_active, select_retries
@@ -95,15 +99,9 @@ def submit(
     profiles = Profiles(read_profile(profile) if profile else {}, options)
     if not dry_run:
         require_slurm()
-    if retry:
-        if not request.is_blank:
-            raise RequestError("--retry takes the place of a grid", hint="leave --methods, --datasets, … out")
-        todo = select_retries(retry, runs)
-    else:
-        planned = plan(expand(request, grid.data), runs, force=grid.force)
-        todo = list(planned.todo)
-        if planned.done:
-            echo(f"{len(planned.done)} runs done before")
+    if retry and not request.is_blank:
+        raise RequestError("--retry takes the place of a grid", hint="leave --methods, --datasets, … out")
+    todo = select_retries(retry, runs) if retry else runs_to_submit(grid, trials, space, store=not dry_run)
     if not dry_run:
         selected, todo = todo, exclude_active(todo, runs)
         if len(todo) < len(selected):
@@ -123,6 +121,43 @@ def submit(
     submission = submit_batches(batches, context, command=command, snapshot=snapshot, force=grid.force)
     echo(f"submitted {sizes(batches)}: {', '.join(array.job for array in submission.arrays)}")
     echo("show their state: bench status --watch; cancel them: bench cancel")
+
+
+def runs_to_submit(grid: GridOptions, trials: int | None, space: Path | None, *, store: bool) -> list[Run]:
+    """The runs of a grid, or the trials of ``bench tune`` with the same options, that are not done yet.
+
+    Args:
+        grid: the options.
+        trials: of each method, if trials are wanted.
+        space: file of search spaces.
+        store: say in the runs folder which runs are trials, or belong to a tuned protocol.
+
+    Raises:
+        RequestError: a name, a key or a value is wrong.
+    """
+    from protocols.spec.grid import expand, plan
+    from protocols.tune.outcome import store_tuned_runs
+    from protocols.tune.search import plan_searches
+    from protocols.tune.space import load_spaces
+    from results.store import require_writable
+    from results.tuning import store_search
+
+    request = grid.request()
+    if store:
+        require_writable(grid.runs)
+    if trials:
+        searches = plan_searches(request, grid.data, load_spaces(space), trials=trials)
+        for one in searches if store else ():
+            store_search(grid.runs, one.name, one.search)
+        asked = [run for one in searches for run in one.runs]
+    else:
+        asked = expand(request, grid.data)
+        if store:
+            store_tuned_runs(request, asked, grid.runs)
+    planned = plan(asked, grid.runs, force=grid.force)
+    if planned.done:
+        echo(f"{len(planned.done)} runs done before")
+    return list(planned.todo)
 
 
 def prepare_runs(todo: Sequence[Run], context: ExecutionContext, *, dry_run: bool) -> list[Budget]:

@@ -21,7 +21,7 @@ from results.store import read_run
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Mapping, Sequence
 
-    from protocols.spec.protocol import Grid, Protocol, TomlTable
+    from protocols.spec.protocol import Grid, Protocol, TomlTable, Tuned
     from protocols.spec.run import Run
 
 
@@ -203,6 +203,13 @@ def expand(request: Request, data: Path) -> list[Run]:
     protocol = protocols.load(request.protocol)
     grids = grids_of(request, protocol)
     names = {parse_label(word)[0] for grid in grids for word in grid.methods}
+    if protocol.tuned:
+        if request.settings or request.epochs is not None or request.views is not None:
+            raise RequestError(
+                f"the settings of {protocol.name} were chosen for its own budget and options",
+                hint="leave --set, --epochs and --views out, or give them to bench tune",
+            )
+        require_tuned(protocol.tuned, grids)
     changes = changes_of(request, names, protocol.labels())
     without_seed = [
         (grid.seeds, run)
@@ -215,6 +222,26 @@ def expand(request: Request, data: Path) -> list[Run]:
             folder = run.folder()
             runs[folder] = run.with_evaluations(runs[folder].evaluations) if folder in runs else run
     return list(runs.values())
+
+
+def require_tuned(tuned: Tuned, grids: Sequence[Grid]) -> None:
+    """Check that a grid of a tuned protocol has tuned methods only, and seeds that no trial has used.
+
+    Raises:
+        RequestError: it has others.
+    """
+    for label in dict.fromkeys(method for grid in grids for method in grid.methods):
+        name, inline = parse_label(label)
+        if METHODS.describe(name).declared["baseline"] != "lower" and (name not in tuned.methods or inline):
+            raise RequestError(
+                f"{label} was not tuned here; a table is tuned or default for all its methods",
+                hint=f"choose among {', '.join(tuned.methods)}, or tune it with the others",
+            )
+    used = sorted({seed for grid in grids for seed in grid.seeds} & {*tuned.seeds})
+    if used:
+        raise RequestError(
+            f"the settings were chosen with seed {used[0]}", hint="measure with fresh ones, such as --seeds 10-14"
+        )
 
 
 def grids_of(request: Request, protocol: Protocol) -> list[Grid]:

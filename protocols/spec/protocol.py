@@ -179,6 +179,31 @@ class Grid:
 
 
 @dataclass(frozen=True)
+class Tuned:
+    """Where the settings of a tuned protocol come from; ``bench tune`` writes it.
+
+    Attributes:
+        search: name of the search, a file in the folder ``tuning`` of the runs folder.
+        protocol: label of the protocol that was tuned.
+        dataset: whose held-out training images decided.
+        backbone: that was trained.
+        evaluation: label of the evaluation whose top-1 accuracy decided.
+        trials: of each method.
+        seeds: of the trials; the tuned runs have others.
+        methods: that were tuned; a table has no others but untrained ones.
+    """
+
+    search: str
+    protocol: str
+    dataset: str
+    backbone: str
+    evaluation: str
+    trials: int
+    seeds: tuple[int, ...]
+    methods: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Protocol:
     """A protocol as read from its file.
 
@@ -194,6 +219,7 @@ class Protocol:
         base: the protocol it extends.
         added: augmentations with ``added = true`` in the file, later than the protocol's first runs. They are part of
             the identity of those methods only that declare to use them (``augmentations``).
+        tuned: where its settings come from, if a search has chosen them.
     """
 
     name: str
@@ -205,6 +231,7 @@ class Protocol:
     grids: tuple[Grid, ...] = (Grid(),)
     base: Protocol | None = None
     added: tuple[str, ...] = ()
+    tuned: Tuned | None = None
 
     @property
     def root(self) -> Protocol:
@@ -298,7 +325,7 @@ def from_tables(values: TomlTable, where: str, base: Protocol | None = None) -> 
     Raises:
         RequestError: a key is unknown, missing or of the wrong type.
     """
-    known = ("name", "version", "track", "summary", "grid", "when", *SECTIONS)
+    known = ("name", "version", "track", "summary", "grid", "when", "tuned", *SECTIONS)
     for key in values:
         if key not in known:
             raise RequestError(f"{where} has no table {key!r}", hint=nearest(key, known))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -13,6 +13,7 @@ from results.analysis.variants import digest, disambiguate_methods, evaluation_s
 from results.errors import RequestError
 from results.names import baseline_of
 from results.store import read_run
+from results.tuning import Tuning, read_tuning
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from results.record import JsonDict
     from results.store import Stored
 
-VERSION = 6
+VERSION = 7
 """Of what :func:`summarize_run` returns; raised by hand when it changes."""
 
 IDENTITY = [
@@ -31,12 +32,13 @@ IDENTITY = [
 COST = ["views", "seconds", "pretrain_seconds", "views_per_second", "flops", "peak_memory", "device", "precision"]
 LEARNING = ["epochs", "first_loss", "last_loss"]
 PROVENANCE = ["commit", "dirty", "software", "machine", "command", "finished"]
+SELECTION = ["preset", "rankme"]
 MEASURED = [
     *["evaluated_on", "split", "evaluation", "evaluation_name", "metric", "value", "n", "setup"],
     *["refinement", "transductive"],
 ]
 
-RUN_COLUMNS = ["run", "status", "reason", *IDENTITY, *COST, *LEARNING, "warning", *PROVENANCE]
+RUN_COLUMNS = ["run", "status", "reason", *IDENTITY, *COST, *LEARNING, "warning", *PROVENANCE, *SELECTION]
 RESULT_COLUMNS = [
     *["dataset", "evaluated_on", "backbone", "protocol", "version", "fairness", "method", "seed"],
     *["evaluation", "metric", "value", "n", "split", "run", *COST, "warning", "commit", "budget"],
@@ -44,7 +46,7 @@ RESULT_COLUMNS = [
 ]
 HISTORY_COLUMNS = ["run", "epoch", "views", "seconds", "loss", "knn_top1"]
 COST_COLUMNS = ["run", *IDENTITY, *COST]
-NUMBERS = ["version", "seed", "lr", *COST[:6], *LEARNING]
+NUMBERS = ["version", "seed", "lr", *COST[:6], *LEARNING, "rankme"]
 
 
 @dataclass(frozen=True)
@@ -61,11 +63,16 @@ class Frames:
             ``transductive`` whether it used other test images. ``pretraining`` is the label of the method, of several
             that are one pretraining the first of theirs (see :func:`name_pretraining`). Rows without refinement come
             first.
+        trials: the rows of ``runs`` that are trials of a search for hyper-parameters, which the others leave out.
+        tuning: the searches, and which runs used what they chose. These have the label of the tuned protocol and the
+            plain name of the method; one that is also a run of the default settings is there twice.
     """
 
     folder: Path
     runs: pd.DataFrame
     results: pd.DataFrame
+    trials: pd.DataFrame = field(default_factory=partial(pd.DataFrame, columns=RUN_COLUMNS))
+    tuning: Tuning = field(default_factory=Tuning)
 
     @cached_property
     def unrefined(self) -> pd.DataFrame:
@@ -120,6 +127,9 @@ def load_runs(path: Path, only: Container[str] | None = None) -> Frames:
         found = {name: summary for name, summary in found.items() if name in only}
     runs = pd.DataFrame([{"run": name, **summary["run"]} for name, summary in found.items()], columns=RUN_COLUMNS)
     runs[NUMBERS] = runs[NUMBERS].apply(pd.to_numeric)
+    tuning = read_tuning(path)
+    is_trial = runs["run"].isin(tuning.trials if only is None else ())
+    runs, trials = with_tuned(runs[~is_trial], tuning), runs[is_trial].reset_index(drop=True)
     metrics = [[name, *metric] for name, summary in found.items() for metric in summary["metrics"]]
     measured = pd.DataFrame(metrics, columns=["run", *MEASURED])
     measured[["value", "n"]] = measured[["value", "n"]].apply(pd.to_numeric)
@@ -127,7 +137,24 @@ def load_runs(path: Path, only: Container[str] | None = None) -> Frames:
     results = disambiguate_methods(results, lambda run: (read_run(path / run).record or {})["run"])
     results = name_pretraining(results, runs)
     is_refined = results["refinement"] != ""
-    return Frames(path, runs, pd.concat([results[~is_refined], results[is_refined]], ignore_index=True))
+    results = pd.concat([results[~is_refined], results[is_refined]], ignore_index=True)
+    return Frames(path, runs, results, trials, tuning)
+
+
+def with_tuned(runs: pd.DataFrame, tuning: Tuning) -> pd.DataFrame:
+    """Runs under the label of the tuned protocol that they belong to, with the plain name of their method.
+
+    A run that was made for another protocol and has the same settings stays, and is added under the tuned label.
+
+    Args:
+        runs: see ``RUN_COLUMNS``.
+        tuning: says which runs belong to a tuned protocol.
+    """
+    parts = [runs[~runs["preset"].isin({column.protocol for column in tuning.columns.values()})]]
+    for column in tuning.columns.values():
+        tuned = runs[runs["run"].isin(column.methods)]
+        parts.append(tuned.assign(protocol=column.label, method=tuned["run"].map(column.methods)))
+    return pd.concat(parts, ignore_index=True) if len(parts) > 1 else runs.reset_index(drop=True)
 
 
 def name_pretraining(results: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
@@ -196,6 +223,7 @@ def identity_columns(config: JsonDict) -> JsonDict:
         "seed": int(config["seed"]),
         "budget": budget,
         "lr": pretrain["lr"],
+        "preset": str(config.get("preset", "")),
     }
 
 
@@ -217,6 +245,7 @@ def record_columns(record: JsonDict) -> JsonDict:
         "epochs": len(history),
         **({"first_loss": history[0].get("loss"), "last_loss": history[-1].get("loss")} if history else {}),
         "warning": record["health"]["warning"],
+        "rankme": record["health"]["rankme"],
         **{key: str(provenance.get(key, "")) for key in ("commit", "command", "finished")},
         "dirty": bool(provenance.get("dirty")),
         "software": ", ".join(f"{name} {version}" for name, version in versions.items()),

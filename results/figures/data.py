@@ -10,6 +10,7 @@ import pandas as pd
 
 from results.analysis.frame import HISTORY_COLUMNS, RESULT_COLUMNS, first_seeds, read_histories
 from results.analysis.published_tables import SERIES_COLUMNS
+from results.analysis.tuning import CURVE_COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,6 +37,7 @@ class FigureData:
         refined: those with one.
         points: of a figure in a paper its points and ours, ``results.analysis.published_tables.SERIES_COLUMNS``; empty
             for a table of ours.
+        tuning: of a search for hyper-parameters its curves, ``results.analysis.tuning.CURVE_COLUMNS``; else empty.
     """
 
     name: str
@@ -46,6 +48,7 @@ class FigureData:
     results: pd.DataFrame = field(default_factory=partial(pd.DataFrame, columns=RESULT_COLUMNS))
     refined: pd.DataFrame = field(default_factory=partial(pd.DataFrame, columns=RESULT_COLUMNS))
     points: pd.DataFrame = field(default_factory=partial(pd.DataFrame, columns=SERIES_COLUMNS))
+    tuning: pd.DataFrame = field(default_factory=partial(pd.DataFrame, columns=CURVE_COLUMNS))
 
     @cached_property
     def history(self) -> pd.DataFrame:
@@ -60,5 +63,5 @@ class FigureData:
     def methods(self) -> list[str]:
         """The labels of the methods, in the order of the table."""
         if self.table is None:
-            return [str(name) for name in self.points["method"].unique()]
+            return [str(name) for name in pd.concat([self.points["method"], self.tuning["method"]]).unique()]
         return [row.method for row in self.table.rows]

@@ -6,6 +6,7 @@ import hashlib
 import inspect
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -54,20 +55,27 @@ class DrawnFigure:
 
 
 def figure_data(
-    frames: Frames, tables: Sequence[ResultTable], comparison: Comparison | None, *, every: bool
+    frames: Frames,
+    tables: Sequence[ResultTable],
+    comparison: Comparison | None,
+    *,
+    every: bool,
+    curves: Mapping[str, pd.DataFrame] = MappingProxyType({}),
 ) -> Iterator[FigureData]:
-    """What the figures show: the tables with the most results, and published figures that something was measured of.
+    """What figures show: the tables with the most results, published figures that something was measured of, searches.
 
     Args:
         frames: all runs.
         tables: of the report.
         comparison: with published numbers, if that is shown.
         every: whether every table gets its figures, however long that takes.
+        curves: of every search for hyper-parameters, by its name.
     """
     results, refined = by_table(frames.unrefined), by_table(frames.refined)
     filled = [table for table in tables if table.rows]
     series = [(table, table.series) for table in (comparison.tables if comparison else ()) if table.series is not None]
     baselines = {name: BASELINES.get(name, "") for _, points in series for name in points["method"]}
+    baselines |= {name: BASELINES.get(name, "") for rows in curves.values() for name in rows["method"]}
     baselines |= dict(zip(frames.unrefined["method"], frames.unrefined["baseline"], strict=True))
     styles = method_styles(baselines)
     for table in filled if every else largest_tables(filled, results):
@@ -75,6 +83,8 @@ def figure_data(
         yield FigureData(table.name, table.title, styles, frames.folder, table, results[table.key], after)
     for published, points in series:
         yield FigureData(published.name, published.title, styles, frames.folder, points=points)
+    for name, rows in curves.items():
+        yield FigureData(name, name, styles, frames.folder, tuning=rows)
 
 
 def largest_tables(tables: Sequence[ResultTable], results: Mapping[tuple[Any, ...], pd.DataFrame]) -> list[ResultTable]:
@@ -173,6 +183,6 @@ def digest_of(data: FigureData) -> str:
     rows = pd.util.hash_pandas_object(pd.concat([data.results, data.refined])[columns], index=False)
     styles = [data.styles[method] for method in data.methods]
     plugins = [inspect.getsourcefile(FIGURES.get(name)) for name in figure_names() if name not in BUILT_IN]
-    words = repr((VERSION, figure_names(), data.table, styles)) + data.points.to_csv()
+    words = repr((VERSION, figure_names(), data.table, styles)) + data.points.to_csv() + data.tuning.to_csv()
     plugin_sources = b"".join(Path(source).read_bytes() for source in plugins if source)
     return hashlib.sha256(words.encode() + rows.to_numpy().tobytes() + plugin_sources).hexdigest()

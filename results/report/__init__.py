@@ -64,7 +64,7 @@ def write(
     data = collect(runs, published=published, absent=absent)
     try:
         to.mkdir(parents=True, exist_ok=True)
-        wanted = figure_data(data.frames, data.tables, data.comparison, every=every_figure)
+        wanted = figure_data(data.frames, data.tables, data.comparison, every=every_figure, curves=data.tuning_curves)
         data = replace(data, figures=draw_all(wanted, to / "figures"))
         sections = build_sections(data)
         texts = csv_files.render(sections)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from results.analysis import statistics
 from results.analysis.frame import load_runs
 from results.analysis.published_tables import compare_with_published
 from results.analysis.tables import result_tables
+from results.analysis.tuning import trial_table, tuning_curves
 from results.errors import RequestError
 from results.printable import printable
 from results.report.section import Figure
@@ -38,6 +40,7 @@ class ReportData:
         comparisons: of all methods, by the key of a column.
         tables: one per protocol and backbone.
         comparison: with published numbers; None if not asked for.
+        trials: of every search for hyper-parameters, by its name; ``results.analysis.tuning.TRIAL_COLUMNS``.
         figures: by name of a table; empty until they are drawn.
     """
 
@@ -47,12 +50,19 @@ class ReportData:
     comparisons: Mapping[tuple[Any, ...], AllPairs]
     tables: tuple[ResultTable, ...]
     comparison: Comparison | None
+    trials: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     figures: Mapping[str, Sequence[DrawnFigure]] = field(default_factory=dict)
 
     @property
     def unrefined_summary(self) -> pd.DataFrame:
         """The rows of ``summary`` without a refinement."""
         return self.summary[self.summary["refinement"] == ""]
+
+    @cached_property
+    def tuning_curves(self) -> dict[str, pd.DataFrame]:
+        """Expected best of n trials in every search, by its name; see ``results.analysis.tuning.tuning_curves``."""
+        searches = self.frames.tuning.searches
+        return {name: tuning_curves(name, searches[name], trials) for name, trials in self.trials.items()}
 
     def figures_of(self, name: str, title: str, methods: Sequence[str]) -> tuple[Figure, ...]:
         """The figures that were drawn of a table.
@@ -99,7 +109,7 @@ def collect(
         RequestError: there are no runs.
     """
     frames = printable_frames(load_runs(runs, only))
-    if frames.runs.empty:
+    if frames.runs.empty and frames.trials.empty:
         raise RequestError(f"no runs in {runs}", hint="make some with bench run, or name their folder with --runs DIR")
     summary, comparisons = statistics.summarize(frames.results), statistics.compare_methods(frames.unrefined)
     summary = summary.assign(best=statistics.mark_best(summary, comparisons))
@@ -112,12 +122,14 @@ def collect(
         comparisons=comparisons,
         tables=tuple(result_tables(frames, unrefined, differences, comparisons)),
         comparison=compare_with_published(frames, unrefined, absent) if published else None,
+        trials={name: trial_table(search, frames) for name, search in frames.tuning.searches.items()},
     )
 
 
 def printable_frames(frames: Frames) -> Frames:
     """Runs in whose texts control characters are written out, so that no format of a report has to."""
-    return replace(frames, runs=printable_texts(frames.runs), results=printable_texts(frames.results))
+    runs, results, trials = map(printable_texts, (frames.runs, frames.results, frames.trials))
+    return replace(frames, runs=runs, results=results, trials=trials)
 
 
 def printable_texts(frame: pd.DataFrame) -> pd.DataFrame:

@@ -58,13 +58,14 @@ def methods(data: ReportData) -> Iterator[Section]:
     """One section per protocol and backbone."""
     summary, results = by_table(data.unrefined_summary), by_table(data.frames.unrefined)
     runs, problems = by_table(data.frames.runs), by_table(data.frames.problems)
+    trials = {column.label: column.trials for column in data.frames.tuning.columns.values()}
     for table in data.tables:
         tables = []
         if table.rows:
             order = [row.method for row in table.rows]
             caption, below = (
                 caption_of(table, runs[table.key]),
-                tuple(notes_of(table, runs[table.key], results[table.key])),
+                tuple(notes_of(table, runs[table.key], results[table.key], trials=trials.get(table.key[0]))),
             )
             tables.append(method_table(table.name, table, table.rows, caption=caption, notes=below))
             if table.differences:
@@ -101,13 +102,16 @@ def caption_of(table: ResultTable, runs: pd.DataFrame) -> str:
     )
 
 
-def notes_of(table: ResultTable, runs: pd.DataFrame, results: pd.DataFrame) -> Iterator[str]:
+def notes_of(
+    table: ResultTable, runs: pd.DataFrame, results: pd.DataFrame, *, trials: int | None = None
+) -> Iterator[str]:
     """What the seeds can tell, the meaning of the marks that occur, and what to consider.
 
     Args:
         table: with rows.
         runs: of the table.
         results: of the table, without refinement.
+        trials: of each method, if the table is of a tuned protocol.
     """
     cells = [cell for row in table.rows for cell in row.cells if cell is not None]
     if table.sensitivity is not None and table.sensitivity.methods:
@@ -122,8 +126,7 @@ def notes_of(table: ResultTable, runs: pd.DataFrame, results: pd.DataFrame) -> I
         yield f"{COLLAPSED} the representation of at least one run has collapsed; see below."
     if any(row.method.endswith("}") for row in table.rows):
         yield "Braces tell apart methods with the same label that were run with different settings or versions."
-    if table.key[2] == "controlled":
-        yield from describe_learning_rates(runs)
+    yield from describe_settings(table, runs, trials)
     yield from describe_shared_pretraining(results)
     present = {row.baseline for row in table.rows}
     for method, baseline in BASELINES.items():
@@ -150,6 +153,14 @@ def format_points(halves: Sequence[float]) -> str:
     """``2.1``, or ``2.1 to 3.4`` where columns differ."""
     low, high = f"{min(halves):.1f}", f"{max(halves):.1f}"
     return low if low == high else f"{low} to {high}"
+
+
+def describe_settings(table: ResultTable, runs: pd.DataFrame, trials: int | None) -> Iterator[str]:
+    """One sentence on where the methods' settings are from; see :func:`notes_of`."""
+    if trials is not None:
+        yield f"Every trained method has the best of {trials} settings, chosen on held-out training images; see below."
+    elif table.key[2] == "controlled":
+        yield from describe_learning_rates(runs)
 
 
 def describe_learning_rates(runs: pd.DataFrame) -> Iterator[str]:

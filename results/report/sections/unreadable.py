@@ -1,4 +1,4 @@
-"""Runs that cannot be read and therefore belong to no table."""
+"""Runs and searches that cannot be read and therefore belong to no table."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ if TYPE_CHECKING:
     from results.report.data import ReportData
 
 
-@register_section(position=30)
+@register_section(position=40)
 def unreadable(data: ReportData) -> Iterator[Section]:
-    """One line per run whose files are damaged."""
+    """One line per run whose files are damaged, and per damaged file of a search."""
     problems = data.frames.problems
     lines = [f"{row.run}: {row.status}: {row.reason}" for row in problems[problems["dataset"].isna()].itertuples()]
+    lines += data.frames.tuning.problems
     if lines:
-        yield Section(name="unreadable", title="Runs that cannot be read", problems=tuple(lines))
+        yield Section(name="unreadable", title="What cannot be read", problems=tuple(lines))

@@ -1,0 +1,185 @@
+"""``bench tune``: the same number of trials for every method, on held-out training images; writes a tuned protocol."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bench.echo import echo
+from bench.format import duration
+from bench.options import GridOptions, SpaceFile, with_grid_options
+from results.errors import RequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from protocols.spec.execution import ExecutionContext
+    from protocols.spec.grid import Plan, Request
+    from protocols.tune.search import PlannedSearch
+    from protocols.tune.space import Spaces
+
+EXAMPLES = """\b
+Examples:
+  bench tune --methods simclr,byol,relational --datasets cifar10 --trials 16
+      16 trials of each, trial 0 being the protocol's own settings; writes tuned-cifar10-conv4-quick-16.toml
+  bench run --protocol tuned-cifar10-conv4-quick-16.toml --seeds 10-14
+      measures what was chosen on the test split, with seeds that no trial has used
+  bench run --methods simclr,byol,relational,random --datasets cifar10 --seeds 10-14
+      the default settings with the same seeds; bench report puts both side by side
+  bench tune --methods simclr,byol,relational --datasets cifar10 --trials 32
+      16 more trials, and a new choice
+  bench submit --trials 32 --methods simclr,byol,relational --datasets cifar10 --profile gpu
+      the same trials as jobs of a cluster; bench tune with the same options then chooses
+  bench tune --methods ./mine.py,simclr --datasets shapes --space spaces.toml
+      your own method, whose search space is its attribute SPACE, or stands in a file
+"""
+
+Trials = Annotated[int, typer.Option(min=2, help="Settings tried of each method, the protocol's own among them.")]
+
+
+@with_grid_options
+def tune(
+    grid: GridOptions,
+    *,
+    trials: Trials = 16,
+    space: SpaceFile = None,
+    budget: Annotated[
+        int | None, typer.Option(min=1, metavar="VIEWS", help="Instead of --trials: augmented images for each method.")
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Runs at a time; by default as many as this machine allows.")
+    ] = None,
+    per_gpu: Annotated[int, typer.Option(min=1, help="Runs at a time on each GPU, unless --jobs is given.")] = 1,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print spaces and plan, and an estimate of time.")] = False,
+    to: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The tuned protocol; one data set and backbone.")
+    ] = None,
+) -> None:
+    """Tune methods with equal trials, and write a protocol with the settings that were chosen.
+
+    Trials are ordinary runs on held_out:NAME, which trains on nine tenths of the training images and measures on the
+    others; the test split is not read. The settings of trial i depend on space, method and i only. The one with the
+    highest top-1 accuracy of the first evaluation is chosen, mean over --seeds (0 by default); ties go to the default.
+    """
+    from bench.commands.run import execute_runs
+    from protocols.spec.grid import plan
+    from protocols.tune.search import plan_searches
+    from protocols.tune.space import load_spaces
+    from results.store import require_writable
+    from results.tuning import store_search
+
+    request, spaces = grid.request(), load_spaces(space)
+    trials = trials if budget is None else trials_of_budget(budget, request, grid.data, spaces)
+    planned = plan_searches(request, grid.data, spaces, trials=trials)
+    if to is not None and len(planned) > 1:
+        raise RequestError("--to names one file, and there is one for each data set and backbone", hint="leave it out")
+    whole = plan([run for one in planned for run in one.runs], grid.runs, force=grid.force)
+    todo, context = whole.todo[: grid.limit], grid.context()
+    if dry_run:
+        print_search(planned, whole, context)
+        return
+    files = [to or default_file(one, trials) for one in planned]
+    for file in files:
+        require_writable(file.parent, "--to")
+    require_writable(grid.runs)
+    for one in planned:
+        store_search(grid.runs, one.name, one.search)
+    try:
+        failed = execute_runs(todo, context, jobs, per_gpu, force=grid.force) if todo else 0
+    except KeyboardInterrupt:
+        echo("bench: interrupted; the same command resumes", err=True)
+        raise typer.Exit(130) from None
+    if len(todo) < len(whole.todo):
+        echo(f"{len(whole.todo) - len(todo):,} trials are left; the same command goes on, and chooses at the end")
+        raise typer.Exit(1 if failed else 0)
+    for one, file in zip(planned, files, strict=True):
+        choose_and_write(one, grid.runs, file, grid.protocol)
+    raise typer.Exit(1 if failed else 0)
+
+
+def trials_of_budget(budget: int, request: Request, data: Path, spaces: Spaces) -> int:
+    """How many trials of each method a budget in views pays for.
+
+    Raises:
+        RequestError: fewer than two, or the protocol counts in epochs.
+    """
+    from protocols.tune.search import plan_searches
+
+    (first, *_) = plan_searches(request, data, spaces, trials=1)
+    views = max((run.pretrain.views or 0 for run in first.runs), default=0) * len(first.search.seeds)
+    if not views:
+        raise RequestError("the protocol has its budget in epochs", hint="give --views, or a number of --trials")
+    if budget < 2 * views:
+        raise RequestError(f"--budget {budget:,} is less than two trials of {views:,} views", hint="give more")
+    return budget // views
+
+
+def print_search(planned: Sequence[PlannedSearch], whole: Plan, context: ExecutionContext) -> None:
+    """Print spaces, trials and an estimate of the time; the default setting of a method stands for all its trials."""
+    from bench.commands.run import check_before_work
+    from bench.dry_run import budget_in_words, duration_of, run_line
+
+    for one in planned[:1]:
+        print_spaces(one)
+    echo(f"{len(whole.done):,} trials done, {len(whole.todo):,} to execute")
+    check_before_work(whole.todo, context)
+    total, todo = 0.0, {run.folder() for run in whole.todo}
+    for one in planned:
+        for method, search in one.search.methods.items():
+            folder = next(iter(search.trials[0].runs.values()))
+            default = next(run for run in one.runs if run.folder() == folder)
+            (budget,) = check_before_work([default], context)
+            left = sum(run in todo for trial in search.trials for run in trial.runs.values())
+            seconds = duration_of(default, budget, context)
+            total += left * seconds
+            echo(f"{run_line(default, budget_in_words(budget))} × {left} trials of {method}: {duration(seconds)} each")
+    echo(f"about {duration(total)} of pretraining in all, on this machine, estimated from a few steps of each method")
+
+
+def choose_and_write(planned: PlannedSearch, runs: Path, file: Path, base: str) -> None:
+    """Choose a trial of every method, write the tuned protocol, and say what was chosen.
+
+    Raises:
+        RequestError: no trial of a method has finished.
+    """
+    from protocols.tune.outcome import chosen_trials, tuned_protocol
+    from protocols.tune.space import describe_value
+    from results.store import write_atomically
+    from results.tuning import trial_scores, values_at_edges
+
+    search, scores = planned.search, trial_scores(planned.search, runs)
+    chosen = chosen_trials(scores)
+    text = tuned_protocol(planned, chosen, to=file, base=base)
+    write_atomically(file, partial(Path.write_text, data=text, encoding="utf-8"))
+    echo(f"{search.dataset} {search.backbone} under {search.protocol}, {search.evaluation} on held-out images:")
+    for method, index in chosen.items():
+        one, best, default = search.methods[method], scores[method][index], scores[method][0]
+        setting = ", ".join(f"{key}={describe_value(value)}" for key, value in one.trials[index].setting.items())
+        base_score = "failed" if default is None else f"{default:.2f}"
+        echo(f"  {method}: {best:.2f} (default {base_score}), trial {index}: {setting or 'the default'}")
+        for target, side in values_at_edges(one, index).items():
+            echo(f"    {target} is at the {side} edge of its range; a wider one may hold a better value")
+    echo(f"measure them on the test split, with fresh seeds: bench run --protocol {file}")
+
+
+def default_file(planned: PlannedSearch, trials: int) -> Path:
+    """``tuned-<data set>-<backbone>-<protocol>-<trials>.toml`` in the working directory."""
+    import re
+
+    search = planned.search
+    words = [search.dataset, search.backbone, planned.protocol.name, str(trials)]
+    return Path("-".join(["tuned", *(re.sub(r"[^\w.@+]+", "_", word) for word in words)]) + ".toml")
+
+
+def print_spaces(planned: PlannedSearch) -> None:
+    """Print the search space of every method."""
+    for method, one in planned.search.methods.items():
+        texts = [f"{target} {scale} {values}" for target, table in one.space.items() for scale, values in table.items()]
+        echo(f"{method}: {'; '.join(texts)}")
+    sizes = {method: len(one.space) for method, one in planned.search.methods.items()}
+    if len({*sizes.values()}) > 1:
+        words = ", ".join(f"{method} {size}" for method, size in sizes.items())
+        echo(f"spaces differ in their number of dimensions: {words}")

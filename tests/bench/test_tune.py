@@ -1,0 +1,172 @@
+"""``bench tune`` from its options to the report."""
+
+import re
+import tomllib
+
+import pytest
+
+from tests.tools.forked import bench
+
+TINY = ["--datasets", "digits", "--views", "1500", "--trials", "3", "--jobs", "1", "--evaluations", "knn"]
+
+PLUGIN = '''
+from dataclasses import dataclass
+
+from bench import Method, register_method
+
+
+@register_method("pull")
+class Pull(Method):
+    """Pulls two views together."""
+
+    SPACE = {"weight": {"log": [0.1, 10.0]}}
+
+    @dataclass(frozen=True)
+    class Options:
+        weight: float = 1.0
+
+    def forward(self, batch):
+        first, second = self.backbone(batch.views).chunk(2)
+        return {"loss": self.options.weight * (first - second).square().mean()}
+'''
+
+LOCKED_TEST_SPLIT = '''
+import numpy as np
+from bench import Dataset, Source, Split, register_dataset, rows_of_planes
+
+
+class Secret(np.ndarray):
+    """Labels that nobody may look at."""
+
+    def __array_finalize__(self, other):
+        if other is not None and getattr(other, "locked", False):
+            raise RuntimeError("the test split was read")
+        self.locked = False
+
+    def __getitem__(self, index):
+        raise RuntimeError("the test split was read")
+
+
+@register_dataset("secret")
+class SecretTest(Source):
+    """Two classes of noise, whose test labels raise."""
+
+    def digest(self):
+        return "secret"
+
+    def load(self):
+        rng = np.random.default_rng(0)
+        labels = np.arange(400) % 2
+        planes = rng.integers(0, 128, (400, 16, 16)) + 100 * labels[:, None, None]
+        images = rows_of_planes(planes.astype(np.uint8))
+        test = np.zeros(100, dtype=np.int64).view(Secret)
+        test.locked = True
+        return Dataset(
+            self.name, ("dark", "light"), (0.5,) * 3, (0.25,) * 3, Split(images, labels), Split(images[:100], test)
+        )
+'''
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder in which a plugin and a built-in method were tuned, one trial first and then the others."""
+    folder = tmp_path_factory.mktemp("tune")
+    (folder / "pull.py").write_text(PLUGIN)
+    words = ["tune", "--methods", "./pull.py,rotnet", *TINY]
+    first = bench(*words, "--limit", "2", cwd=folder)
+    assert first.returncode == 0, first.stderr
+    assert "4 trials are left" in first.stdout
+    assert not list(folder.glob("tuned-*"))
+    second = bench(*words, cwd=folder)
+    assert second.returncode == 0, second.stderr
+    return folder
+
+
+def tuned_file(folder):
+    return next(folder.glob("tuned-*.toml"))
+
+
+def test_the_outcome_is_a_protocol(folder):
+    values = tomllib.loads(tuned_file(folder).read_text())
+    assert tuned_file(folder).name == "tuned-digits-conv4-quick-3.toml"
+    assert values["extends"] == "quick"
+    assert values["tuned"]["trials"] == 3
+    assert values["grid"]["methods"] == ["pull", "rotnet", "random"]
+
+
+def test_at_once_is_the_same_as_in_parts(folder, tmp_path):
+    (tmp_path / "pull.py").write_text(PLUGIN)
+    done = bench("tune", "--methods", "./pull.py,rotnet", *TINY, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert tuned_file(tmp_path).read_text() == tuned_file(folder).read_text()
+
+
+def test_again_there_is_nothing_to_do(folder):
+    before = tuned_file(folder).read_text()
+    done = bench("tune", "--methods", "./pull.py,rotnet", *TINY, cwd=folder)
+    assert done.returncode == 0
+    assert re.search(r"pull: \d+\.\d\d \(default \d+\.\d\d\), trial \d", done.stdout)
+    assert "bench run --protocol tuned-digits-conv4-quick-3.toml" in done.stdout
+    assert tuned_file(folder).read_text() == before
+
+
+def test_the_trials_can_be_submitted_and_are_done(folder):
+    words = ["submit", "--methods", "./pull.py,rotnet", *TINY[:-4], "--evaluations", "knn", "--dry-run", "--time", "1h"]
+    done = bench(*words, cwd=folder)
+    assert (done.returncode, done.stdout) == (0, "6 runs done before\nnothing to submit\n"), done.stderr
+
+
+def test_the_tuned_runs_stand_in_the_report_beside_the_default(folder):
+    shared = ["--evaluations", "knn", "--jobs", "1", "--seeds", "10-11"]
+    tuned = bench("run", "--protocol", tuned_file(folder).name, "--plugins", "pull.py", *shared, cwd=folder)
+    assert tuned.returncode == 0, tuned.stderr
+    default = ["--methods", "./pull.py,rotnet,random", "--datasets", "digits", "--views", "1500"]
+    assert bench("run", *default, *shared, cwd=folder).returncode == 0
+    report = bench("report", cwd=folder)
+    assert report.returncode == 0, report.stderr
+    text = (folder / "report" / "table.md").read_text()
+    assert "Tuned and default: quick\\[views=1500], best of 3 trials" in text
+    assert "Trials: digits · conv4 · quick\\[views=1500] · knn" in text
+    assert "held_out" not in (folder / "report" / "summary.csv").read_text()
+    gains = next((folder / "report").glob("tuned-*.csv")).read_text().splitlines()
+    assert len(gains) == 3
+    trials = next((folder / "report").glob("search-*-trials.csv")).read_text().splitlines()
+    assert len(trials) == 7
+
+
+def test_seeds_of_trials_are_refused(folder):
+    done = bench("run", "--protocol", tuned_file(folder).name, "--plugins", "pull.py", "--seeds", "0", cwd=folder)
+    assert done.returncode == 2
+    assert "the settings were chosen with seed 0; measure with fresh ones" in done.stderr
+
+
+def test_a_budget_in_views_is_a_number_of_trials(folder):
+    words = [word for word in TINY if word not in ("--trials", "3")]
+    words = ["tune", "--methods", "rotnet", *words, "--budget"]
+    done = bench(*words, "4600", "--dry-run", cwd=folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "3 trials done, 0 to execute" in done.stdout
+    assert "less than two trials" in bench(*words, "2000", cwd=folder).stderr
+
+
+def test_the_test_split_is_not_read(tmp_path):
+    (tmp_path / "secret.py").write_text(LOCKED_TEST_SPLIT)
+    words = ["--methods", "rotnet", "--datasets", "./secret.py", *TINY[2:]]
+    done = bench("tune", *words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (tuned,) = tmp_path.glob("tuned-*.toml")
+    measured = [
+        "--protocol",
+        tuned.name,
+        "--plugins",
+        "secret.py",
+        "--evaluations",
+        "knn",
+        "--seeds",
+        "10",
+        "--jobs",
+        "1",
+    ]
+    measured = bench("run", "--methods", "rotnet", *measured, cwd=tmp_path)
+    assert measured.returncode != 0  # what reads the test split fails
+    assert "the test split was read" in measured.stdout + measured.stderr

@@ -1,0 +1,94 @@
+"""A search is a list of ordinary runs on held-out training images."""
+
+import dataclasses
+
+import pytest
+
+from protocols.spec.grid import Request
+from protocols.spec.labels import HELD_OUT
+from protocols.spec.plugins import METHODS
+from protocols.tune.search import plan_searches
+from protocols.tune.space import load_spaces
+from results.errors import RequestError
+
+ASKED = Request(methods=["simclr", "byol"], datasets=["shapes"], views=4000)
+
+
+def planned(folder, trials=4, **words):
+    return plan_searches(dataclasses.replace(ASKED, **words), folder, load_spaces(), trials=trials)
+
+
+def test_trials_are_runs_on_held_out_images_with_one_evaluation(tmp_path):
+    (one,) = planned(tmp_path)
+    assert len(one.runs) == 8
+    assert {run.dataset.name for run in one.runs} == {HELD_OUT + "shapes"}
+    assert {tuple(e.label for e in run.evaluations) for run in one.runs} == {("linear",)}
+    assert {run.seed for run in one.runs} == {0}
+    assert {run.pretrain.views for run in one.runs} == {4000}
+    folders = [run for method in one.search.methods.values() for trial in method.trials for run in trial.runs.values()]
+    assert sorted(folders) == sorted(run.folder() for run in one.runs)
+
+
+def test_what_a_trial_sets_reaches_its_run(tmp_path):
+    (one,) = planned(tmp_path)
+    runs = {run.folder(): run for run in one.runs}
+    for method, search in one.search.methods.items():
+        own = {"simclr": "temperature", "byol": "momentum"}[method]
+        for trial in search.trials[1:]:
+            run = runs[trial.runs["0"]]
+            assert run.pretrain.lr == trial.setting["pretrain.lr"]
+            assert run.pretrain.weight_decay == trial.setting["pretrain.weight_decay"]
+            assert list(run.augmentations["standard"].crop) == trial.setting["recipes.standard.crop"]
+            assert run.method.options[own] == trial.setting[own]
+    assert {runs[search.trials[0].runs["0"]].pretrain.lr for search in one.search.methods.values()} == {6e-3}
+
+
+def test_methods_have_equal_trials_whenever_it_is_interrupted(tmp_path):
+    (one,) = planned(tmp_path, seeds=[3, 4])
+    assert [run.method.name for run in one.runs[:8]] == ["simclr"] * 2 + ["byol"] * 2 + ["simclr"] * 2 + ["byol"] * 2
+    assert [run.seed for run in one.runs[:4]] == [3, 4, 3, 4]
+
+
+def test_more_trials_and_further_methods_are_the_same_search(tmp_path):
+    (few,), (many,) = planned(tmp_path), planned(tmp_path, trials=8, methods=["simclr", "byol", "relational"])
+    assert few.name == many.name
+    assert {run.folder() for run in few.runs} < {run.folder() for run in many.runs}
+    assert planned(tmp_path, views=5000)[0].name != few.name
+    assert planned(tmp_path, seeds=[1])[0].name != few.name
+    assert planned(tmp_path, evaluations=["knn"])[0].name != few.name
+
+
+def test_every_trained_method_can_be_tuned(tmp_path):
+    """Settings at both ends of every range are accepted by the method."""
+    names = [name for name in METHODS.names() if METHODS.describe(name).declared["baseline"] != "lower"]
+    (one,) = planned(tmp_path, trials=9, methods=names)
+    assert {run.method.name for run in one.runs} == set(names)
+    for run in one.runs:
+        method = METHODS.get(run.method.name)
+        method.Options(**run.method.options)
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        ({"methods": ["random"]}, "random is not trained and has nothing to tune"),
+        ({"methods": ["simclr[temperature=0.1]"]}, "tune takes names of methods"),
+        ({"methods": ["simclrr"]}, "did you mean simclr?"),
+        ({"refinements": ["graph"]}, "neither refined nor evaluated on other data"),
+        ({"evaluate_on": ["digits"]}, "neither refined nor evaluated on other data"),
+    ],
+)
+def test_what_cannot_be_tuned_is_refused(tmp_path, words, complaint):
+    with pytest.raises(RequestError) as raised:
+        planned(tmp_path, **words)
+    assert complaint in str(raised.value)
+
+
+def test_untrained_baselines_of_the_protocol_are_left_to_the_tuned_runs(tmp_path):
+    (one,) = planned(tmp_path, methods=[], trials=2)
+    assert set(one.search.methods) == {"relational", "simclr", "byol", "supervised"}
+
+
+def test_trials_are_not_refined_though_the_protocol_is(tmp_path):
+    (one,) = planned(tmp_path, protocol="graphnnclr2025-small", methods=["simclr"], datasets=["digits"])
+    assert all(evaluation.refinement is None for run in one.runs for evaluation in run.evaluations)
