@@ -81,6 +81,7 @@ def run(
         KeyboardInterrupt: interrupted; the same call resumes.
     """
     from bench.commands.run import execute_runs
+    from bench.echo import print_progress
     from protocols.datasets.load import clear_caches
     from protocols.spec.execution import ExecutionContext
     from protocols.spec.grid import Request, expand, parse_seeds, plan
@@ -114,8 +115,8 @@ def run(
         reference,
         ranks,
     )
-    asked = expand(request, context.data)
-    planned = plan(asked, context.runs, force=force)
+    asked = expand(request, context.data, print_progress)
+    planned = plan(asked, context.runs, context.data, force=force)
     store_tuned_runs(request, asked, context.runs)
     if todo := planned.todo[:limit]:
         if jobs != 1 or ranks > 1:

@@ -506,7 +506,8 @@ def describe_code(code: CodeType) -> str:
 
 def digest_of_file(path: Path) -> str:
     """The first 12 hexadecimal digits of the SHA-256 of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:12]
 
 
 def import_file(path: Path) -> None:

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.echo import echo
+from bench.echo import echo, print_progress
 from bench.options import DATA, Data
 from results.errors import DataMissing
-from results.printable import printable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,11 +43,6 @@ def fetch_dataset(name: str, data: Path) -> Dataset:
         return prepare_dataset(name, data, progress=print_progress)
     except OSError as error:
         raise DataMissing(str(error), hint=f"put its files under {data}, or point --data to them") from error
-
-
-def print_progress(task: str, done: int, total: int) -> None:
-    """Print the progress of a long task on one line that is updated."""
-    typer.echo(f"\r{printable(task)}: {done:,} of {total:,}", err=True, nl=done == total)
 
 
 def describe(dataset: Dataset) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.echo import echo
+from bench.echo import echo, print_progress
 from bench.options import GridOptions, with_grid_options
 from results.errors import RequestError
 
@@ -62,8 +62,8 @@ def run(
     from results.store import require_writable
 
     request = grid.request()
-    runs = expand(request, grid.data)
-    planned = plan(runs, grid.runs, force=grid.force)
+    runs = expand(request, grid.data, print_progress)
+    planned = plan(runs, grid.runs, grid.data, force=grid.force)
     todo, context = planned.todo[: grid.limit], grid.context()
     if dry_run:
         print_plan(planned, todo, context)

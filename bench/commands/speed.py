@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bench.echo import echo
+from bench.echo import echo, print_progress
 from bench.options import (
     DATA,
     DEVICE,
@@ -75,7 +75,7 @@ def speed(
         settings=settings,
         plugins=plugins,
     )
-    runs, context = expand(request, data), ExecutionContext(Path(), data, device, reference)
+    runs, context = expand(request, data, print_progress), ExecutionContext(Path(), data, device, reference)
     trained = [run for run, budget in zip(runs, check(runs, data), strict=True) if budget.views]
     measured = []
     for run in trained:

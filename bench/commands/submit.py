@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.echo import echo
+from bench.echo import echo, print_progress
 from bench.options import GridOptions, SpaceFile, with_grid_options
 from results.errors import RequestError
 
@@ -151,10 +151,10 @@ def runs_to_submit(grid: GridOptions, trials: int | None, space: Path | None, *,
             store_search(grid.runs, one.name, one.search)
         asked = [run for one in searches for run in one.runs]
     else:
-        asked = expand(request, grid.data)
+        asked = expand(request, grid.data, print_progress)
         if store:
             store_tuned_runs(request, asked, grid.runs)
-    planned = plan(asked, grid.runs, force=grid.force)
+    planned = plan(asked, grid.runs, grid.data, force=grid.force)
     if planned.done:
         echo(f"{len(planned.done)} runs done before")
     return list(planned.todo)

@@ -76,7 +76,7 @@ def tune(
     planned = plan_searches(request, grid.data, spaces, trials=trials)
     if to is not None and len(planned) > 1:
         raise RequestError("--to names one file, and there is one for each data set and backbone", hint="leave it out")
-    whole = plan([run for one in planned for run in one.runs], grid.runs, force=grid.force)
+    whole = plan([run for one in planned for run in one.runs], grid.runs, grid.data, force=grid.force)
     todo, context = whole.todo[: grid.limit], grid.context()
     if dry_run:
         print_search(planned, whole, context)

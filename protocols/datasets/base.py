@@ -107,6 +107,10 @@ class Source:
         """Digest of the content; empty where the name alone identifies it."""
         return ""
 
+    def earlier_digest(self) -> str | None:
+        """The digest that earlier versions gave the same content; None where it is the same."""
+        return None
+
     def download(self) -> None:
         """Download and verify missing files.
 

@@ -45,7 +45,12 @@ class HeldOut(Source):
 
     def digest(self) -> str:
         """Digest of the whole data set."""
+        self.whole.progress = self.progress
         return self.whole.digest()
+
+    def earlier_digest(self) -> str | None:
+        """That of the whole data set."""
+        return self.whole.earlier_digest()
 
     def download(self) -> None:
         """Download the whole data set.

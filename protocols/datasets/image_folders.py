@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 
-from protocols.datasets import prepared
+from protocols.datasets import digests, prepared
 from protocols.datasets.base import Dataset, Source, Split, statistics
 from protocols.datasets.prepared import File, scan
 from protocols.spec.plugins import register_dataset
@@ -111,9 +111,11 @@ class ImageFolders(Source):
             expected = f"{self.counts[split]:,}" if split in self.counts else "some"
             raise DataMissing(f"{self.folder / split} holds {count:,} images, not {expected}", hint=self.hint())
         paths = [self.folder / split / file.path for file in files]
+        contents = self.digests(split, files)
         task = f"decoding {self.folder.name}/{split}"
-        decode = prepared.ImageDecoder(paths, self.side, self.resize, lambda done: self.report(task, done, count))
-        path = prepared.array_path(self.root, f"{self.folder.name}-{split}", self.side, self.resize, *files)
+        report = partial(self.report, task, total=count)
+        decode = prepared.ImageDecoder(paths, contents, self.side, self.resize, report)
+        path = prepared.array_path(self.root, f"{self.folder.name}-{split}", self.side, self.resize, *contents)
         return Split(prepared.load_or_write(path, (count, self.side, 3, self.side), decode), labels)
 
     def listing(self, split: str) -> Listing:
@@ -133,6 +135,41 @@ class ImageFolders(Source):
                 raise DataMissing(f"{folder / name} {problem}", hint=self.hint())
         labels = [np.full(len(files), self.classes.index(name)) for name, files in found.items() if files]
         return Listing([file for files in found.values() for file in files], np.concatenate([*labels, no_labels]))
+
+    def digests(self, split: str, files: Sequence[File]) -> list[str]:
+        """Digests of the content of a split's files.
+
+        Raises:
+            DataMissing: a file cannot be read, or is being written.
+        """
+        folder, size = self.folder / split, sum(file.size for file in files)
+        name = f"{self.folder.name}-{split}-{prepared.digest_of(str(folder.resolve()))}{digests.ENDING}"
+        report = partial(self.report, f"reading {self.folder.name}/{split}", total=len(files))
+        paths = [file.path for file in files]
+        return digests.digests_of_files(folder, paths, size, prepared.cache_path(self.root, name), report)
+
+    def splits(self) -> list[str]:
+        """Names of the splits that are there."""
+        return [split for split in ("train", self.test, UNLABELED) if (self.folder / split).is_dir()]
+
+    def digest(self) -> str:
+        """Digest of the names and contents of all files, and of the side that images are resized to.
+
+        Empty where folders are missing: no run can be made of those.
+        """
+        if ImageFolders.missing(self):
+            return ""
+        listings = {split: self.listing(split).files for split in self.splits()}
+        entries = (
+            (split, file.path, content)
+            for split, files in listings.items()
+            for file, content in zip(files, self.digests(split, files), strict=True)
+        )
+        return prepared.digest_of(*entries, *([self.side] if self.resize else []))
+
+    def earlier_digest(self) -> str:
+        """The digest of earlier versions, which knew such a data set by its name alone."""
+        return ""
 
 
 def subfolders(folder: Path) -> tuple[str, ...]:
@@ -231,8 +268,7 @@ class Folder(ImageFolders):
         """The required layout of the folders."""
         return "folder:PATH needs PATH/train/CLASS/* and PATH/test/CLASS/* (or val); folder:PATH@64 resizes to 64×64"
 
-    def digest(self) -> str:
-        """Digest of the names and sizes of all files, and of the side that images are resized to."""
-        splits = [split for split in ("train", self.test, UNLABELED) if (self.folder / split).is_dir()]
-        entries = ((split, file.path, file.size) for split in splits for file in self.listing(split).files)
+    def earlier_digest(self) -> str:
+        """The digest of earlier versions: of the names and sizes of all files, and of the side."""
+        entries = ((split, file.path, file.size) for split in self.splits() for file in self.listing(split).files)
         return prepared.digest_of(*entries, *([self.side] if self.resize else []))

@@ -1,6 +1,7 @@
 """A cache of decoded images: arrays on disk that runs map into memory.
 
-The arrays lie under ``<root>/prepared``; their names end in a key that changes when the original files do. Everything
+The arrays lie under ``<root>/prepared``; their names end in a key that changes when the content of the original files
+does. Everything
 in that folder can be deleted at any time and is written again when needed.
 """
 
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import logging
 import os
 import re
@@ -15,14 +17,14 @@ import warnings
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 import numpy as np
 
 from protocols.datasets.base import rows_of_planes
 from protocols.spec.execution import available_cores
+from protocols.spec.run import shortened
 from results import seal
 from results.errors import DamagedFile, DataMissing, ForeignFile
 from results.store import read_json, remove, write_atomically, write_json
@@ -42,6 +44,9 @@ VERSION = 1
 
 ALWAYS_CHECKED = 2**30
 """Bytes up to which an array is compared with its checksum whenever it is opened; larger ones when they changed."""
+
+LONGEST_NAME = 120
+"""Bytes of the name of a file of the cache; its temporary name is longer, and file systems allow 255."""
 
 CHUNK = 512
 """Images read at a time."""
@@ -104,9 +109,13 @@ def digest_of(*values: object) -> str:
 
 
 def array_path(root: Path, name: str, side: int, *originals: object) -> Path:
-    """Path of the cached array of images of a side; it differs if a file differs in name, size or time."""
-    words = re.sub(r"[^\w.-]+", "_", name)
-    return root / FOLDER / f"{words}-{side}px-{digest_of(VERSION, side, *originals)}.npy"
+    """Path of the cached array of images of a side; it differs if what identifies the original files does."""
+    return cache_path(root, f"{name}-{side}px-{digest_of(VERSION, side, *originals)}.npy")
+
+
+def cache_path(root: Path, name: str) -> Path:
+    """Path of a file of the cache, whose name is made safe and short."""
+    return root / FOLDER / shortened(re.sub(r"[^\w.-]+", "_", name), LONGEST_NAME)
 
 
 def load_or_write(path: Path, shape: ArrayShape, read: Callable[[], Iterable[np.ndarray]]) -> np.ndarray:
@@ -214,12 +223,14 @@ class ImageDecoder:
 
     Attributes:
         paths: of the files.
+        digests: of their content, see ``digests_of_files``.
         side: of the decoded images, in pixels.
         resize: whether files of another size are resized or refused.
         report: called with the number of decoded images.
     """
 
     paths: Sequence[Path]
+    digests: Sequence[str]
     side: int
     resize: bool
     report: Callable[[int], None]
@@ -231,28 +242,43 @@ class ImageDecoder:
             (≤ CHUNK, side, 3, side) uint8, in the order of ``paths``.
 
         Raises:
-            DataMissing: a file is damaged, of another size, or of more than 8 bits a channel.
+            DataMissing: a file is damaged, of another size, of more than 8 bits a channel, or was changed meanwhile.
         """
-        decode = partial(decode_image, side=self.side, resize=self.resize)
+
+        def decode(path: Path, digest: str) -> np.ndarray:
+            return decode_image(path, self.side, resize=self.resize, digest=digest)
+
         with ThreadPoolExecutor(available_cores()) as pool:
             for start in range(0, len(self.paths), CHUNK):
-                paths = self.paths[start : start + CHUNK]
+                paths, contents = (some[start : start + CHUNK] for some in (self.paths, self.digests))
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")  # Pillow warns of large images and of transparent palettes
-                    images = list(pool.map(decode, paths))
+                    images = list(pool.map(decode, paths, contents))
                 yield rows_of_planes(np.stack(images))
                 self.report(start + len(paths))
 
 
-def decode_image(path: Path, side: int, *, resize: bool) -> np.ndarray:
+def decode_image(path: Path, side: int, *, resize: bool, digest: str = "") -> np.ndarray:
     """Decode an image file to (side, side, 3) uint8; resizing takes the largest centred square, bicubic.
 
+    Args:
+        path: of the file.
+        side: of the decoded image, in pixels.
+        resize: whether an image of another size is resized or refused.
+        digest: that its content must have, see ``digests_of_files``; any if empty.
+
     Raises:
-        DataMissing: it is damaged, of another size, or of more than 8 bits a channel.
+        DataMissing: it is damaged, of another size, of more than 8 bits a channel, or its content has another digest.
     """
     from PIL import Image, ImageOps
 
-    with open_image(path) as image:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataMissing(f"cannot read {path}: {error.strerror}") from error
+    if hashlib.sha256(content).hexdigest()[: len(digest)] != digest:
+        raise DataMissing(f"{path} was changed while the images were read", hint="repeat the command")
+    with open_image(path, io.BytesIO(content)) as image:
         if image.mode[0] in "IF":
             raise DataMissing(f"{path} has more than 8 bits a channel", hint="convert it to 8 bits")
         width, height = image.size
@@ -277,8 +303,8 @@ def image_size(path: Path) -> tuple[int, int]:
 
 
 @contextlib.contextmanager
-def open_image(path: Path) -> Iterator[Image]:
-    """Open an image file.
+def open_image(path: Path, content: BinaryIO | None = None) -> Iterator[Image]:
+    """Open an image file, or its content where that was read before.
 
     Raises:
         DataMissing: it is damaged, or larger than Pillow opens.
@@ -286,7 +312,7 @@ def open_image(path: Path) -> Iterator[Image]:
     from PIL import Image
 
     try:
-        with Image.open(path) as image:
+        with Image.open(content or path) as image:
             yield image
     except DataMissing:
         raise
@@ -294,5 +320,5 @@ def open_image(path: Path) -> Iterator[Image]:
         size = str(error).partition(", could")[0]
         raise DataMissing(f"{path} is too large: {size}", hint="make it smaller, or remove it") from error
     except Exception as error:  # Pillow raises a dozen kinds for files it cannot read
-        why = " ".join(str(error).split())
+        why = " ".join(str(error).replace(repr(content), "it").split())
         raise DataMissing(f"{path} is damaged: {why}", hint="replace it, or remove it from the folder") from error

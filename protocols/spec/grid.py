@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from protocols.spec import protocol as protocols
+from protocols.spec.earlier_images import with_earlier_digests
 from protocols.spec.labels import is_path, parse_label, split_list, split_names
 from protocols.spec.plugins import METHODS, REGISTRIES, add_file
 from protocols.spec.resolve import missing_evaluations, parse_changes, resolve
@@ -21,6 +22,7 @@ from results.store import read_run
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Mapping, Sequence
 
+    from protocols.datasets.base import Progress
     from protocols.spec.protocol import Grid, Protocol, TomlTable, Tuned
     from protocols.spec.run import Run
 
@@ -189,12 +191,13 @@ def add_plugins(request: Request) -> Request:
     return dataclasses.replace(request, plugins=tuple(registered), **replaced)  # type: ignore[arg-type]
 
 
-def expand(request: Request, data: Path) -> list[Run]:
+def expand(request: Request, data: Path, progress: Progress | None = None) -> list[Run]:
     """Expand a request to runs, without repetition, ordered by seed so that an unfinished grid has all methods.
 
     Args:
         request: what is asked for.
         data: folder of the data sets.
+        progress: called while the images of a data set are read to identify it.
 
     Raises:
         RequestError: a name, a key or a value is wrong.
@@ -214,7 +217,7 @@ def expand(request: Request, data: Path) -> list[Run]:
     without_seed = [
         (grid.seeds, run)
         for grid in grids
-        for run in runs_of(grid, protocol, changes=changes, data=data, plugins=request.plugins)
+        for run in runs_of(grid, protocol, changes=changes, data=data, plugins=request.plugins, progress=progress)
     ]
     runs: dict[str, Run] = {}
     for seed in dict.fromkeys(seed for grid in grids for seed in grid.seeds):
@@ -277,7 +280,9 @@ def with_choices(grid: Grid, given: Mapping[str, Sequence[Any]]) -> Grid:
     return dataclasses.replace(grid, **{key: tuple(values) for key, values in given.items() if values})
 
 
-def runs_of(grid: Grid, protocol: Protocol, *, changes: TomlTable, data: Path, plugins: Sequence[str]) -> Iterator[Run]:
+def runs_of(
+    grid: Grid, protocol: Protocol, *, changes: TomlTable, data: Path, plugins: Sequence[str], progress: Progress | None
+) -> Iterator[Run]:
     """The runs of a grid, with seed 0."""
     for dataset, backbone, method in itertools.product(grid.datasets, grid.backbones, dict.fromkeys(grid.methods)):
         yield resolve(
@@ -292,6 +297,7 @@ def runs_of(grid: Grid, protocol: Protocol, *, changes: TomlTable, data: Path, p
             refine=grid.refinements,
             evaluate_on=grid.evaluate_on,
             plugins=plugins,
+            progress=progress,
         )
 
 
@@ -321,14 +327,19 @@ def changes_of(request: Request, names: Container[str], labels: Sequence[str]) -
     return changes
 
 
-def plan(runs: Sequence[Run], folder: Path, *, force: bool = False) -> Plan:
+def plan(runs: Sequence[Run], folder: Path, data: Path, *, force: bool = False) -> Plan:
     """Divide runs into those that are done and those to execute.
 
     Args:
         runs: the grid.
         folder: of the runs.
+        data: folder of the data sets.
         force: count nothing as done.
+
+    Raises:
+        RequestError: the file that says which images earlier runs were made of is damaged.
     """
+    runs = with_earlier_digests(runs, folder, data)
     todo: list[Run] = []
     done: list[Run] = []
     for run in runs:

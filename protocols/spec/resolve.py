@@ -31,6 +31,7 @@ from results.schema import build, convert
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from protocols.datasets.base import Progress
     from protocols.spec.protocol import Protocol
     from results.registry import Entry, Registry
 
@@ -77,6 +78,7 @@ def resolve(
     refine: Sequence[str] = (),
     evaluate_on: Sequence[str] = (),
     plugins: Sequence[str] = (),
+    progress: Progress | None = None,
 ) -> Run:
     """Resolve a run: defaults of plugins, overridden by the protocol, overridden by the command line.
 
@@ -92,6 +94,7 @@ def resolve(
         refine: refinements, by name or label, after which evaluations are repeated; by default all of the protocol's.
         evaluate_on: names of the data sets to evaluate on; by default the one that is pretrained on.
         plugins: Python files that register parts of the run.
+        progress: called while the images of a data set are read.
 
     Raises:
         RequestError: a name or an option is unknown, or a value is of the wrong type.
@@ -125,13 +128,13 @@ def resolve(
         fairness=protocol.fairness,
         label=label(protocol.root.name, tables, shared),
         method=component_of(entry, name, {**protocol_options, "pretrain": base_pretrain}, change),
-        dataset=dataset_component(dataset, data),
-        backbone=component_of(BACKBONES.describe(backbone), backbone),
+        dataset=dataset_component(dataset, data, progress),
+        backbone=backbone_component(backbone),
         seed=seed,
         pretrain=pretrain,
         augmentations=augmentations,
         evaluations=tuple(
-            Evaluation(**vars(evaluation), dataset=dataset_component(target, data), refinement=refinement)
+            Evaluation(**vars(evaluation), dataset=dataset_component(target, data, progress), refinement=refinement)
             for target in dict.fromkeys(evaluate_on or [dataset])
             for refinement in (None, *refined)
             for evaluation in measured
@@ -219,26 +222,41 @@ def under_stored_names(entry: Entry) -> Entry:
     return replace(entry, options=stored_options(entry.name, entry.options), added=tuple(added))
 
 
-def dataset_component(name: str, data: Path) -> Component:
+def dataset_component(name: str, data: Path, progress: Progress | None = None) -> Component:
     """A data set, with the digest of its content where its name does not identify it."""
     source = DATASETS.describe(name.removeprefix(HELD_OUT)).source
     component = component_of(DATASETS.describe(name), name)
-    return replace(component, source=source, digest=dataset_digest(name, data, source))
+    return replace(component, source=source, digest=dataset_digest(name, data, source, progress))
+
+
+def backbone_component(name: str) -> Component:
+    """A backbone; where its plugin is given a file after the colon, such as weights, with the digest of that."""
+    entry = BACKBONES.describe(name)
+    return replace(component_of(entry, name), digest=argument_digest(name) if entry.source else "")
+
+
+def argument_digest(name: str) -> str:
+    """Digest of the file that follows the colon in a name; empty if no file does."""
+    path = Path(name.partition(":")[2])
+    return digest_of_file(path) if path.is_file() else ""
 
 
 @lru_cache
-def dataset_digest(name: str, data: Path, source: str) -> str:
-    """Digest of the content of a data set that is named with a colon, or is a plugin; see ``Source.digest``.
+def dataset_digest(name: str, data: Path, source: str, progress: Progress | None = None) -> str:  # noqa: ARG001
+    """Digest of the content of a data set, see ``Source.digest``; read once per process.
 
     Args:
         name: as on the command line.
         data: folder of the data sets.
-        source: see ``Entry``.
+        source: see ``Entry``; another source of the same name is another data set.
+        progress: called while its images are read.
 
     Raises:
-        DataMissing: it has to be read, and is not there.
+        DataMissing: it has to be read, and cannot be.
     """
-    return dataset_source(name, data).digest() if ":" in name or source else ""
+    dataset = dataset_source(name, data)
+    dataset.progress = progress
+    return dataset.digest()
 
 
 def extra_components(pretrain: Pretrain, augmentations: Mapping[str, Augmentation]) -> Iterator[Component]:
@@ -321,6 +339,10 @@ def load_plugins(run: Run) -> None:
         planned = component.source or (component.digest if registry is METHODS else "")
         if planned and registry.describe(component.name.removeprefix(HELD_OUT)).source != planned:
             raise RequestError(f"{component.name} was changed after the run was planned", hint="repeat the command")
+        if registry is BACKBONES and component.digest and argument_digest(component.name) != component.digest:
+            raise RequestError(
+                f"the file of {component.name} was changed after the run was planned", hint="repeat the command"
+            )
         for option, digest in component.files.items():
             where = f"{component.name}.{option}"
             if digest_of_option_file(where, component.options[option]) != digest:

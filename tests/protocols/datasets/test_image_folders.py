@@ -1,10 +1,12 @@
 import os
+import shutil
 
 import numpy as np
 import pytest
 import torchvision
 from PIL import Image
 
+from protocols.datasets import image_folders
 from protocols.datasets.base import rows_of_planes, statistics
 from protocols.datasets.load import load_dataset, require, validate
 from protocols.spec.plugins import dataset_source
@@ -224,3 +226,43 @@ def test_a_test_folder_without_classes_is_named(photos, tmp_path):
         path.parent.rmdir()
     with pytest.raises(DataMissing, match=r"test holds 0 images"):
         load(photos, tmp_path)
+
+
+def test_a_changed_pixel_of_a_file_of_the_same_size_and_time_counts(photos, tmp_path):
+    changed = photos / "train" / "cat" / "a.png"
+    source = dataset_source(f"folder:{photos}", tmp_path)
+    before, earlier, status = source.digest(), source.earlier_digest(), changed.stat()
+    assert greys(load(photos, tmp_path).train)[0] == 1
+    save(changed, 9)
+    os.utime(changed, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert changed.stat().st_size == status.st_size
+    source = dataset_source(f"folder:{photos}", tmp_path)
+    assert source.digest() != before
+    assert source.earlier_digest() == earlier
+    assert greys(load(photos, tmp_path).train)[0] == 9
+
+
+def test_neither_copies_nor_touched_files_are_decoded_again(photos, tmp_path):
+    load(photos, tmp_path)
+    before = sorted((tmp_path / "prepared").iterdir())
+    shutil.copytree(photos, tmp_path / "copy", copy_function=shutil.copyfile)
+    shutil.rmtree(photos)
+    (tmp_path / "copy").rename(photos)
+    for path in photos.rglob("*.png"):
+        os.utime(path, (5, 5))
+    load(photos, tmp_path)
+    assert sorted((tmp_path / "prepared").iterdir()) == before
+
+
+def test_an_image_that_changes_between_its_digest_and_its_decoding_is_no_wrong_array(photos, tmp_path, monkeypatch):
+    digests_of = image_folders.digests.digests_of_files
+
+    def change_after(*words):
+        found = digests_of(*words)
+        save(photos / "train" / "cat" / "a.png", 77)
+        return found
+
+    monkeypatch.setattr(image_folders.digests, "digests_of_files", change_after)
+    with pytest.raises(DataMissing, match=r"a\.png was changed while the images were read; repeat the command"):
+        load(photos, tmp_path)
+    assert not list((tmp_path / "prepared").iterdir())

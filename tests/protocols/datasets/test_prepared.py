@@ -190,6 +190,6 @@ def test_order_survives_the_threads(tmp_path, monkeypatch):
     for i, path in enumerate(paths):
         Image.new("RGB", (2, 2), (i, i, i)).save(path)
     done = []
-    images = np.concatenate(list(prepared.ImageDecoder(paths, 2, False, done.append)()))
+    images = np.concatenate(list(prepared.ImageDecoder(paths, [""] * len(paths), 2, False, done.append)()))
     assert images[:, 0, 0, 0].tolist() == list(range(20))
     assert done == [7, 14, 20]

@@ -13,7 +13,7 @@ ASKED = {"methods": ["random"], "datasets": ["digits"], "seeds": [0]}
 
 
 def asked(folder, **words):
-    return plan(expand(Request(**{**ASKED, **words}), folder), folder / "runs")
+    return plan(expand(Request(**{**ASKED, **words}), folder), folder / "runs", folder)
 
 
 def names(runs):
@@ -145,7 +145,7 @@ def test_data_sets_and_backbones_choose_among_several_grids(tmp_path, two):
 
 def test_by_force_everything_is_left(measured):
     runs = expand(Request(**ASKED, evaluations=["knn"]), measured)
-    assert names(plan(runs, measured / "runs", force=True).todo) == [["knn"]]
+    assert names(plan(runs, measured / "runs", measured, force=True).todo) == [["knn"]]
 
 
 @pytest.mark.parametrize("text", ["9" * 5000, f"0-{'9' * 5000}", f"{'9' * 5000}-{'9' * 5000}", f"0-{2**63}"])

@@ -304,6 +304,29 @@ def test_a_data_set_of_a_plugin_is_known_by_its_source_and_content(write, tmp_pa
         load_plugins(part)
 
 
+WEIGHTS = textwrap.dedent('''
+    from bench import register_backbone
+
+    @register_backbone("stored")
+    def stored(name):
+        """stored:PATH, a network with weights of a file."""
+''')
+
+
+def test_weights_after_the_colon_of_a_backbone_count_by_their_content(write, tmp_path):
+    weights, copy = tmp_path / "weights.pt", tmp_path / "copy.pt"
+    weights.write_bytes(b"1")
+    copy.write_bytes(b"1")
+    runs = [run_of(plugins=[write(WEIGHTS)], backbones=[f"stored:{path}"]) for path in (weights, copy)]
+    assert runs[0].fingerprint() == runs[1].fingerprint()
+    load_plugins(runs[0])
+    weights.write_bytes(b"2")
+    changed = run_of(plugins=[write(WEIGHTS)], backbones=[f"stored:{weights}"])
+    assert changed.fingerprint() != runs[0].fingerprint()
+    with pytest.raises(RequestError, match=r"the file of stored:.*weights\.pt was changed after"):
+        load_plugins(runs[0])
+
+
 FEATURES = textwrap.dedent('''
     from bench import register_evaluation
 
