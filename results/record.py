@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from results.names import stored_field
-from results.schema import build
+from results.schema import build, field_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -183,15 +183,20 @@ class Record:
         return {"schema": SCHEMA, "status": "done", **asdict(self)}
 
     @staticmethod
-    def from_json(values: JsonDict) -> Record:
+    def from_json(values: JsonDict, checked: Mapping[str, Any] | None = None) -> Record:
         """The record that :meth:`to_json` wrote.
+
+        Args:
+            values: the content of the file.
+            checked: a configuration that is known to be possible, which the record's own mostly equals.
 
         Raises:
             RequestError: a value is missing, of another type, or impossible.
         """
         given = {key: value for key, value in values.items() if key not in ("schema", "status")}
         record = build(Record, given, "record")
-        conform(StoredRun, record.run, "record.run")
+        if record.run != checked:
+            conform(StoredRun, record.run, "record.run")
         return record
 
     def __post_init__(self) -> None:
@@ -259,7 +264,7 @@ class StoredRun:
 
 def conform(cls: type[D], values: Mapping[str, Any], where: str) -> D:
     """:func:`~results.schema.build` of the keys that a class has; others are of no concern to it."""
-    known = {stored_field(item.name) for item in fields(cls)}  # type: ignore[arg-type]
+    known = field_names(cls)  # type: ignore[arg-type]
     return build(cls, {key: value for key, value in values.items() if key in known}, where)
 
 

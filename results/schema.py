@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 D = TypeVar("D")
 
+SCALARS = frozenset((str, int, float, bool))
+"""Types of plain values that hold no others."""
+
 
 def read_toml(path: Path) -> dict[str, Any]:
     """The content of a TOML file; a byte order mark before it is passed over.
@@ -49,17 +52,18 @@ def build(cls: type[D], values: Mapping[str, Any], where: str) -> D:
     Raises:
         RequestError: an unknown or missing key, a value of the wrong type, or one that ``cls`` itself refuses.
     """
-    hints = type_hints(cls)  # type: ignore[arg-type]
-    fields = {stored_field(item.name): item for item in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    hints, names, required = type_hints(cls), field_names(cls), required_fields(cls)  # type: ignore[arg-type]
     for key in values:
-        if key not in fields:
-            raise RequestError(f"{where} has no option {key!r}", hint=nearest(key, fields))
-    required = [name for name, f in fields.items() if is_required(f) and name not in values]
-    if required:
-        raise RequestError(f"{where} lacks {', '.join(required)}")
-    made = {
-        fields[key].name: convert(value, hints[fields[key].name], f"{where}.{key}") for key, value in values.items()
-    }
+        if key not in names:
+            raise RequestError(f"{where} has no option {key!r}", hint=nearest(key, names))
+    if missing := [name for name in required if name not in values]:
+        raise RequestError(f"{where} lacks {', '.join(missing)}")
+    made = {}
+    for key, value in values.items():
+        hint = hints[names[key]]
+        # Most values are of the type they should be, and are neither bounded nor nested.
+        is_right = type(value) is hint and hint is not float
+        made[names[key]] = value if is_right else convert(value, hint, f"{where}.{key}")
     try:
         return cls(**made)
     except ValueError as error:
@@ -70,6 +74,18 @@ def build(cls: type[D], values: Mapping[str, Any], where: str) -> D:
 def type_hints(cls: Any) -> dict[str, Any]:
     """The types of a dataclass's fields."""
     return get_type_hints(cls, include_extras=True)
+
+
+@cache
+def field_names(cls: Any) -> dict[str, str]:
+    """Names of a dataclass's fields, by their stored names."""
+    return {stored_field(item.name): item.name for item in dataclasses.fields(cls)}
+
+
+@cache
+def required_fields(cls: Any) -> tuple[str, ...]:
+    """Stored names of the fields of a dataclass that have no default."""
+    return tuple(stored_field(item.name) for item in dataclasses.fields(cls) if is_required(item))
 
 
 def added(
@@ -92,6 +108,8 @@ def is_added_default(item: dataclasses.Field[Any], value: Any) -> bool:
 
 def to_plain(value: Any) -> Any:
     """The plain values that :func:`build` reads: of a dataclass a table under stored names."""
+    if value is None or type(value) in SCALARS:
+        return value
     if dataclasses.is_dataclass(value):
         values = {item: getattr(value, item.name) for item in dataclasses.fields(value)}
         return {
@@ -152,6 +170,8 @@ def convert_nested(value: Any, hint: Any, where: str) -> Any:
     """:func:`convert` for lists and tables."""
     origin, args = get_origin(hint), get_args(hint)
     if isinstance(value, dict) and origin is dict:
+        if args[1] is Any and not any(type(item) is float for item in value.values()):
+            return dict(value)  # nothing is asked of them
         return {key: convert(item, args[1], f"{where}.{key}") for key, item in value.items()}
     if isinstance(value, dict) and dataclasses.is_dataclass(hint):
         return build(hint, value, where)  # type: ignore[arg-type]

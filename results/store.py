@@ -420,7 +420,7 @@ def read_record(folder: Path, config: Mapping[str, Any]) -> dict[str, Any] | Non
     with naming(folder / RECORD):
         if require_schema(record) > SCHEMA:
             raise ForeignFile(f"{folder / RECORD} was written by a newer bench", hint="update bench")
-        measured = Record.from_json(record)
+        measured = Record.from_json(record, config)
     if identifying_part(measured.run) != identifying_part(config):
         raise ForeignFile(f"{folder / RECORD} belongs to another run than {CONFIG}")
     return record

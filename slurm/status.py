@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from results import store
 from results.errors import BenchError
+from results.index import finished_runs
 from results.record import Progress
 from results.schema import build
 from slurm.queue import PENDING_STATES, RUNNING_STATES, JobInfo, QueryResult, query_jobs
-from slurm.submission import Submission, SubmittedArray, read_submissions
+from slurm.submission import NO_PROGRESS, Submission, SubmittedArray, read_submissions
 from slurm.units import parse_memory
-from slurm.worker import NO_PROGRESS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -127,8 +127,23 @@ def read_status(runs: Path) -> StatusOverview:
     # SLURM is queried before the files are read. A run that ends in between then appears in the state that it had a
     # moment ago; the other way round it would look lost.
     query = query_jobs(last.job for name, last in submitted.items() if not is_done_since(runs / name, last.submission))
-    stored = store.read_runs(runs)
-    return StatusOverview([run_status(one, submitted.get(one.folder.name), query) for one in stored], query.errors)
+    found: dict[str, RunStatus] = {}
+
+    def read(folder: Path) -> store.Stored:
+        stored = store.read_run(folder)
+        found[folder.name] = run_status(stored, submitted.get(folder.name), query)
+        return stored
+
+    try:
+        finished = finished_runs(runs, read=read)
+    except FileNotFoundError:
+        return StatusOverview([], query.errors)
+    for name, summary in finished.items():
+        if name not in found and summary["complete"]:
+            found[name] = RunStatus(name, "done")
+        elif name not in found:
+            read(runs / name)
+    return StatusOverview([found[name] for name in sorted(found)], query.errors)
 
 
 def is_done_since(folder: Path, submission: Submission) -> bool:

@@ -34,6 +34,9 @@ FOLDER = ".submissions"
 FILE = "submission.json"
 LOG_FOLDER = "log"
 
+NO_PROGRESS = "no progress"
+"""Start of the failure reason of runs whose job is not requeued."""
+
 
 @dataclass(frozen=True)
 class SubmittedArray:

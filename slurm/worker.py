@@ -30,7 +30,7 @@ from slurm.monitor import Monitor
 from slurm.pool import run_pool
 from slurm.queue import SlurmCommandError, run_command
 from slurm.snapshot import code_digest
-from slurm.submission import read_submission
+from slurm.submission import NO_PROGRESS, read_submission
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,9 +40,6 @@ if TYPE_CHECKING:
 
 JOB_STOP_TIMEOUT_S = 20.0
 """Time that runs have to save their state; by default SLURM kills a job 30 s after the signal."""
-
-NO_PROGRESS = "no progress"
-"""Start of the failure reason of runs whose job is not requeued."""
 
 RESUME_FILES = (store.RECORD, store.BACKBONE, store.CHECKPOINT, f"{store.EVALUATIONS}/*.json")
 """Files in a run's folder that the run resumes from; a new or changed one is progress."""

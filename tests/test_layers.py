@@ -31,6 +31,7 @@ LAYERS = [
     "results.figures",
     "results.analysis",
     "results.tuning",
+    "results.index",
     "results.seal",
     "results.store",
     "results.record",

@@ -129,6 +129,10 @@ def execute_runs(todo: Sequence[Run], context: ExecutionContext, jobs: int | Non
 def print_plan(planned: Plan, todo: Sequence[Run], context: ExecutionContext) -> None:
     """Print what would be executed and how long it would take, and which runs lack their data."""
     from bench.dry_run import estimate_lines, missing_data_lines, plan_lines
+
+    if not todo:
+        echo("\n".join(plan_lines(planned, (), (), context)))
+        return
     from protocols.preflight import missing_datasets
 
     missing = {run.folder(): missing_datasets(run, context.data) for run in todo}

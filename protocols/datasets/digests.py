@@ -99,7 +99,7 @@ def digests_of_block(folder: Path, paths: Sequence[str], known: Remembered) -> l
     found = []
     for path in paths:
         try:
-            stamp = stamp_of((folder / path).stat())
+            stamp = stamp_of(os.stat(f"{folder}/{path}"))  # noqa: PTH116 - a fifth of the time of a Path
             entry = known.get(path)
             if entry is not None and entry[:-1] == stamp:
                 found.append((stamp, str(entry[-1]), True))

@@ -67,14 +67,12 @@ def with_earlier_digests(runs: Sequence[Run], folder: Path, data: Path) -> list[
 
     if not before:
         return list(runs)
+    evaluations = {  # runs that differ in their seed go on sharing these
+        id(run.evaluations): tuple(dataclasses.replace(one, dataset=renamed(one.dataset)) for one in run.evaluations)
+        for run in {id(run.evaluations): run for run in runs}.values()
+    }
     return [
-        dataclasses.replace(
-            run,
-            dataset=renamed(run.dataset),
-            evaluations=tuple(
-                dataclasses.replace(evaluation, dataset=renamed(evaluation.dataset)) for evaluation in run.evaluations
-            ),
-        )
+        dataclasses.replace(run, dataset=renamed(run.dataset), evaluations=evaluations[id(run.evaluations)])
         for run in runs
     ]
 

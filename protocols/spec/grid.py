@@ -16,6 +16,7 @@ from protocols.spec.labels import is_path, parse_label, split_list, split_names
 from protocols.spec.plugins import METHODS, REGISTRIES, add_file
 from protocols.spec.resolve import missing_evaluations, parse_changes, resolve
 from results.errors import RequestError
+from results.index import finished_runs
 from results.record import LARGEST_SEED
 from results.store import read_run
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from protocols.datasets.base import Progress
     from protocols.spec.protocol import Grid, Protocol, TomlTable, Tuned
-    from protocols.spec.run import Run
+    from protocols.spec.run import Evaluation, Run
 
 
 @dataclass(frozen=True)
@@ -342,12 +343,19 @@ def plan(runs: Sequence[Run], folder: Path, data: Path, *, force: bool = False) 
     runs = with_earlier_digests(runs, folder, data)
     todo: list[Run] = []
     done: list[Run] = []
+    finished = {} if force else finished_runs(folder, [run.folder() for run in runs])
+    known: dict[tuple[str, int], tuple[Evaluation, ...]] = {}
     for run in runs:
-        record = None if force else read_run(folder / run.folder()).record
-        if record is None:
+        summary = finished.get(run.folder())
+        if summary is None:
             todo.append(run)
-        elif missing := missing_evaluations(run, record):
-            todo.append(dataclasses.replace(run, evaluations=missing))
+            continue
+        key = summary["measured"], id(run.evaluations)  # the runs of a grid that differ in their seed share these
+        if key not in known:
+            record = read_run(folder / run.folder()).record
+            known[key] = run.evaluations if record is None else missing_evaluations(run, record)
+        if known[key]:
+            todo.append(dataclasses.replace(run, evaluations=known[key]))
         else:
             done.append(run)
     return Plan(tuple(todo), tuple(done))

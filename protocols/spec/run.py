@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any
 
 from protocols.spec.protocol import Augmentation, Pretrain, TomlTable  # noqa: TC001 - `build` reads them
@@ -141,6 +142,10 @@ class Run:
         another: what it changes is in the rest. So are evaluations: each has an identity of its own, and one
         pretraining serves them all.
         """
+        return self._fingerprint
+
+    @cached_property
+    def _fingerprint(self) -> str:
         return digest_of(
             {
                 "protocol": [self.protocol, self.version],

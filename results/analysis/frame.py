@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from results.analysis.index import summaries
 from results.analysis.variants import digest, disambiguate_methods, evaluation_setup, pretraining_setup
 from results.errors import RequestError
+from results.index import summaries
 from results.names import baseline_of
 from results.store import read_run
 from results.tuning import Tuning, read_tuning

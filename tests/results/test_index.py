@@ -3,7 +3,7 @@
 import json
 
 from results.analysis.frame import load_runs, summarize_run
-from results.analysis.index import INDEX, summaries
+from results.index import INDEX, summaries
 from results.store import FAILURE, RECORD, read_run, write_json
 
 
@@ -70,6 +70,6 @@ def test_an_index_that_cannot_be_written_is_done_without(store, runs, monkeypatc
     def refuse(*_, **__):
         raise PermissionError
 
-    monkeypatch.setattr("results.analysis.index.write_json", refuse)
+    monkeypatch.setattr("results.index.write_json", refuse)
     assert load_runs(runs).results["value"].to_list() == [60.0]
     assert not (runs / INDEX).exists()
