@@ -1,0 +1,133 @@
+"""What a step of each method costs on a GPU, counted on a pretended one; prints JSON.
+
+Executed by ``python -m tests.pretend_gpu`` and by the tests, in a process with the pretended driver.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import itertools
+import json
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from methods import METHODS
+from protocols.datasets.device_images import HostImages
+from protocols.datasets.load import load_dataset
+from protocols.pretrain import loop
+from protocols.pretrain.build import build_job
+from protocols.pretrain.checkpoint import TrainingState
+from protocols.pretrain.optimizers import build_optimizer
+from protocols.spec.protocol import PRESETS, load
+from protocols.spec.resolve import parse_changes, resolve
+from tests.pretend_gpu.device import Counts, PretendedGPU
+
+BATCH = 16
+SMALL = {
+    "adasim": "prototypes=16 hidden=16 window=1",
+    "barlow": "hidden=32 output=32",
+    "byol": "hidden=32",
+    "deepcluster": "clusters=10 iterations=5 restarts=2",
+    "dino": "prototypes=16 hidden=16 crops=2",
+    "graph_nnclr": "prototypes=16 hidden=16 window=1",
+    "mocov2": "hidden=32 queue=100",
+    "nnclr": "hidden=32 queue=100",
+    "relational": "views=3",
+    "vicreg": "hidden=32 output=32",
+}
+"""Options that make heads small: what a step does stays, and computing it on a CPU is quick."""
+
+AUGMENTATIONS = """
+[recipes.small]
+crop = [0.1, 0.4]
+size = 16
+"""
+PHASES = ("views", "forward", "backward", "update")
+KINDS = ("blocking copy", "unpinned copy", "copy", "copy to host", "sync")
+
+
+def count_step(method: str, *, host_images: bool = False, settings: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Count the third step of a method on digits.
+
+    Args:
+        method: its name.
+        host_images: whether the images do not fit on the GPU.
+        settings: further ``OPTION=VALUE``.
+
+    Returns:
+        ``kernels`` and ``bytes`` by phase, ``events`` as [phase, kind, operation, line, number of times], ``loss``.
+    """
+    with tempfile.TemporaryDirectory() as name, PretendedGPU() as gpu:
+        folder = Path(name)
+        protocol = folder / "counted.toml"
+        protocol.write_text((PRESETS / "quick.toml").read_text() + AUGMENTATIONS)
+        options = [f"{method}.{option}" for option in SMALL.get(method, "").split()]
+        changes = parse_changes([*options, f"pretrain.batch={BATCH}", *settings])
+        run = resolve(
+            load(str(protocol)), method=method, dataset="digits", backbone="conv4", seed=0, changes=changes, data=folder
+        )
+        dataset = load_dataset("digits", folder)
+        job = build_job(run, folder, dataset, torch.device("cuda"))
+        if host_images:
+            job = dataclasses.replace(job, images=HostImages(dataset.train.images, torch.device("cuda")))
+        job.method.train()
+        optimizer, state = build_optimizer(job.method, job.pretrain), TrainingState(precision=job.precision)
+        batches = torch.randperm(job.budget.images, generator=torch.Generator().manual_seed(0)).split(BATCH)
+        for index, following in itertools.pairwise(batches[:4]):
+            gpu.counts = Counts(phase="backward")
+            with phases(gpu):
+                loop.prefetch(job, following)
+                loop.train_step(job, optimizer, state, index, 0)
+        counts = gpu.counts
+        loss = float(state.sums["loss"].host) / state.images
+    events = Counter((phase, event.kind, event.operation, event.line) for phase, event in counts.events)
+    return {
+        "method": method,
+        "kernels": {phase: counts.kernels[phase] for phase in PHASES},
+        "bytes": {phase: counts.bytes[phase] for phase in PHASES},
+        "events": [[*event, times] for event, times in sorted(events.items())],
+        "operations": {f"{phase} {name}": times for (phase, name), times in sorted(counts.operations.items())},
+        "loss": loss,
+    }
+
+
+@contextlib.contextmanager
+def phases(gpu: PretendedGPU):
+    """Name the phases of a step while its functions run; what is between them is the backward pass."""
+    names = {"prefetch": "views", "make_batch": "views", "forward": "forward", "update": "update"}
+    original = {name: getattr(loop, name) for name in names}
+
+    def named(function: Any, phase: str) -> Any:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            before, gpu.counts.phase = gpu.counts.phase, phase
+            try:
+                return function(*args, **kwargs)
+            finally:
+                gpu.counts.phase = before
+
+        return call
+
+    for name, function in original.items():
+        setattr(loop, name, named(function, names[name]))
+    try:
+        yield
+    finally:
+        for name, function in original.items():
+            setattr(loop, name, function)
+
+
+def pretrained_methods() -> list[str]:
+    """All registered methods that are trained."""
+    return [name for name in METHODS.names() if name != "random"]
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    requests = json.loads(sys.argv[1])
+    print(json.dumps([count_step(one.pop("method"), **one) for one in requests]))
