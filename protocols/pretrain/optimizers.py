@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from protocols.pretrain.lars import LARS, spread
 from protocols.pretrain.schedules import learning_rate, weight_decay
 from protocols.spec.plugins import OPTIMIZERS, register_optimizer
 
@@ -40,18 +41,14 @@ def sgd(parameters: list[nn.Parameter], pretrain: Pretrain) -> torch.optim.Optim
 
 @register_optimizer("lars")
 def lars(parameters: list[nn.Parameter], pretrain: Pretrain) -> torch.optim.Optimizer:
-    """LARS (You, Gitman & Ginsburg 2017) of timm; biases and norms are neither adapted nor decayed."""
-    from timm.optim.lars import Lars
-
-    optimizer: torch.optim.Optimizer = Lars(
+    """LARS (You, Gitman & Ginsburg 2017); biases and norms are neither adapted nor decayed."""
+    return LARS(
         weight_decay_groups(parameters, pretrain.weight_decay),
         lr=pretrain.lr,
         momentum=pretrain.momentum,
-        weight_decay=pretrain.weight_decay,
         trust_coeff=pretrain.trust_coefficient,
         trust_clip=pretrain.clip_trust_ratio,
     )
-    return optimizer
 
 
 def build_optimizer(module: nn.Module, pretrain: Pretrain) -> torch.optim.Optimizer:
@@ -79,5 +76,7 @@ def apply_schedules(optimizer: torch.optim.Optimizer, pretrain: Pretrain, progre
 def clip_gradients(optimizer: torch.optim.Optimizer, max_norm: float) -> None:
     """Clip the norm of each parameter's gradient separately to ``max_norm``."""
     parameters = (p for group in optimizer.param_groups for p in group["params"])
-    for gradient in (p.grad for p in parameters if p.grad is not None):
-        gradient.mul_((max_norm / (gradient.norm() + 1e-6)).clamp(max=1.0))
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    if gradients:
+        norms = torch.stack(torch._foreach_norm(gradients))  # noqa: SLF001
+        torch._foreach_mul_(gradients, spread((max_norm / (norms + 1e-6)).clamp(max=1.0), gradients))

@@ -1,10 +1,13 @@
+import copy
 import dataclasses
 
 import pytest
 import torch
+from timm.optim.lars import Lars
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from protocols.pretrain.optimizers import apply_schedules, build_optimizer, clip_gradients
+from protocols.pretrain.optimizers import apply_schedules, build_optimizer, clip_gradients, weight_decay_groups
 from protocols.pretrain.schedules import weight_decay
 from protocols.spec.protocol import Pretrain
 
@@ -53,6 +56,56 @@ def test_lars_steps_by_a_fraction_of_the_norm(clip):
             trust = min(trust / 0.5, 1.0) if clip else trust
             moved = old - 0.5 * trust * (gradient + 0.04 * old)
         torch.testing.assert_close(parameter.detach(), moved, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("clip", [False, True])
+def test_lars_is_timms_bit_for_bit(clip):
+    """Several steps at different rates, with weights of zero and gradients that are zero or missing."""
+    settings = dataclasses.replace(PLAIN, optimizer="lars", momentum=0.9, clip_trust_ratio=clip)
+    ours, theirs = network(), network()
+    extra = [torch.nn.Parameter(torch.zeros(3, 2)), torch.nn.Parameter(torch.ones(2, 2))]
+    ours.extra, theirs.extra = (nn.ParameterList([nn.Parameter(p.clone()) for p in extra]) for _ in range(2))
+    reference = Lars(
+        weight_decay_groups(list(theirs.parameters()), settings.weight_decay),
+        lr=settings.lr, momentum=0.9, trust_coeff=settings.trust_coefficient, trust_clip=clip,
+    )  # fmt: skip
+    optimizer = build_optimizer(ours, settings)
+    for step in range(4):
+        given = gradients(ours)
+        ours.extra[1].grad = None if step == 1 else torch.zeros(2, 2)
+        for mine, other in zip(given, theirs.parameters(), strict=True):
+            other.grad = None if mine.grad is None else mine.grad.clone()
+        for one in (optimizer, reference):
+            apply_schedules(one, settings, step / 4)
+            one.step()
+        for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+            assert torch.equal(mine, other)
+        if step == 2:  # a checkpoint of timm's goes on here
+            optimizer.load_state_dict(copy.deepcopy(reference.state_dict()))
+
+
+class CountDispatches(TorchDispatchMode):
+    """Counts operations that are no views."""
+
+    names: list[str]
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        if operation.namespace == "aten" and not operation.is_view:
+            self.names.append(operation.overloadpacket.__name__)
+        return operation(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("clip", [False, True])
+def test_operations_of_lars_do_not_grow_with_the_layers(clip):
+    module = nn.Sequential(*(layer for _ in range(30) for layer in (nn.Linear(3, 3), nn.BatchNorm1d(3))))
+    settings = dataclasses.replace(PLAIN, optimizer="lars", momentum=0.9, clip_trust_ratio=clip)
+    optimizer, counted = build_optimizer(module, settings), CountDispatches()
+    for _ in range(2):
+        gradients(module)
+        counted.names = []
+        with counted:
+            optimizer.step()
+    assert len(counted.names) <= 18
 
 
 def test_every_gradient_is_clipped_on_its_own():
