@@ -99,10 +99,10 @@ def lines(run: Run, speed: Speed) -> Iterator[str]:
         f"{speed.peak / 1e9:,.0f} Gflop/s of a matrix product; {speed.memory / 2**20:,.0f} MiB above the start"
     )
     for name, ratio in speed.ratios.items():
+        seconds, baseline_seconds = ratio.median_round
         yield (
             f"  {name} against PIL and DataLoader({speed.workers}): {ratio.speedup:.1f} × "
-            f"({rate(speed.views, min(ratio.seconds))} against "
-            f"{rate(speed.views, min(ratio.baseline_seconds))} views/s)"
+            f"({rate(speed.views, seconds)} against {rate(speed.views, baseline_seconds)} views/s)"
         )
     yield ""
 

@@ -56,10 +56,19 @@ class SpeedRatio:
     baseline_seconds: tuple[float, ...]
 
     @property
+    def median_round(self) -> tuple[float, float]:
+        """Seconds of this harness and of the conventional pipeline in the round whose ratio is the median.
+
+        Both are of one round, so that what slows down the whole machine for a while slows down both.
+        """
+        rounds = sorted(zip(self.seconds, self.baseline_seconds, strict=True), key=lambda both: both[1] / both[0])
+        return rounds[(len(rounds) - 1) // 2]
+
+    @property
     def speedup(self) -> float:
-        """Median over rounds of the conventional pipeline's time divided by this harness's."""
-        rounds = zip(self.seconds, self.baseline_seconds, strict=True)
-        return statistics.median(baseline / seconds for seconds, baseline in rounds)
+        """The conventional pipeline's time divided by this harness's, in the median round."""
+        seconds, baseline_seconds = self.median_round
+        return baseline_seconds / seconds
 
 
 @dataclass(frozen=True)

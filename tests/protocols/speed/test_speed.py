@@ -1,11 +1,13 @@
 """Measuring speed: what the numbers say must be what was done."""
 
 import dataclasses
+import re
 
 import pytest
 import torch
 from torchvision.transforms import v2
 
+from bench.commands.speed import lines
 from methods.relation import RelationHead
 from protocols.augment.augmenter import Augmenter
 from protocols.augment.parameters import COLUMNS
@@ -51,7 +53,23 @@ def test_comparison_measures_both_sides_in_turn(context, tmp_path):
 
 
 def test_ratio_is_the_median_of_the_rounds():
-    assert speed.SpeedRatio((1.0, 2.0, 1.0), (5.0, 4.0, 3.0)).speedup == 3.0
+    ratio = speed.SpeedRatio((1.0, 2.0, 1.0), (5.0, 4.0, 3.0))
+    assert ratio.speedup == 3.0
+    assert ratio.median_round == (1.0, 3.0)
+
+
+def test_the_ratio_that_is_printed_is_that_of_the_speeds_beside_it(tmp_path):
+    """Where the fastest rounds of both sides are not the same round, too."""
+    ratio = speed.SpeedRatio((0.010, 0.020, 0.014), (0.100, 0.050, 0.060))
+    measured = speed.Speed(
+        batch=8, views=64, stages={"views": 0.01}, step=0.02, flops=1.0, peak=1.0, memory=0, precision="float32",
+        device="a CPU", workers=2, ratios={"step": ratio},
+    )  # fmt: skip
+    (line,) = (line for line in lines(run_of(tmp_path, "simclr"), measured) if "against" in line)
+    times, ours, theirs = (
+        float(number.replace(",", "")) for number in re.findall(r"[\d,.]*\d", line.partition(": ")[2])
+    )
+    assert times == pytest.approx(ours / theirs, rel=0.02)
 
 
 @pytest.mark.parametrize("method", ["relational", "simclr"])
