@@ -63,7 +63,7 @@ class Relational(Method):
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Loss over all pairs of the batch, and the accuracy of the pairs' classification."""
         logits = self.head(self.backbone(batch.views), self.options.views)
-        same = torch.tensor([1.0, 0.0], device=logits.device)[:, None].expand_as(logits)
+        same = 1.0 - torch.arange(2.0, device=logits.device)[:, None].expand_as(logits)  # positives, then negatives
         if self.options.loss == "bce":
             loss = F.binary_cross_entropy_with_logits(logits, same)
         else:

@@ -10,10 +10,11 @@ from protocols.augment.colour_jitter import compiled_jitter, jitter
 from protocols.augment.crop import crop
 from protocols.augment.gaussian_blur import gaussian_blur
 from protocols.augment.grayscale import grayscale
-from protocols.augment.parameters import COLUMNS, sample_parameters
+from protocols.augment.parameters import COLUMNS, ViewParameters, sample_parameters
 from protocols.augment.solarize import solarize
 from protocols.spec.plugins import AUGMENTATIONS
 from protocols.system.compiled import compilation_works
+from protocols.system.transfer import Transfer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,11 +23,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from protocols.augment.parameters import ViewParameters
     from protocols.spec.protocol import Augmentation
 
-PIXELS_PER_BLOCK = 2**19
+PIXELS_PER_BLOCK = {"cpu": 2**19}
 """Pixels processed at a time on a CPU, so that they fit its cache: 512 views of 32×32."""
+
+GPU_PIXELS_PER_BLOCK = 2**24
+"""Pixels processed at a time on a GPU, so that intermediate results take some 200 MB each: 334 views of 224×224."""
 
 MIN_COMPILE_NUMEL = 2**18
 """Values in a batch of views from which on the compiled colour jitter is faster."""
@@ -69,47 +72,74 @@ class Augmenter:
         Returns:
             (n, 3, size, size) float32, normalised, in channels-last memory.
         """
+        drawn = Transfer([index, *self.draw(u, images.shape[1]).tensors()], images.device)
+        index, *parameters = drawn.result()
+        return self.make_views(images, index, ViewParameters(*parameters))
+
+    def draw(self, u: NDArray[np.float32], side: int) -> ViewParameters:
+        """The parameters of n views of images of ``side`` pixels, on the CPU; ``u`` as in :meth:`__call__`."""
+        return sample_parameters(self.augmentation, u, side)
+
+    def make_views(self, images: Tensor, index: Tensor, parameters: ViewParameters) -> Tensor:
+        """Make views with given parameters; see :meth:`__call__`. All tensors are on the device of the images."""
         side = images.shape[1]
         size = self.augmentation.size or side
-        parameters = sample_parameters(self.augmentation, u[:, :COLUMNS], side)
+        make = self._views_on_cpu if images.device.type == "cpu" else self._views_on_gpu
         out = torch.empty(len(index), size, size, 3, device=images.device)
-        step = max(1, PIXELS_PER_BLOCK // size**2) if images.device.type == "cpu" else len(index)
+        step = max(1, PIXELS_PER_BLOCK.get(images.device.type, GPU_PIXELS_PER_BLOCK) // size**2)
         for start in range(0, len(index), step):
             rows = slice(start, start + step)
-            selected = images.index_select(0, index[rows].to(images.device, non_blocking=True))
-            views = self._views(selected, parameters.select(rows), size)
-            if self._operations:
-                views = self._apply_operations(views, u[rows, COLUMNS:])
+            views = make(images.index_select(0, index[rows]), parameters.select(rows), size)
             for channel, (mean, std) in enumerate(zip(self.mean, self.std, strict=True)):
                 torch.add(torch.tensor(-mean / std), views[:, :, channel], alpha=1 / std, out=out[rows, ..., channel])
         return out.permute(0, 3, 1, 2)
 
-    def _views(self, images: Tensor, parameters: ViewParameters, size: int) -> Tensor:
+    def _views_on_cpu(self, images: Tensor, parameters: ViewParameters, size: int) -> Tensor:
+        """Every operation is applied to those views only that it changes."""
         views = crop(images, parameters, self.augmentation, size)
         views = apply_colour_jitter(views, parameters, reference=self.reference)
         views = apply_to_some(views, parameters.grayscale, grayscale)
         views = apply_to_some(views, parameters.blur, gaussian_blur, parameters.sigma)
-        return apply_to_some(views, parameters.solarize, solarize)
+        views = apply_to_some(views, parameters.solarize, solarize)
+        return self._apply_operations(views, parameters.uniforms)
 
-    def _apply_operations(self, views: Tensor, u: NDArray[np.float32]) -> Tensor:
-        numbers, images, first = torch.from_numpy(u).to(views.device), views.permute(0, 2, 1, 3), 0
-        for function, uniforms, options in self._operations:
-            images = function(images, numbers[:, first : first + uniforms], **options)
-            first += uniforms
+    def _views_on_gpu(self, images: Tensor, parameters: ViewParameters, size: int) -> Tensor:
+        """Every operation that the augmentation has is applied to all views, and its result taken where it is wanted.
+
+        How many views an operation changes is known on the GPU only, and the host must not wait for it.
+        """
+        views = crop(images, parameters, self.augmentation, size)
+        if self.augmentation.jitter:
+            for operation, factor in zip(parameters.operation, parameters.factor, strict=True):
+                views = jitter(views, operation, factor)
+        for mask, probability, function in (
+            (parameters.grayscale, self.augmentation.grayscale, grayscale),
+            (parameters.blur, self.augmentation.blur, lambda some: gaussian_blur(some, parameters.sigma[:, None])),
+            (parameters.solarize, self.augmentation.solarize, solarize),
+        ):
+            if probability:
+                views = torch.where(mask[:, None, None, None], function(views), views)
+        return self._apply_operations(views, parameters.uniforms)
+
+    def _apply_operations(self, views: Tensor, uniforms: Tensor) -> Tensor:
+        """The registered operations of the augmentation; ``uniforms`` as in ``ViewParameters``."""
+        if not self._operations:
+            return views
+        images, first = views.permute(0, 2, 1, 3), 0
+        for function, count, options in self._operations:
+            images = function(images, uniforms.T[:, first : first + count], **options)
+            first += count
         return images.permute(0, 2, 1, 3)
 
 
 def apply_colour_jitter(views: Tensor, parameters: ViewParameters, *, reference: bool) -> Tensor:
     """Apply colour operations to views (n, size, 3, size), to each in its own order; compiled for large batches."""
-    compile_it = (
-        not reference and views.device.type == "cpu" and views.numel() >= MIN_COMPILE_NUMEL and compilation_works()
-    )
+    compile_it = not reference and views.numel() >= MIN_COMPILE_NUMEL and compilation_works()
     function = compiled_jitter if compile_it else jitter
     for operation, factor in zip(parameters.operation, parameters.factor, strict=True):
         if (operation >= 0).any():
             # Clones: torch.compile would recompile for slices of a larger tensor.
-            arguments = (values.clone().to(views.device, non_blocking=True) for values in (operation, factor))
-            views = function(views, *arguments)
+            views = function(views, operation.clone(), factor.clone())
     return views
 
 
@@ -120,9 +150,9 @@ def apply_to_some(
 
     Args:
         views: (n, size, 3, size); may be overwritten.
-        mask: (n,) bool, on the CPU, so that a GPU is not synchronized.
+        mask: (n,) bool.
         operation: a function of views (m, size, 3, size), and of parameters (m, 1) if given.
-        parameter: (n,), on the CPU.
+        parameter: (n,), if the operation takes one.
 
     Returns:
         (n, size, 3, size).
@@ -130,6 +160,5 @@ def apply_to_some(
     rows = mask.nonzero().squeeze(1)
     if len(rows) == 0:
         return views
-    parameters = [] if parameter is None else [parameter[rows, None].to(views.device, non_blocking=True)]
-    rows = rows.to(views.device, non_blocking=True)
+    parameters = [] if parameter is None else [parameter[rows, None]]
     return views.index_copy_(0, rows, operation(views.index_select(0, rows), *parameters))

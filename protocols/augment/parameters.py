@@ -29,7 +29,7 @@ ORDERS = np.array(list(itertools.permutations(range(len(OPERATIONS)))))
 
 @dataclass(frozen=True)
 class ViewParameters:
-    """The parameters of n views; all tensors lie on the CPU.
+    """The parameters of n views; on the CPU until they are copied.
 
     Attributes:
         top: (n,) first row of the crop box, in pixels; with padding it may lie outside of the image.
@@ -43,6 +43,7 @@ class ViewParameters:
         blur: (n,) bool.
         sigma: (n,) of the blur, in pixels.
         solarize: (n,) bool.
+        uniforms: (k, n) uniform random numbers of the registered operations.
     """
 
     top: Tensor
@@ -56,11 +57,15 @@ class ViewParameters:
     blur: Tensor
     sigma: Tensor
     solarize: Tensor
+    uniforms: Tensor
+
+    def tensors(self) -> list[Tensor]:
+        """All tensors, in the order of the attributes."""
+        return [getattr(self, name) for name in self.__dataclass_fields__]
 
     def select(self, rows: slice) -> ViewParameters:
         """The parameters of some of the views."""
-        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return ViewParameters(**{name: value[..., rows] for name, value in fields.items()})
+        return ViewParameters(*(value[..., rows] for value in self.tensors()))
 
 
 def sample_parameters(augmentation: Augmentation, u: NDArray[np.float32], side: int) -> ViewParameters:
@@ -68,10 +73,10 @@ def sample_parameters(augmentation: Augmentation, u: NDArray[np.float32], side: 
 
     Args:
         augmentation: the distributions.
-        u: (n, ``COLUMNS``) in [0, 1).
+        u: (n, ``COLUMNS`` or more) in [0, 1); those above are the registered operations'.
         side: of the square images, in pixels.
     """
-    crop_uniforms, rest = u[:, : 2 * TRIES], iter(u[:, 2 * TRIES :].T)
+    crop_uniforms, rest = u[:, : 2 * TRIES], iter(u[:, 2 * TRIES : COLUMNS].T)
     height, width = crop_size(augmentation, crop_uniforms, side)
     top, left = (offset(augmentation, next(rest), size, side) for size in (height, width))
     flip, jitter, grayscale, blur, solarize = (
@@ -93,6 +98,7 @@ def sample_parameters(augmentation: Augmentation, u: NDArray[np.float32], side: 
         "blur": blur,
         "sigma": low + (high - low) * next(rest),
         "solarize": solarize,
+        "uniforms": u[:, COLUMNS:].T,
     }
     return ViewParameters(**{name: torch.from_numpy(value) for name, value in columns.items()})
 

@@ -33,15 +33,23 @@ class DeviceImages:
         return len(self.stored)
 
     def prefetch(self, index: Tensor) -> None:
-        """Start reading the images (b,) of the next batch; nothing to do on the device."""
+        """Start reading the images (b,) of a later batch; nothing to do on the device."""
 
-    def gather(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        """Images on the device, and the positions among them of an ``index`` of any shape."""
+    def read(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Images, and the positions among them of an ``index`` of any shape.
+
+        Args:
+            index: on the device if all images are there, else on the CPU.
+
+        Returns:
+            The images, and positions where ``index`` lies. Both are on the device if the images are; else both are on
+            the CPU, to be copied, the images in pinned memory if the device is a GPU.
+        """
         return self.stored, index
 
 
 class HostImages(DeviceImages):
-    """Images of a split in host memory or a memory-mapped file; a thread prefetches the images of the next batch."""
+    """Images of a split in host memory or a memory-mapped file; a thread reads those of later batches."""
 
     def __init__(self, stored: NDArray[np.uint8], device: torch.device) -> None:
         self.stored = torch.from_numpy(stored)
@@ -50,24 +58,27 @@ class HostImages(DeviceImages):
         self._prefetched: dict[bytes, Future[Tensor]] = {}
 
     def prefetch(self, index: Tensor) -> None:
-        """Start reading images (b,); of earlier calls only the last one's images are retained."""
-        rows = index.cpu().unique().numpy()
-        self._prefetched = dict([*self._prefetched.items()][-1:])
+        """Start reading images (b,), given on the CPU; of earlier calls only the last two's images are retained."""
+        rows = index.unique().numpy()
+        self._prefetched = dict([*self._prefetched.items()][-2:])
         if rows.tobytes() not in self._prefetched:
-            self._prefetched[rows.tobytes()] = self._reader.submit(self._read, rows)
+            self._prefetched[rows.tobytes()] = self._reader.submit(self._read, rows, self._buffer(len(rows)))
 
-    def gather(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        """Images on the device, and the positions among them of an ``index`` of any shape."""
-        unique, positions = index.cpu().unique(return_inverse=True)
+    def read(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Images and positions, both on the CPU; ``index`` too."""
+        unique, positions = index.unique(return_inverse=True)
         rows = unique.numpy()
         prefetched = self._prefetched.pop(rows.tobytes(), None)
-        return (prefetched.result() if prefetched else self._read(rows)), positions
+        return (prefetched.result() if prefetched else self._read(rows, self._buffer(len(rows)))), positions
 
-    def _read(self, rows: NDArray[np.int64]) -> Tensor:
-        shape = (len(rows), *self.stored.shape[1:])
-        read = torch.empty(shape, dtype=torch.uint8, pin_memory=self.device.type == "cuda")
-        np.take(self.stored.numpy(), rows, axis=0, out=read.numpy())
-        return read.to(self.device, non_blocking=True)
+    def _buffer(self, images: int) -> Tensor:
+        """Memory to read so many images into. A copy from pinned memory is one that nothing waits for."""
+        shape = (images, *self.stored.shape[1:])
+        return torch.empty(shape, dtype=torch.uint8, pin_memory=self.device.type == "cuda")
+
+    def _read(self, rows: NDArray[np.int64], buffer: Tensor) -> Tensor:
+        np.take(self.stored.numpy(), rows, axis=0, out=buffer.numpy())
+        return buffer
 
 
 def device_images(stored: NDArray[np.uint8], device: torch.device) -> DeviceImages:

@@ -7,7 +7,7 @@ import dataclasses
 import itertools
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,13 +15,16 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from methods.base import Batch, Method
+from protocols.augment.parameters import ViewParameters
 from protocols.backbones.inference import extract_features
+from protocols.datasets.device_images import HostImages
 from protocols.pretrain import data_parallel, process_group
 from protocols.pretrain.checkpoint import CheckpointTimer, TrainingState, load
 from protocols.pretrain.optimizers import apply_schedules, build_optimizer, clip_gradients
 from protocols.pretrain.schedules import learning_rate
 from protocols.system import randomness
 from protocols.system.device import PeakMemory
+from protocols.system.transfer import Transfer
 from results.errors import DamagedFile, Diverged, ForeignFile
 
 if TYPE_CHECKING:
@@ -93,11 +96,14 @@ def pretrain(job: PretrainJob, listener: ProgressListener) -> TrainingState:
             begin_epoch(job, epoch)
         order = randomness.permutation(budget.images, job.seed, "order", epoch)
         end = min(budget.steps, (epoch + 1) * budget.steps_per_epoch)
+        inputs: StepInputs | None = None
         for step in range(state.step, end):
             index = order[budget.locate(step)[1]]
-            if step + 1 < end:
-                prefetch(job, order[budget.locate(step + 1)[1]])
-            train_step(job, optimizer, state, index, epoch)
+            if step + 2 < end:
+                prefetch(job, order[budget.locate(step + 2)[1]])
+            train_step(job, optimizer, state, index, epoch, inputs=inputs)
+            # On a GPU the step is only queued by now: the next one's inputs are made and copied while it runs.
+            inputs = prepare(job, order[budget.locate(step + 1)[1]], epoch) if step + 1 < end else None
             listener.progress(state.views, progress_note(state, budget))
             stopping = listener.stopping()
             state.seconds = seconds_before + time.monotonic() - start
@@ -154,7 +160,7 @@ def begin_epoch(job: PretrainJob, epoch: int) -> None:
 
 
 def prefetch(job: PretrainJob, index: Tensor) -> None:
-    """Start reading the images of the next batch (b,), unless the method chooses other images for its views."""
+    """Start reading the images of a later batch (b,), unless the method chooses other images for its views."""
     if not chooses_images(job.method):
         job.images.prefetch(index[process_group.local_slice(len(index))])
 
@@ -164,12 +170,65 @@ def chooses_images(method: Method) -> bool:
     return getattr(method.source_indices, "__func__", None) is not Method.source_indices
 
 
+@dataclass(frozen=True)
+class StepInputs:
+    """What a step takes from the host, on its way to the device.
+
+    Attributes:
+        augmentations: the augmentation and the number of views of each group of views.
+        transfer: index, images and positions among them if the method shows the batch's images and these lie on the
+            host, then the parameters of each group of views.
+        carries_images: whether images and positions are part of it.
+    """
+
+    augmentations: tuple[tuple[str, int], ...]
+    transfer: Transfer
+    carries_images: bool
+
+
+def prepare(job: PretrainJob, index: Tensor, epoch: int) -> StepInputs:
+    """Draw a batch's parameters and start to copy what its step takes from the host: one copy, and one of images.
+
+    Nothing here depends on the method's weights or on earlier steps; random parameters do not depend on the method.
+    """
+    key = randomness.key(job.seed, "views", epoch)
+    local = process_group.local_slice(len(index))
+    side = job.images.stored.shape[1]
+    tensors = [index]
+    carries_images = isinstance(job.images, HostImages) and not chooses_images(job.method)
+    if carries_images:
+        tensors += job.images.read(index[local])
+    augmentations = []
+    for augmentation, group in itertools.groupby(range(len(job.views)), key=job.views.__getitem__):
+        view_numbers = [*group]
+        rows = np.concatenate([index.numpy()[local] + number * 2**40 for number in view_numbers])
+        augmenter = job.augmenters[augmentation]
+        tensors += augmenter.draw(randomness.uniforms(key, rows, augmenter.columns), side).tensors()
+        augmentations.append((augmentation, len(view_numbers)))
+    return StepInputs(tuple(augmentations), Transfer(tensors, job.images.device), carries_images)
+
+
 def train_step(
-    job: PretrainJob, optimizer: torch.optim.Optimizer, state: TrainingState, index: Tensor, epoch: int
+    job: PretrainJob,
+    optimizer: torch.optim.Optimizer,
+    state: TrainingState,
+    index: Tensor,
+    epoch: int,
+    *,
+    inputs: StepInputs | None = None,
 ) -> None:
-    """One step: views, loss, gradients, update. The first step also counts floating-point operations."""
+    """One step: views, loss, gradients, update. The first step also counts floating-point operations.
+
+    Args:
+        job: the pretraining.
+        optimizer: of the method's parameters.
+        state: brought up to date.
+        index: (b,) images of the batch, on the CPU.
+        epoch: number of the epoch.
+        inputs: of this batch, if they were prepared before.
+    """
     torch.manual_seed(randomness.key(job.seed, "step", state.step))
-    batch = make_batch(job, index, epoch)
+    batch = make_batch(job, index, epoch, inputs)
     views = len(index) * job.budget.views
     with FlopCounterMode(display=False) if state.flops is None else contextlib.nullcontext() as counter:
         scalars = forward(job, batch)
@@ -184,23 +243,37 @@ def train_step(
         state.sums[name] = state.sums.get(name, 0.0) + value.detach() * len(index)
 
 
-def make_batch(job: PretrainJob, index: Tensor, epoch: int) -> Batch:
-    """All views of the images at ``index``, (b,) on the CPU; random parameters of views do not depend on the method."""
-    key = randomness.key(job.seed, "views", epoch)
-    device_index = index.to(job.images.device, non_blocking=True)
+def make_batch(job: PretrainJob, index: Tensor, epoch: int, inputs: StepInputs | None = None) -> Batch:
+    """All views of the images at ``index``, (b,) on the CPU; ``inputs`` as in :func:`train_step`."""
+    inputs = inputs or prepare(job, index, epoch)
     local = process_group.local_slice(len(index))
-    images, positions = job.images.gather(job.method.source_indices(device_index, len(job.views))[:, local])
-    parts = []
-    for augmentation, group in itertools.groupby(range(len(job.views)), key=job.views.__getitem__):
-        view_numbers = [*group]
-        rows = np.concatenate([index.numpy()[local] + number * 2**40 for number in view_numbers])
-        shown = positions[view_numbers[0] : view_numbers[-1] + 1].flatten()
-        augmenter = job.augmenters[augmentation]
-        views = augmenter(images, shown, randomness.uniforms(key, rows, augmenter.columns))
-        parts.append(data_parallel.scatter_local(views, len(view_numbers), len(index)))
+    received = iter(inputs.transfer.result())
+    device_index = next(received)
+    if inputs.carries_images:
+        images, positions = next(received), next(received).expand(len(job.views), -1)
+    else:
+        images, positions = read_images(job, job.method.source_indices(device_index, len(job.views))[:, local])
+    parts, first = [], 0
+    for augmentation, count in inputs.augmentations:
+        parameters = ViewParameters(*itertools.islice(received, len(fields(ViewParameters))))
+        shown = positions[first : first + count].flatten()
+        views = job.augmenters[augmentation].make_views(images, shown, parameters)
+        parts.append(data_parallel.scatter_local(views, count, len(index)))
+        first += count
     labels = None if job.labels is None else job.labels.index_select(0, device_index)
     full, *crops = concatenate_by_size(parts)
     return Batch(full, device_index, labels, tuple(crops))
+
+
+def read_images(job: PretrainJob, index: Tensor) -> tuple[Tensor, Tensor]:
+    """Images on the device that a method chose there, and the positions among them of an ``index`` of any shape.
+
+    Where images lie on the host, it has to wait for the choice.
+    """
+    if isinstance(job.images, HostImages):
+        images, positions = Transfer(job.images.read(index.cpu()), job.images.device).result()
+        return images, positions
+    return job.images.read(index)
 
 
 def concatenate_by_size(parts: list[Tensor]) -> list[Tensor]:

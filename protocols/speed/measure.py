@@ -20,7 +20,7 @@ import torch
 from protocols.datasets.load import load_dataset
 from protocols.pretrain.build import build_job
 from protocols.pretrain.checkpoint import TrainingState
-from protocols.pretrain.loop import forward, make_batch, train_step, update
+from protocols.pretrain.loop import forward, make_batch, prepare, train_step, update
 from protocols.pretrain.optimizers import build_optimizer
 from protocols.spec.execution import available_cores
 from protocols.spec.resolve import load_plugins
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from methods.base import Batch
-    from protocols.pretrain.loop import PretrainJob
+    from protocols.pretrain.loop import PretrainJob, StepInputs
     from protocols.spec.execution import ExecutionContext
     from protocols.spec.run import Run
 
@@ -172,17 +172,21 @@ class EndlessLoop:
         self.optimizer = build_optimizer(job.method, job.pretrain)
         self.state = TrainingState(precision=job.precision)
         self.batches = endless_order(job)
+        self.following = next(self.batches)
+        self.inputs: StepInputs | None = None
         job.method.train()
 
     def step(self) -> None:
-        """Run one step as in pretraining."""
-        epoch, index = next(self.batches)
+        """Run one step as in pretraining, and prepare the next one's inputs."""
+        (epoch, index), self.following = self.following, next(self.batches)
         self.state.step %= self.job.budget.steps
-        train_step(self.job, self.optimizer, self.state, index, epoch)
+        train_step(self.job, self.optimizer, self.state, index, epoch, inputs=self.inputs)
+        self.inputs = prepare(self.job, self.following[1], self.following[0])
 
     def views(self) -> Batch:
-        """Make the views of one step."""
-        epoch, index = next(self.batches)
+        """Make the views of one step, from the draws of their parameters on."""
+        (epoch, index), self.following = self.following, next(self.batches)
+        self.inputs = None
         return make_batch(self.job, index, epoch)
 
     def train_on(self, batch: Batch) -> None:

@@ -72,4 +72,32 @@ FAILS(cudaGetDriverEntryPoint)
 FAILS(cudaGetDriverEntryPointByVersion)
 FAILS(cuGetProcAddress)
 FAILS(cuGetProcAddress_v2)
-int cudaDeviceGetAttribute(int *value, int attribute, int device) { *value = 0; return OK; }
+
+
+/* What a compiler asks of a GPU: compute capability, multiprocessors, shared memory. */
+int cuDeviceGetAttribute(int *value, int attribute, int device) {
+    switch (attribute) {
+    case 10: *value = 32; return OK;          /* warp size */
+    case 16: *value = 132; return OK;         /* multiprocessors */
+    case 75: *value = 9; return OK;           /* compute capability */
+    case 76: *value = 0; return OK;
+    default: *value = 227 << 10; return OK;
+    }
+}
+int cudaDeviceGetAttribute(int *value, int attribute, int device) { return cuDeviceGetAttribute(value, attribute, device); }
+
+/* What Triton's launcher of kernels is linked with; not called, since nothing is launched. */
+WRITES(cuCtxGetDevice, int, 0)
+FAILS(cuCtxGetLimit)
+FAILS(cuCtxSetCurrent)
+FAILS(cuCtxSetLimit)
+FAILS(cuDevicePrimaryCtxRetain)
+FAILS(cuFuncGetAttribute)
+FAILS(cuFuncSetAttribute)
+FAILS(cuFuncSetCacheConfig)
+FAILS(cuGetErrorString)
+FAILS(cuModuleGetFunction)
+FAILS(cuModuleLoadData)
+FAILS(cuModuleUnload)
+FAILS(cuPointerGetAttribute)
+FAILS(cuStreamIsCapturing)

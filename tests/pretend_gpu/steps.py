@@ -13,7 +13,7 @@ import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -27,6 +27,9 @@ from protocols.pretrain.optimizers import build_optimizer
 from protocols.spec.protocol import PRESETS, load
 from protocols.spec.resolve import parse_changes, resolve
 from tests.pretend_gpu.device import Counts, PretendedGPU
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 BATCH = 16
 SMALL = {
@@ -52,18 +55,24 @@ PHASES = ("views", "forward", "backward", "update")
 KINDS = ("blocking copy", "unpinned copy", "copy", "copy to host", "sync")
 
 
-def count_step(method: str, *, host_images: bool = False, settings: tuple[str, ...] = ()) -> dict[str, Any]:
+def count_step(
+    method: str, *, device: str = "cuda", host_images: bool = False, settings: Sequence[str] = ()
+) -> dict[str, Any]:
     """Count the third step of a method on digits.
 
     Args:
         method: its name.
+        device: ``cuda``, or ``cpu`` for the loss to compare with.
         host_images: whether the images do not fit on the GPU.
         settings: further ``OPTION=VALUE``.
 
     Returns:
-        ``kernels`` and ``bytes`` by phase, ``events`` as [phase, kind, operation, line, number of times], ``loss``.
+        ``kernels`` and ``bytes`` by phase, ``events`` as [phase, kind, operation, line, number of times], and the mean
+        ``loss`` of three steps.
     """
-    with tempfile.TemporaryDirectory() as name, PretendedGPU() as gpu:
+    counts = Counts()
+    with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
+        gpu = stack.enter_context(PretendedGPU()) if device == "cuda" else None
         folder = Path(name)
         protocol = folder / "counted.toml"
         protocol.write_text((PRESETS / "quick.toml").read_text() + AUGMENTATIONS)
@@ -73,19 +82,22 @@ def count_step(method: str, *, host_images: bool = False, settings: tuple[str, .
             load(str(protocol)), method=method, dataset="digits", backbone="conv4", seed=0, changes=changes, data=folder
         )
         dataset = load_dataset("digits", folder)
-        job = build_job(run, folder, dataset, torch.device("cuda"))
+        job = build_job(run, folder, dataset, torch.device(device))
         if host_images:
-            job = dataclasses.replace(job, images=HostImages(dataset.train.images, torch.device("cuda")))
+            job = dataclasses.replace(job, images=HostImages(dataset.train.images, torch.device(device)))
         job.method.train()
         optimizer, state = build_optimizer(job.method, job.pretrain), TrainingState(precision=job.precision)
         batches = torch.randperm(job.budget.images, generator=torch.Generator().manual_seed(0)).split(BATCH)
+        inputs = None
         for index, following in itertools.pairwise(batches[:4]):
-            gpu.counts = Counts(phase="backward")
-            with phases(gpu):
+            if gpu is not None:
+                counts = gpu.counts = Counts(phase="backward")
+            with phases(counts):
                 loop.prefetch(job, following)
-                loop.train_step(job, optimizer, state, index, 0)
-        counts = gpu.counts
-        loss = float(state.sums["loss"].host) / state.images
+                loop.train_step(job, optimizer, state, index, 0, inputs=inputs)
+                inputs = loop.prepare(job, following, 0)
+        total = state.sums["loss"]
+        loss = float(getattr(total, "host", total)) / state.images
     events = Counter((phase, event.kind, event.operation, event.line) for phase, event in counts.events)
     return {
         "method": method,
@@ -98,18 +110,18 @@ def count_step(method: str, *, host_images: bool = False, settings: tuple[str, .
 
 
 @contextlib.contextmanager
-def phases(gpu: PretendedGPU):
+def phases(counts: Counts):
     """Name the phases of a step while its functions run; what is between them is the backward pass."""
-    names = {"prefetch": "views", "make_batch": "views", "forward": "forward", "update": "update"}
+    names = {"prefetch": "views", "prepare": "views", "make_batch": "views", "forward": "forward", "update": "update"}
     original = {name: getattr(loop, name) for name in names}
 
     def named(function: Any, phase: str) -> Any:
         def call(*args: Any, **kwargs: Any) -> Any:
-            before, gpu.counts.phase = gpu.counts.phase, phase
+            before, counts.phase = counts.phase, phase
             try:
                 return function(*args, **kwargs)
             finally:
-                gpu.counts.phase = before
+                counts.phase = before
 
         return call
 

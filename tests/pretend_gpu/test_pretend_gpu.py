@@ -13,9 +13,6 @@ from tests.pretend_gpu.driver import compile_driver, why_not
 
 METHODS_TRAINED = [name for name in METHODS.names() if name != "random"]
 
-BLOCKING_COPIES = {"dino": 12, "relational": 7}
-"""Copies of a step that the host waits for; 6 for a method that is not named."""
-
 
 @pytest.fixture(scope="session")
 def python(tmp_path_factory):
@@ -33,11 +30,23 @@ def python(tmp_path_factory):
     return run
 
 
+COMPARED = ("simclr", "dino", "graph_nnclr", "relational", "supervised")
+"""Methods of two views, of small crops, of images of their own choice, of many views, and with labels."""
+
+FLOAT32 = {"settings": ["pretrain.precision=float32"]}
+REQUESTS = {
+    **{method: {} for method in METHODS_TRAINED},
+    **{f"{method}, images on the host": {"host_images": True, **FLOAT32} for method in COMPARED},
+    **{f"{method}, float32": FLOAT32 for method in COMPARED},
+    **{f"{method}, CPU": {"device": "cpu", **FLOAT32} for method in COMPARED},
+}
+
+
 @pytest.fixture(scope="session")
 def steps(python):
-    """The counts of a step of each method."""
-    requests = [{"method": method} for method in METHODS_TRAINED]
-    return {step["method"]: step for step in python("-m", "tests.pretend_gpu.steps", json.dumps(requests))}
+    """The counts of a step of each method, and what it is compared with."""
+    requests = [{"method": name.partition(",")[0], **options} for name, options in REQUESTS.items()]
+    return dict(zip(REQUESTS, python("-m", "tests.pretend_gpu.steps", json.dumps(requests)), strict=True))
 
 
 def events(step, *kinds):
@@ -45,9 +54,27 @@ def events(step, *kinds):
 
 
 @pytest.mark.parametrize("method", METHODS_TRAINED)
-def test_a_step_does_not_wait_for_the_gpu(steps, method):
-    assert events(steps[method], "sync", "copy to host") == {}
-    assert sum(events(steps[method], "blocking copy").values()) <= BLOCKING_COPIES.get(method, 6)
+def test_a_step_waits_for_nothing_and_takes_one_copy(steps, method):
+    assert events(steps[method], "sync", "copy to host", "blocking copy", "unpinned copy") == {}
+    assert sum(events(steps[method], "copy").values()) == 1
+
+
+@pytest.mark.parametrize("method", COMPARED)
+def test_images_on_the_host_take_one_copy_more(steps, method):
+    """A method that chooses its images on the GPU makes the host wait for the choice, once."""
+    step = steps[f"{method}, images on the host"]
+    chooses = method == "graph_nnclr"
+    assert sum(events(step, "copy to host").values()) == chooses
+    assert events(step, "sync", "blocking copy", "unpinned copy") == {}
+    assert sum(events(step, "copy").values()) == 2 + chooses
+
+
+@pytest.mark.parametrize("method", COMPARED)
+def test_losses_are_those_of_a_cpu(steps, method):
+    """To rounding, over three steps: where operations of a GPU differ from those of a CPU, they compute the same."""
+    expected = pytest.approx(steps[f"{method}, CPU"]["loss"], rel=1e-4)
+    assert steps[f"{method}, float32"]["loss"] == expected
+    assert steps[f"{method}, images on the host"]["loss"] == expected
 
 
 NOTICED = {
