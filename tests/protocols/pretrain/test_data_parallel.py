@@ -147,25 +147,42 @@ def test_a_shared_run_may_be_carried_on_by_one_process(tmp_path, stop_after):
         assert shared_epoch["loss"] == pytest.approx(epoch["loss"], rel=1e-2)
 
 
-def test_what_goes_wrong_in_another_rank_is_told(tmp_path):
+FAILS = """
+import os, signal, sys
+from methods.simclr import SimCLR
+from methods import register_method
+from protocols.pretrain import process_group
+
+{at_import}
+
+@register_method("mine")
+class Mine(SimCLR):
+    '''Fails on one rank.'''
+
+    def forward(self, batch):
+        if process_group.rank() == {rank}:
+            {in_step}
+        return super().forward(batch)
+"""
+
+
+ILL = {
+    "in a step": (3, 2, "", "raise ValueError('no luck here')", "^rank 2: ValueError: no luck here$"),
+    "in rank 0": (3, 0, "", "raise ValueError('no luck here')", "^ValueError: no luck here$"),
+    "killed": (2, 1, "", "os.kill(os.getpid(), signal.SIGKILL)", "^rank 1 was killed by SIGKILL$"),
+    "killed at the start": (2, 1, "'pytest' in sys.modules or os.abort()", "pass", "^rank 1 was killed by SIGABRT$"),
+    "no plugin": (2, 1, "assert 'pytest' in sys.modules, 'not here'", "pass", "^rank 1: BrokenPlugin: .*: not here"),
+}
+SLOW = [pytest.param(case, marks=pytest.mark.slow) for case in ILL if case != "in a step"]
+
+
+@pytest.mark.parametrize("case", ["in a step", *SLOW])
+def test_what_goes_wrong_in_a_rank_is_told_by_its_own_message(tmp_path, case):
+    """Not by what the others notice of it, a closed connection or silence."""
+    ranks, rank, at_import, in_step, told = ILL[case]
     plugin = tmp_path / "mine.py"
-    plugin.write_text(
-        "from methods.simclr import SimCLR\n"
-        "from methods import register_method\n"
-        "from protocols.pretrain import process_group\n\n"
-        "@register_method('mine')\n"
-        "class Mine(SimCLR):\n"
-        '    """Fails on one rank."""\n\n'
-        "    def forward(self, batch):\n"
-        "        if process_group.rank() == 1:\n"
-        "            raise ValueError('no luck here')\n"
-        "        return super().forward(batch)\n",
-        encoding="utf-8",
-    )
+    plugin.write_text(FAILS.format(at_import=at_import, rank=rank, in_step=in_step), encoding="utf-8")
     add_file(plugin)
-    with pytest.raises(RunFailed, match="rank 1: ValueError: no luck here"):
-        execute(
-            run_of("mine", plugins=[str(plugin)]),
-            ExecutionContext(tmp_path, tmp_path, "cpu", ranks=2),
-            ProgressListener(),
-        )
+    run, context = run_of("mine", plugins=[str(plugin)]), ExecutionContext(tmp_path, tmp_path, "cpu", ranks=ranks)
+    with pytest.raises(RunFailed, match=told):
+        execute(run, context, ProgressListener())
