@@ -75,6 +75,8 @@ class RunProgress(ProgressListener):
     def stage(self, name: str, total: int, done: int = 0) -> None:
         """Start a stage, or continue it."""
         self.name, self.total, self.done, self.note, self._stage_start = name, total, done, "", None
+        if name == "evaluate":  # those of an earlier record are counted too, once it is read
+            self.display.evaluations[self.run.folder()] = total
 
     def progress(self, done: int, note: str = "") -> None:
         """Note the units done, and update the display."""
@@ -168,8 +170,8 @@ class Display(Monitor):
         view, evaluation = (self.timings[stage].seconds_per_unit() for stage in ("pretrain", "evaluate"))
         factor = evaluation / view if view and evaluation else VIEWS_PER_EVALUATION
         total = {folder: count + self.evaluations[folder] * factor for folder, count in self.views.items()}
-        done = sum(total[folder] for folder in self.ended) + sum(run.views_done(factor) for run in self.active.values())
-        return done, sum(total.values())
+        active = (min(total[folder], run.views_done(factor)) for folder, run in self.active.items())
+        return sum(total[folder] for folder in self.ended) + sum(active), sum(total.values())
 
     def fraction(self) -> float:
         """Fraction of the total work that is done, in [0, 1]."""

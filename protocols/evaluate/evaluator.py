@@ -170,6 +170,7 @@ class Evaluator:
             after = refinement.label if refinement else ""
             metrics += [replace(metric, label=evaluation.label, refinement=after) for metric in stored.metrics]
             pictures += [Picture(evaluation.label, dataset.name, file) for file in stored.pictures]
+        self.listener.stage("evaluate", 1 + len(evaluations), 1 + len(evaluations))
         self.listener.progress(1 + len(evaluations))
         return Measurements(health.health, tuple(metrics), tuple(dict.fromkeys(pictures)), seconds)
 

@@ -50,8 +50,8 @@ class Heartbeat(ProgressListener):
     def _write(self, done: int) -> None:
         self._last_write = time.monotonic()
         seconds = self._last_write - self._stage_start
-        rate = (done - (self._first_done or 0)) / seconds if seconds > 0 else 0.0
-        left = (self._total - done) / rate if rate > 0 else None
+        rate = max(0, done - (self._first_done or 0)) / seconds if seconds > 0 else 0.0
+        left = max(0, self._total - done) / rate if rate > 0 else None
         content = {"stage": self._stage, "done": done, "total": self._total, "note": self._note, "time": time.time()}
         write_json(self.folder / HEARTBEAT, {**content, "per_second": rate, "seconds_left": left})
 
