@@ -56,6 +56,8 @@ SHORT_SBATCH_OPTIONS = {
 OVERRIDE_TABLES = ("methods", "datasets", "backbones")
 """Tables of a profile whose entries change it for the runs of one method, data set or backbone."""
 
+GPUS_HINT = "write --gpus 2, or --gpus a100:2 for two of a type"
+
 DURATION_KEYS = ("time", "minutes_per_job")
 
 
@@ -66,7 +68,8 @@ class Profile:
     Attributes:
         time: time limit of a job; for its forms see ``slurm.units.parse_minutes``.
         partition: one or several, separated by commas. Here and below, empty or 0 leaves the choice to the cluster.
-        gpus: GPUs of a job.
+        gpus: GPUs of a job; ``"a100:2"`` for two of a type.
+        gpu_type: their type, as the cluster names it; ``gpus`` may hold it.
         cpus: CPUs of a job.
         mem: memory of a job, such as ``8G``.
         account: account that is charged.
@@ -84,6 +87,7 @@ class Profile:
     time: str = ""
     partition: str = ""
     gpus: int = 0
+    gpu_type: str = ""
     cpus: int = 1
     mem: str = ""
     account: str = ""
@@ -108,6 +112,8 @@ class Profile:
         for name, least in (("gpus", 0), ("cpus", 1), ("max_parallel", 0), ("runs_per_job", 1), ("per_gpu", 1)):
             if getattr(self, name) < least:
                 raise RequestError(f"{name} must be {least} or more, not {getattr(self, name)}")
+        if self.gpu_type and (not re.fullmatch(r"[\w.-]+", self.gpu_type) or not self.gpus):
+            raise RequestError(f"gpu_type is {self.gpu_type!r}, of {self.gpus} GPUs", hint=GPUS_HINT)
         for key, value in self.texts():
             if not value.isprintable():
                 raise RequestError(f"{key} in a profile has control characters: {printable(value)}")
@@ -116,7 +122,9 @@ class Profile:
 
     def texts(self) -> Iterator[tuple[str, str]]:
         """Keys and texts that stand in the head of the script, each in a line of its own."""
-        yield from ((key, getattr(self, key)) for key in ("partition", "mem", "account", "qos", "constraint"))
+        yield from (
+            (key, getattr(self, key)) for key in ("partition", "gpu_type", "mem", "account", "qos", "constraint")
+        )
         yield from ((f"sbatch.{key}", str(value)) for key, value in self.sbatch.items())
 
     @property
@@ -160,6 +168,18 @@ def check_sbatch_option(name: str) -> None:
         if known.startswith(written):
             hint = f"use {instead}" if instead else ""
             raise RequestError(f"sbatch option {name!r} cannot be changed: bench sets it itself", hint=hint)
+
+
+def split_gpus(text: str) -> TomlTable:
+    """Number and type of GPUs, written ``2`` or ``a100:2``.
+
+    Raises:
+        RequestError: it is neither.
+    """
+    kind, _, number = text.strip().rpartition(":")
+    if not re.fullmatch(r"[0-9]{1,6}", number) or (":" in text and not (kind and int(number))):
+        raise RequestError(f"--gpus {text!r} is no number of GPUs", hint=GPUS_HINT)
+    return {"gpus": int(number), "gpu_type": kind}
 
 
 def parse_sbatch_options(options: Iterable[str]) -> TomlTable:
@@ -211,6 +231,8 @@ class Profiles:
         values: TomlTable = {}
         for table in (self._base, *overrides, self._options):
             values |= table | {"sbatch": values.get("sbatch", {}) | table.get("sbatch", {})}
+            if isinstance(table.get("gpus"), str):
+                values |= split_gpus(table["gpus"])
         return build(Profile, values | {key: str(values[key]) for key in DURATION_KEYS if key in values}, "profile")
 
     def for_run(self, run: Run) -> Profile:

@@ -62,7 +62,7 @@ def make_executor(folder: Path, root: str, profile: Profile, *, parallel: int, a
     resources = {
         "time": profile.time_limit_minutes,
         "partition": profile.partition,
-        "gpus_per_node": profile.gpus,
+        "gpus_per_node": f"{profile.gpu_type}:{profile.gpus}" if profile.gpu_type else profile.gpus,
         "cpus_per_task": profile.cpus,
         "mem": profile.mem,
         "account": profile.account,

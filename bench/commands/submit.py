@@ -46,7 +46,7 @@ def submit(
     profile: Annotated[str, typer.Option(help="TOML file with the resources of jobs, or: cpu, gpu, preemptible.")] = "",
     time: Annotated[str | None, typer.Option(help="Time limit of a job: 90m, 1h30, 1-00:00:00.")] = None,
     partition: Annotated[str | None, typer.Option(help="Partition, or several separated by commas.")] = None,
-    gpus: Annotated[int | None, typer.Option(min=0, help="GPUs per job.")] = None,
+    gpus: Annotated[str | None, typer.Option(metavar="[TYPE:]N", help="GPUs per job: 2, or a100:2.")] = None,
     cpus: Annotated[int | None, typer.Option(min=1, help="CPUs per job.")] = None,
     mem: Annotated[str | None, typer.Option(help="Memory per job: 8G, 800M.")] = None,
     account: Annotated[str | None, typer.Option(help="Account to charge.")] = None,

@@ -138,3 +138,29 @@ def test_a_byte_order_mark(tmp_path):
 
 def test_all_memory_of_a_node():
     assert Profiles({"time": "1h"}, {"mem": "0"})
+
+
+@pytest.mark.parametrize(
+    ("table", "options", "line"),
+    [
+        ({}, {"gpus": "2"}, "2"),
+        ({}, {"gpus": "a100:2"}, "a100:2"),
+        ({"gpus": "h100_nvl:1"}, {}, "h100_nvl:1"),
+        ({"gpus": 1, "gpu_type": "a100"}, {}, "a100:1"),
+        ({"gpus": "a100:2"}, {"gpus": "4"}, "4"),
+    ],
+)
+def test_gpus_may_have_a_type(run_of, tmp_path, table, options, line):
+    run = run_of("simclr")
+    batch = ArrayBatch(Profiles({"time": "1h", **table}, options).for_run(run), ((run,),), parallel=0, after=None)
+    (script,) = render_scripts([batch], ExecutionContext(tmp_path, tmp_path))
+    assert f"#SBATCH --gpus-per-node={line}\n" in script
+
+
+NO_GPUS = ["", "a100", "a100:", ":2", "a100:0", "a100:-1", "-1", "2:a100", "a 100:2", "a:b:2", "1.5"]
+
+
+@pytest.mark.parametrize("gpus", NO_GPUS)
+def test_other_gpus_are_refused_in_a_line_that_says_how(gpus):
+    with pytest.raises(RequestError, match="a100:2 for two of a type"):
+        Profiles({"time": "1h"}, {"gpus": gpus})
