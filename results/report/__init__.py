@@ -16,7 +16,7 @@ from results.report import csv_files, html, latex, markdown
 from results.report.data import assume_present, collect
 from results.report.sections import build_sections
 from results.report.sections.provenance import describe_runs
-from results.store import write_atomically
+from results.store import require_writable, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Sequence
@@ -62,8 +62,8 @@ def write(
         RequestError: there are no runs, or the folder cannot be written.
     """
     data = collect(runs, published=published, absent=absent)
+    require_writable(to, "--to")
     try:
-        to.mkdir(parents=True, exist_ok=True)
         wanted = figure_data(data.frames, data.tables, data.comparison, every=every_figure, curves=data.tuning_curves)
         data = replace(data, figures=draw_all(wanted, to / "figures"))
         sections = build_sections(data)

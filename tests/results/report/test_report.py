@@ -205,7 +205,8 @@ def test_without_runs_the_request_is_wrong(runs, tmp_path):
     assert not (tmp_path / "report").exists()
 
 
-def test_a_folder_that_cannot_be_written(grid, runs, tmp_path):
+def test_a_folder_that_cannot_be_written_is_refused_before_figures_are_drawn(grid, runs, tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "draw_all", lambda *_, **__: pytest.fail("drawn for nothing"))
     (tmp_path / "file").touch()
     with pytest.raises(RequestError, match=r"cannot write to .*--to DIR"):
         report.write(runs, tmp_path / "file")
