@@ -1,6 +1,8 @@
 """Imports what nearly every run imports, and compiles what nearly every run compiles; see ``forked``."""
 
+import contextlib
 import importlib
+import io
 
 import matplotlib as mpl
 import torch
@@ -14,6 +16,8 @@ for name in ("seaborn", "sklearn.datasets", "timm", "torch._dynamo", "torch._ind
     importlib.import_module(name)
 for name in ("bench.cli", "protocols.preflight", "protocols.runner", "results.report"):
     importlib.import_module(name)
+with contextlib.redirect_stdout(io.StringIO()):  # typer imports pydantic when it first reads options
+    importlib.import_module("bench.cli").app(["list", "schedules"], standalone_mode=False)
 
 if compilation_works():
     with torch.inference_mode():
