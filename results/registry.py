@@ -26,6 +26,7 @@ from types import CodeType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from results.errors import BrokenPlugin, RequestError, UnknownName
+from results.files import read_bytes, require_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterator, Mapping
@@ -350,7 +351,7 @@ def read_registrations(path: Path) -> Iterator[Registration]:
         SyntaxError: it is not Python, or declares an unknown encoding.
         ValueError: it is in another encoding than it declares, or has a null byte.
     """
-    for node in ast.parse(importlib.util.decode_source(path.read_bytes())).body:
+    for node in ast.parse(importlib.util.decode_source(read_bytes(path))).body:
         if isinstance(node, ast.ClassDef | ast.FunctionDef):
             for call in node.decorator_list:
                 if isinstance(call, ast.Call):
@@ -506,6 +507,7 @@ def describe_code(code: CodeType) -> str:
 
 def digest_of_file(path: Path) -> str:
     """The first 12 hexadecimal digits of the SHA-256 of a file."""
+    require_file(path)
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:12]
 

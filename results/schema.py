@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union, get_a
 
 from results.constraints import Bound
 from results.errors import RequestError, nearest
+from results.files import read_bytes
 from results.names import stored_field
 
 if TYPE_CHECKING:
@@ -34,9 +35,11 @@ def read_toml(path: Path) -> dict[str, Any]:
         OSError: it cannot be read.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        return tomllib.loads(read_bytes(path).decode("utf-8-sig"))
     except tomllib.TOMLDecodeError as error:
         raise RequestError(f"{path} is not TOML: {error}") from error
+    except RecursionError as error:
+        raise RequestError(f"{path} is nested too deeply") from error
     except UnicodeDecodeError as error:
         raise RequestError(f"{path} is not UTF-8: {error.reason}", hint="save it as UTF-8") from error
 

@@ -14,6 +14,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 from results.errors import DamagedFile, ForeignFile
+from results.files import require_file
 from results.store import write_atomically
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ def check(path: Path, owner: str, is_plain: Callable[[Path], bool]) -> bool:
         ForeignFile: it belongs to another owner.
     """
     try:
+        require_file(path)
         with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - TAIL))

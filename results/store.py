@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import glob
 import hashlib
 import json
 import os
@@ -35,6 +36,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from results.errors import BenchError, Busy, DamagedFile, ForeignFile, RequestError, RunFailed
+from results.files import read_bytes
 from results.record import SCHEMA, Attempt, Failure, Record, StoredRun, conform
 from results.schema import build
 
@@ -64,6 +66,9 @@ CHECKSUM = "sha256"
 SEALED = re.compile(rf'^\{{\n "{CHECKSUM}": "[^"]*",?')
 """The beginning of a JSON file with a checksum."""
 
+LEFT_OVER_S = 3600.0
+"""Seconds without a write after which the temporary file of an unknown process counts as left over."""
+
 HEARTBEAT_TIMEOUT_S = 600.0
 """Seconds without a heartbeat after which the claim of another machine counts as abandoned."""
 
@@ -77,7 +82,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         path: of the file; an older one is replaced.
         write: writes the content to the path it is given.
     """
-    temporary = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.{uuid.uuid4().hex[:8]}")
+    temporary = path.with_name(f".{temporary_name(path.name)}")
     try:
         write(temporary)
         with temporary.open("rb") as file:
@@ -85,6 +90,23 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+    for earlier in path.parent.glob(f".{glob.escape(path.name)}.*"):
+        if is_left_over(earlier):
+            earlier.unlink(missing_ok=True)
+
+
+def temporary_name(name: str) -> str:
+    """A name for the file that shall get a name when it is complete; it tells who is writing it."""
+    table = hashlib.sha256(f"{socket.gethostname()} {process_table()}".encode()).hexdigest()[:8]
+    return f"{name}.{table}.{os.getpid()}.{uuid.uuid4().hex[:8]}"
+
+
+def is_left_over(path: Path) -> bool:
+    """Whether the writer of a file with a temporary name is gone; that of another machine after an hour of silence."""
+    table, pid = temporary_name("").split(".")[1], path.name.split(".")[-2]
+    if path.name.split(".")[-3:-2] == [table] and pid.isdecimal():
+        return not is_alive(int(pid))
+    return seconds_since_written(path) > LEFT_OVER_S
 
 
 def write_json(path: Path, values: Mapping[str, Any], *, indent: int | None = 1) -> None:
@@ -102,7 +124,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
         DamagedFile: it cannot be read, is not a JSON object, or not the one that was written.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_bytes(path).decode()
         values = json.loads(text)
     except FileNotFoundError:
         if path.is_symlink():
@@ -139,7 +161,7 @@ def is_checksum(value: object) -> bool:
 def read_attempts(folder: Path) -> list[dict[str, Any]]:
     """The attempts of a run, as :func:`add_attempt` wrote them; damaged lines are passed over."""
     try:
-        lines = (folder / ATTEMPTS).read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = read_bytes(folder / ATTEMPTS).decode(errors="replace").splitlines()
     except OSError:
         return []
     found = []
@@ -180,8 +202,8 @@ def remove_temporary_files(folder: Path) -> None:
     """Remove the temporary files that killed writers left behind."""
     for path in folder.rglob(".*.*"):
         path.unlink(missing_ok=True)
-    for path in folder.glob(f"{CLAIM}.*"):  # of processes that wanted the claim; those that still do are younger
-        if seconds_since_written(path) > 60.0:
+    for path in folder.glob(f"{CLAIM}.*"):  # of processes that wanted the claim
+        if is_left_over(path):
             path.unlink(missing_ok=True)
 
 
@@ -216,7 +238,7 @@ def take_claim(claim: Path) -> None:
     Raises:
         Busy: its owner is running.
     """
-    unique = claim.with_name(f"{CLAIM}.{socket.gethostname()}.{os.getpid()}.{uuid.uuid4().hex[:8]}")
+    unique = claim.with_name(temporary_name(CLAIM))
     unique.write_text(json.dumps(asdict(this_process())), encoding="utf-8")
     try:
         try:
@@ -267,7 +289,7 @@ def is_abandoned(claim: Path) -> bool:
 def read_claim(claim: Path) -> Owner | None:
     """The owner of a claim; None if it is damaged or gone."""
     try:
-        return build(Owner, json.loads(claim.read_text(encoding="utf-8")), "claim")
+        return build(Owner, json.loads(read_bytes(claim)), "claim")
     except (OSError, ValueError, TypeError, AttributeError, RecursionError, RequestError):
         return None
 
@@ -300,14 +322,17 @@ def this_process() -> Owner:
     task = os.environ.get("SLURM_ARRAY_TASK_ID")
     job = f"{array}_{task}" if array and task else single
     restarts = os.environ.get("SLURM_RESTART_COUNT", "")
-    table = ""
-    with contextlib.suppress(OSError):
+    pid, restart = os.getpid(), int(restarts) if restarts.isdecimal() else 0
+    return Owner(socket.gethostname(), pid, process_start(pid), job, restart, process_table())
+
+
+def process_table() -> str:
+    """Boot of the machine and table of processes that the number of this process belongs to; empty if unknown."""
+    try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        table = f"{boot} {Path('/proc/self/ns/pid').readlink()}"
-    pid = os.getpid()
-    return Owner(
-        socket.gethostname(), pid, process_start(pid), job, int(restarts) if restarts.isdecimal() else 0, table
-    )
+        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
+    except OSError:
+        return ""
 
 
 def release(folder: Path, live: Container[str]) -> None:

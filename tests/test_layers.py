@@ -32,6 +32,7 @@ LAYERS = [
     "results.analysis",
     "results.tuning",
     "results.index",
+    "results.published",
     "results.seal",
     "results.store",
     "results.record",
@@ -39,6 +40,7 @@ LAYERS = [
     "results.constraints",
     "results.names",
     "results.registry",
+    "results.files",
     "results.errors",
     "results.printable",
 ]

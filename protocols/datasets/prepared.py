@@ -27,6 +27,7 @@ from protocols.spec.execution import available_cores
 from protocols.spec.run import shortened
 from results import seal
 from results.errors import DamagedFile, DataMissing, ForeignFile
+from results.files import require_file
 from results.store import read_json, remove, write_atomically, write_json
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def scan(folder: Path, *, below: str = "") -> Iterator[File]:
                 if entry.is_dir():
                     yield from scan(folder / entry.name, below=f"{below}{entry.name}/")
                 elif entry.name.lower().endswith(IMAGES):
-                    stat = entry.stat()
+                    stat = require_file(folder / entry.name)
                     yield File(f"{below}{entry.name}", stat.st_size, stat.st_mtime_ns)
     except OSError as error:
         raise DataMissing(f"cannot read {error.filename}: {error.strerror}") from error

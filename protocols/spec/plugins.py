@@ -138,13 +138,17 @@ def add_file(path: Path) -> dict[str, list[str]]:
         Their names, by the keys of :data:`REGISTRIES`.
 
     Raises:
-        RequestError: no such file, or nothing is registered in it.
+        RequestError: no such file, it cannot be read, or nothing is registered in it.
         BrokenPlugin: it is not Python, a name is taken, or a plugin cannot work.
     """
-    if not path.is_file():
+    if not path.exists():
         raise RequestError(f"no such file: {path}")
     try:
         found = list(read_registrations(path))
+    except OSError as error:
+        raise RequestError(f"cannot read {path}: {error.strerror}") from error
+    except (RecursionError, MemoryError) as error:
+        raise BrokenPlugin(f"{path} is nested too deeply") from error
     except SyntaxError as error:
         where = f"{path}, line {error.lineno}" if error.lineno else str(path)
         raise BrokenPlugin(f"{where}: {error.msg}") from error

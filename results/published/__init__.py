@@ -16,16 +16,44 @@ secondary       where the number was found if not at its source; a file in which
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
+from results.errors import DamagedFile
+from results.files import read_bytes
+
 PUBLISHED = Path(__file__).parent
+NUMBERS = ("value", "std", "seeds", "epochs")
+COLUMNS = (
+    *("source", "table", "row", "column", "method", "protocol", "evaluation", "dataset", "evaluated_on", "backbone"),
+    *("metric", *NUMBERS, "conditions"),
+)
 
 
 def load() -> pd.DataFrame:
     """Every published number, in the order of the tables."""
-    files = [pd.read_csv(path, keep_default_na=False) for path in sorted(PUBLISHED.glob("*.csv"))]
-    rows = pd.concat(files, ignore_index=True)
-    numbers = ["value", "std", "seeds", "epochs"]
-    return rows.assign(secondary=rows["secondary"].fillna(""), **{key: pd.to_numeric(rows[key]) for key in numbers})
+    rows = pd.concat([read_table(path) for path in sorted(PUBLISHED.glob("*.csv"))], ignore_index=True)
+    return rows.assign(secondary=rows["secondary"].fillna(""))
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """The published numbers of one source.
+
+    Raises:
+        DamagedFile: it is no such table.
+    """
+    try:
+        rows = pd.read_csv(BytesIO(read_bytes(path)), keep_default_na=False)
+        rows = rows.assign(**{key: pd.to_numeric(rows[key]) for key in NUMBERS})
+    except OSError as error:
+        raise DamagedFile(f"cannot read {path}: {error.strerror}") from error
+    except (ValueError, KeyError, pd.errors.ParserError) as error:
+        raise DamagedFile(f"{path} is damaged: {' '.join(str(error).split())}", hint="install bench again") from error
+    missing = [column for column in COLUMNS if column not in rows]
+    if missing or not np.isfinite(rows["value"]).all():
+        why = f"it has no column {missing[0]!r}" if missing else "a value is missing, or not finite"
+        raise DamagedFile(f"{path} is damaged: {why}", hint="install bench again")
+    return rows

@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from results.figures.svg import inline
+from results.files import read_bytes
 from results.report.section import MISSING, Detail
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def row_groups(rows: Sequence[Row]) -> list[list[Row]]:
 def graphic(figure: Figure) -> Markup:
     """The content of a figure's file as an element: an SVG that is described, or an image."""
     if figure.path.suffix == ".svg":
-        svg = figure.path.read_text(encoding="utf-8")
+        svg = read_bytes(figure.path).decode()
         return Markup(inline(svg, name=figure.name, title=figure.title, description=figure.description))  # noqa: S704
-    data = b64encode(figure.path.read_bytes()).decode("ascii")
+    data = b64encode(read_bytes(figure.path)).decode("ascii")
     return Markup('<img src="data:image/png;base64,{}" alt="{}">').format(data, figure.title)
