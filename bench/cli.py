@@ -15,6 +15,8 @@ from bench import __version__
 from bench.commands.cancel import cancel
 from bench.commands.data import data
 from bench.commands.doctor import doctor
+from bench.commands.gc import EXAMPLES as GC_EXAMPLES
+from bench.commands.gc import gc
 from bench.commands.list import listing
 from bench.commands.report import report
 from bench.commands.run import EXAMPLES as RUN_EXAMPLES
@@ -50,6 +52,7 @@ app.command()(show)
 app.command(name="list")(listing)
 app.command()(data)
 app.command()(doctor)
+app.command(epilog=GC_EXAMPLES)(gc)
 app.command(epilog=SPEED_EXAMPLES)(speed)
 
 UsageError: type[Any] = typer.BadParameter.__mro__[1]

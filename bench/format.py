@@ -21,6 +21,16 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
 
 
+def file_size(size: int) -> str:
+    """A number of bytes in readable units: ``12 kB``, ``1.4 GB``."""
+    amount, unit = float(size), "B"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if amount < 1000:
+            break
+        amount, unit = amount / 1000, larger
+    return f"{amount:.3g} {unit}"
+
+
 def run_title(run: Run) -> str:
     """Data set, backbone, method and seed of a run."""
     return f"{run.dataset.label} {run.backbone.label} {run.method.label} seed {run.seed}"

@@ -207,6 +207,24 @@ def remove_temporary_files(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
+TEMPORARY = re.compile(r"(?:\.|claim\.json).*\.(?P<host>[^/]+)\.(?P<pid>\d+)\.[0-9a-f]{8}")
+"""Names of the temporary files of :func:`write_atomically` and :func:`take_claim`."""
+
+LEFTOVER_AFTER_S = 3600.0
+"""Seconds after which a temporary file of a process that is gone counts as left over."""
+
+
+def is_leftover(path: Path) -> bool:
+    """Whether a file is a temporary one that a killed writer left behind; of another machine's, after a day."""
+    name = TEMPORARY.fullmatch(path.name)
+    if name is None or path.is_symlink() or not path.is_file():
+        return False
+    is_here = path.name.endswith(f".{socket.gethostname()}.{name['pid']}.{path.name[-8:]}")
+    if is_here and is_alive(int(name["pid"])):
+        return False
+    return seconds_since_written(path) > (LEFTOVER_AFTER_S if is_here else 24 * LEFTOVER_AFTER_S)
+
+
 @contextlib.contextmanager
 def claimed(folder: Path) -> Iterator[None]:
     """Be the only writer of a run's folder, which is made if need be.

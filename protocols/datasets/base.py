@@ -111,6 +111,14 @@ class Source:
         """The digest that earlier versions gave the same content; None where it is the same."""
         return None
 
+    def prepared_files(self) -> list[Path]:
+        """The files below ``<root>/prepared`` that loading the data set reads, if they are there.
+
+        Raises:
+            DataMissing: it is missing or damaged.
+        """
+        return []
+
     def download(self) -> None:
         """Download and verify missing files.
 

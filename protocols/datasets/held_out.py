@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from protocols.datasets.base import Dataset, Source, Split
 from protocols.spec.labels import HELD_OUT
 from protocols.spec.plugins import dataset_source, register_dataset
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 HELD_OUT_EVERY = 10
 """Every tenth training image is held out."""
@@ -51,6 +55,10 @@ class HeldOut(Source):
     def earlier_digest(self) -> str | None:
         """That of the whole data set."""
         return self.whole.earlier_digest()
+
+    def prepared_files(self) -> list[Path]:
+        """Those of the whole data set."""
+        return self.whole.prepared_files()
 
     def download(self) -> None:
         """Download the whole data set.

@@ -115,7 +115,7 @@ class ImageFolders(Source):
         task = f"decoding {self.folder.name}/{split}"
         report = partial(self.report, task, total=count)
         decode = prepared.ImageDecoder(paths, contents, self.side, self.resize, report)
-        path = prepared.array_path(self.root, f"{self.folder.name}-{split}", self.side, self.resize, *contents)
+        path = self.array_path(split, contents)
         return Split(prepared.load_or_write(path, (count, self.side, 3, self.side), decode), labels)
 
     def listing(self, split: str) -> Listing:
@@ -136,6 +136,28 @@ class ImageFolders(Source):
         labels = [np.full(len(files), self.classes.index(name)) for name, files in found.items() if files]
         return Listing([file for files in found.values() for file in files], np.concatenate([*labels, no_labels]))
 
+    def array_path(self, split: str, contents: Sequence[str]) -> Path:
+        """Where the decoded images of a split are cached, given the digests of its files."""
+        return prepared.array_path(self.root, f"{self.folder.name}-{split}", self.side, self.resize, *contents)
+
+    def memory_path(self, split: str) -> Path:
+        """Where the digests of a split's files are remembered."""
+        key = prepared.digest_of(str((self.folder / split).resolve()))
+        return prepared.cache_path(self.root, f"{self.folder.name}-{split}-{key}{digests.ENDING}")
+
+    def prepared_files(self) -> list[Path]:
+        """The decoded images and the remembered digests of every split.
+
+        Raises:
+            DataMissing: it is missing or damaged.
+        """
+        self.require()
+        files = []
+        for split in self.splits():
+            array = self.array_path(split, self.digests(split, self.listing(split).files))
+            files += [array, prepared.checked_path(array), self.memory_path(split)]
+        return files
+
     def digests(self, split: str, files: Sequence[File]) -> list[str]:
         """Digests of the content of a split's files.
 
@@ -143,10 +165,9 @@ class ImageFolders(Source):
             DataMissing: a file cannot be read, or is being written.
         """
         folder, size = self.folder / split, sum(file.size for file in files)
-        name = f"{self.folder.name}-{split}-{prepared.digest_of(str(folder.resolve()))}{digests.ENDING}"
         report = partial(self.report, f"reading {self.folder.name}/{split}", total=len(files))
         paths = [file.path for file in files]
-        return digests.digests_of_files(folder, paths, size, prepared.cache_path(self.root, name), report)
+        return digests.digests_of_files(folder, paths, size, self.memory_path(split), report)
 
     def splits(self) -> list[str]:
         """Names of the splits that are there."""

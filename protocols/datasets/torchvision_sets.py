@@ -15,6 +15,7 @@ from protocols.spec.plugins import register_dataset
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 @register_dataset("stl10")
@@ -63,11 +64,25 @@ class Stl10(Fetched):
     def images(self, part: str) -> np.ndarray:
         """The images of a split."""
         file = f"stl10_binary/{part}_X.bin"
+        count = (self.root / file).stat().st_size // (3 * 96 * 96)
+        read = partial(self.chunks, file, f"reading STL-10 {part}")
+        return prepared.load_or_write(self.array_path(part), (count, 96, 3, 96), read)
+
+    def array_path(self, part: str) -> Path:
+        """Where the images of a split are cached."""
+        file = f"stl10_binary/{part}_X.bin"
         stat = (self.root / file).stat()
-        original = prepared.File(file, stat.st_size, stat.st_mtime_ns)
-        count = stat.st_size // (3 * 96 * 96)
-        path = prepared.array_path(self.root, f"stl10-{part}", 96, original)
-        return prepared.load_or_write(path, (count, 96, 3, 96), partial(self.chunks, file, f"reading STL-10 {part}"))
+        return prepared.array_path(self.root, f"stl10-{part}", 96, prepared.File(file, stat.st_size, stat.st_mtime_ns))
+
+    def prepared_files(self) -> list[Path]:
+        """The arrays of all splits.
+
+        Raises:
+            DataMissing: a file is missing.
+        """
+        self.require()
+        arrays = [self.array_path(part) for part in ("train", "unlabeled", "test")]
+        return [file for array in arrays for file in (array, prepared.checked_path(array))]
 
     def chunks(self, file: str, what: str) -> Iterator[np.ndarray]:
         """The images of a file, a chunk at a time."""
