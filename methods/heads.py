@@ -12,7 +12,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def mlp(*sizes: int, norm: bool = True, activation: type[nn.Module] = nn.ReLU) -> nn.Sequential:
+class MLP(nn.Sequential):
+    """What :func:`mlp` returns: layers that compute every row by itself, but for the statistics of BatchNorm."""
+
+
+def mlp(*sizes: int, norm: bool = True, activation: type[nn.Module] = nn.ReLU) -> MLP:
     """Linear layers with BatchNorm and an activation between them, and neither after the last.
 
     Args:
@@ -28,7 +32,7 @@ def mlp(*sizes: int, norm: bool = True, activation: type[nn.Module] = nn.ReLU) -
         if layers:
             layers += [nn.BatchNorm1d(width_in)] * norm + [activation()]
         layers.append(nn.Linear(width_in, width_out))
-    return nn.Sequential(*layers)
+    return MLP(*layers)
 
 
 class PrototypeHead(nn.Module):

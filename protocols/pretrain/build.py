@@ -57,8 +57,11 @@ def build_job(
     split = pretraining_split(type(method), dataset)
     if reference:
         use_reference_ops(method)
+    method = to_device(method, device)
+    shared = process_group.world_size() > 1
     return PretrainJob(
-        method=to_device(method, device),
+        method=method,
+        compute_loss=data_parallel.average_gradients(method) if shared else method,
         views=augmentations_of_views(type(method), method.options, run),
         augmenters=build_augmenters(run, dataset, reference=reference),
         normalise=partial(normalise, mean=dataset.mean, std=dataset.std),
@@ -87,10 +90,14 @@ def build_method(run: Run, dataset: Dataset) -> tuple[Method, Budget]:
     budget = budget_for(run.pretrain, images=images, views=method_class.views_per_image(options))
     info = RunInfo(len(dataset.classes), images, side, budget.steps, run.seed)
     backbone = new_backbone(run)
-    if process_group.world_size() > 1:
-        data_parallel.make_data_parallel(backbone)
+    shared = process_group.world_size() > 1
+    if shared:
+        data_parallel.make_backbone_parallel(backbone)
     torch.manual_seed(randomness.key(run.seed, "heads"))
-    return method_class(backbone, options, info), budget
+    method = method_class(backbone, options, info)
+    if shared:
+        data_parallel.make_heads_parallel(method)
+    return method, budget
 
 
 def build_augmenters(

@@ -47,6 +47,7 @@ class PretrainJob:
 
     Attributes:
         method: on its device, in training mode.
+        compute_loss: the method, or the wrapper that averages its gradients over ranks.
         views: name of the augmentation of each view.
         augmenters: by the name of the augmentation.
         normalise: makes network input of images that are not augmented.
@@ -62,6 +63,7 @@ class PretrainJob:
     """
 
     method: Method
+    compute_loss: Callable[[Batch], dict[str, Tensor]]
     views: tuple[str, ...]
     augmenters: dict[str, Augmenter]
     normalise: Callable[[Tensor], Tensor]
@@ -258,7 +260,7 @@ def make_batch(job: PretrainJob, index: Tensor, epoch: int, inputs: StepInputs |
         parameters = ViewParameters(*itertools.islice(received, len(fields(ViewParameters))))
         shown = positions[first : first + count].flatten()
         views = job.augmenters[augmentation].make_views(images, shown, parameters)
-        parts.append(data_parallel.scatter_local(views, count, len(index)))
+        parts.append(data_parallel.local_views(views, count, len(index)))
         first += count
     labels = None if job.labels is None else job.labels.index_select(0, device_index)
     full, *crops = concatenate_by_size(parts)
@@ -287,13 +289,11 @@ def forward(job: PretrainJob, batch: Batch) -> dict[str, Tensor]:
     """The method's loss and scalars, in the job's precision."""
     autocast = torch.autocast(batch.views.device.type, torch.bfloat16, enabled=job.precision == "bfloat16")
     with autocast, data_parallel.shared_batch(len(batch.index)):
-        scalars: dict[str, Tensor] = job.method(batch)
-    return scalars
+        return job.compute_loss(batch)
 
 
 def update(job: PretrainJob, optimizer: torch.optim.Optimizer, step: int) -> None:
     """The optimizer's step number ``step``, counted from 0, then the method's ``after_step``."""
-    data_parallel.reduce_gradients(job.method)
     apply_schedules(optimizer, job.pretrain, step / job.budget.steps)
     if job.pretrain.max_grad_norm is not None:
         clip_gradients(optimizer, job.pretrain.max_grad_norm)

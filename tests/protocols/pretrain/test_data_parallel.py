@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import multiprocessing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,7 +28,7 @@ from results import store
 from results.errors import RunFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from protocols.spec.run import Run
 
@@ -77,7 +78,7 @@ def trainable() -> list[str]:
 def after_some_steps(method: str, protocol: str, folder: Path) -> dict[str, torch.Tensor]:
     """The loss of each step, and the method's state after the last; by SGD, which is smooth in the gradient."""
     run = run_of(method, "pretrain.optimizer=sgd", "pretrain.lr=0.01", "pretrain.warmup=0.0", protocol=protocol)
-    loop = EndlessLoop(build_job(run, folder, load_dataset("digits", folder), torch.device("cpu")))
+    loop = EndlessLoop(build_job(run, folder, load_dataset("digits", folder), torch.device("cpu"), reference=True))
     begin_epoch(loop.job, 0)
     losses, before = [], torch.tensor(0.0)
     for _ in range(STEPS):
@@ -89,46 +90,128 @@ def after_some_steps(method: str, protocol: str, folder: Path) -> dict[str, torc
     return {**loop.job.method.state_dict(), "losses": torch.stack(losses), "flops": flops}
 
 
-def be_rank(number: int, protocol: str, folder: Path) -> None:
+def be_rank(number: int, ranks: int, protocol: str, folder: Path) -> None:
+    """One of several ranks; of four, each computes its part even of small heads, and of batches smaller than four."""
     torch.set_num_threads(1)
-    process_group.init_process_group(number, ExecutionContext(folder, folder, "cpu", ranks=2), folder)
+    process_group.init_process_group(number, ExecutionContext(folder, folder, "cpu", ranks=ranks), folder)
+    if ranks == 4:
+        data_parallel.FLOPS_PER_BYTE = 0
     for method in trainable():
         torch.save(after_some_steps(method, protocol, folder), folder / f"{method}-{number}.pt")
+    checks = {"views": blocks_of_views(), "gathered": gathered_rows(number)}
+    torch.save(checks, folder / f"checks-{number}.pt")
 
 
-@pytest.fixture(scope="module")
-def of_two(tmp_path_factory) -> Path:
-    """Folder of what two ranks get with every method."""
+def blocks_of_views() -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+    """Operations on views of which each rank has some, by name: this rank's rows of the result, and what they are."""
+    every = torch.arange(6 * 5 * 3 * 4 * 4.0).view(30, 3, 4, 4)
+    own = every.unflatten(0, (6, 5))[:, process_group.local_slice(5)].flatten(0, 1)
+    operations = {
+        "first blocks": lambda views: views[:10],
+        "last blocks": lambda views: views[-10:],
+        "part of a block": lambda views: views[3:7],
+        "every second row": lambda views: views[::2],
+        "chunk": lambda views: views.chunk(3)[1],
+        "split": lambda views: views.split([5, 25])[1],
+        "turns": lambda views: torch.cat([views.rot90(turns, (2, 3)) for turns in range(4)]),
+        "order": lambda views: views.flip(0),
+        "mirror": lambda views: views.flip(3),
+        "channels last": lambda views: views.contiguous(memory_format=torch.channels_last),
+        "half": lambda views: views.half(),
+        "sum": lambda views: (2 * views + 1)[:5],
+        "mixed": lambda views: torch.cat([views[:5], views[:5].mean(0, keepdim=True).expand(5, 3, 4, 4)]),
+    }
+    results = {}
+    for name, operation in operations.items():
+        views = operation(data_parallel.local_views(own, 6, 5))
+        with data_parallel.shared_batch(5):
+            kind = isinstance(views, data_parallel.LocalViews)
+            aligned = name not in {"part of a block", "every second row"}
+            mine, whole = (data_parallel.local_images(some) if aligned else some for some in (views, operation(every)))
+            results[name] = (mine + 0, whole + 0, kind)
+    return results
+
+
+def gathered_rows(number: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Rows of every type and number that ranks have gathered, and what they are."""
+    results = []
+    for dtype, rows in ((torch.float32, 8), (torch.bfloat16, 5), (torch.int64, 2), (torch.float64, 1)):
+        every = torch.arange(3 * rows * 2).view(3 * rows, 2).to(dtype)
+        own = every.unflatten(0, (3, rows))[:, process_group.local_slice(rows)].flatten(0, 1)
+        results.append((data_parallel.gather_rows(own, 3, rows), every))
+    return results
+
+
+@pytest.fixture(scope="module", params=[2, 4])
+def of_ranks(request, tmp_path_factory) -> tuple[int, Path]:
+    """A number of ranks, and the folder of what they get with every method."""
     folder = tmp_path_factory.mktemp("ranks")
     spawn, protocol = multiprocessing.get_context("spawn"), with_small_crops(folder)
-    processes = [spawn.Process(target=be_rank, args=(number, protocol, folder)) for number in range(2)]
+    arguments = (request.param, protocol, folder)
+    processes = [spawn.Process(target=be_rank, args=(number, *arguments)) for number in range(request.param)]
     for process in processes:
         process.start()
     for process in processes:
         process.join()
         assert process.exitcode == 0
-    return folder
+    return request.param, folder
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory) -> Callable[[str], dict[str, torch.Tensor]]:
+    """What one process gets with a method; computed once."""
+    folder = tmp_path_factory.mktemp("alone")
+    return functools.cache(lambda method: after_some_steps(method, with_small_crops(folder), folder))
 
 
 @pytest.mark.parametrize("method", trainable())
-def test_two_ranks_get_what_one_process_gets(of_two, tmp_path, method):
-    """Losses, weights, memories and running statistics, over some steps."""
-    alone = after_some_steps(method, with_small_crops(tmp_path), tmp_path)
-    first, second = (torch.load(of_two / f"{method}-{number}.pt") for number in range(2))
-    assert first.keys() == second.keys() == alone.keys()
-    for flops in (first.pop("flops"), second.pop("flops")):
-        assert alone["flops"] <= flops < 2.2 * alone["flops"]  # every rank has the heads to itself
-    del alone["flops"]
-    for name, value in alone.items():
-        torch.testing.assert_close(first[name], value, rtol=1e-3, atol=1e-4, msg=lambda text, name=name: name + text)
-        torch.testing.assert_close(second[name], value, rtol=1e-3, atol=1e-4, msg=lambda text, name=name: name + text)
+def test_ranks_get_what_one_process_gets(of_ranks, alone, method):
+    """Losses, weights, memories and running statistics, over some steps, on every rank."""
+    ranks, folder = of_ranks
+    expected = dict(alone(method))
+    flops = expected.pop("flops")
+    for number in range(ranks):
+        found = torch.load(folder / f"{method}-{number}.pt")
+        assert flops <= found.pop("flops") < 1.1 * ranks * flops  # small heads are computed by every rank
+        assert found.keys() == expected.keys()
+        for name, value in expected.items():
+            where = f"rank {number}, {name}: "
+            torch.testing.assert_close(
+                found[name], value, rtol=1e-3, atol=1e-4, msg=lambda text, where=where: where + text
+            )
+
+
+def test_ranks_have_the_same_weights_bit_by_bit(of_ranks):
+    ranks, folder = of_ranks
+    for method in trainable():
+        first, *others = (torch.load(folder / f"{method}-{number}.pt") for number in range(ranks))
+        for other in others:
+            assert all(torch.equal(value, other[name]) for name, value in first.items())
+
+
+def test_of_the_views_of_other_ranks_nothing_is_in_memory(of_ranks):
+    """Whole blocks stay this rank's rows; whatever else is done with views gives its rows the right values."""
+    ranks, folder = of_ranks
+    for number in range(ranks):
+        for name, (found, expected, local) in torch.load(folder / f"checks-{number}.pt")["views"].items():
+            whole_blocks = name not in {"part of a block", "every second row", "order", "sum", "mixed"}
+            assert local == whole_blocks, name
+            if whole_blocks or name == "sum":
+                torch.testing.assert_close(found, expected, msg=lambda text, name=name: name + text)
+
+
+def test_rows_are_gathered_in_their_order(of_ranks):
+    ranks, folder = of_ranks
+    for number in range(ranks):
+        for found, expected in torch.load(folder / f"checks-{number}.pt")["gathered"]:
+            assert torch.equal(found, expected)
 
 
 def test_a_shared_backbone_keeps_its_names_and_is_itself_outside_of_steps():
     backbone = Conv4()
     images = torch.randn(4, 3, 32, 32)
     own = copy.deepcopy(backbone)
-    data_parallel.make_data_parallel(own)
+    data_parallel.make_backbone_parallel(own)
     assert copy.deepcopy(own).state_dict().keys() == backbone.state_dict().keys()
     torch.testing.assert_close(own(images), backbone(images), rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(
