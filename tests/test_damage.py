@@ -92,7 +92,27 @@ def a_broken_link(path):
     path.symlink_to("/nowhere/at/all")
 
 
-DAMAGES = [cut, empty, flip, zeros, other_type, nothing, deep, not_utf8, a_folder, a_broken_link]
+def a_pipe(path):
+    path.unlink()
+    os.mkfifo(path)
+
+
+def a_device(path):
+    path.unlink()
+    path.symlink_to("/dev/zero")
+
+
+def a_link_loop(path):
+    path.unlink()
+    path.symlink_to(path.name)
+
+
+def huge(path):
+    os.truncate(path, 2**40)
+
+
+IN_ITS_PLACE = [a_folder, a_broken_link, a_pipe, a_device, a_link_loop, huge]
+DAMAGES = [cut, empty, flip, zeros, other_type, nothing, deep, not_utf8, *IN_ITS_PLACE]
 
 
 def set_value(*keys, value):

@@ -169,6 +169,19 @@ def test_a_silent_owner_elsewhere_is_watched_before_its_claim_is_taken(tmp_path,
         pass
 
 
+def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path, monkeypatch):
+    """At once where its number is known to be nobody's, else after an hour; what is being written stays."""
+    mine = store.temporary_name("file").split(".")
+    gone, elsewhere, silent = [*mine[:2], str(2**22 + 1), "1"], ["file", "other", "1", "2"], ["file", "other", "1", "3"]
+    paths = [tmp_path / f".{'.'.join(name)}" for name in (mine, gone, elsewhere, silent)]
+    for path in paths:
+        path.touch()
+    os.utime(paths[3], (time.time() - 2 * store.LEFT_OVER_S,) * 2)
+    (tmp_path / ".filename.1.2.3").touch()
+    store.write_atomically(tmp_path / "file", lambda path: path.write_text("content"))
+    assert set(names_in(tmp_path)) == {"file", ".filename.1.2.3", paths[0].name, paths[2].name}
+
+
 def test_equal_host_names_with_other_processes_are_other_machines(tmp_path, monkeypatch):
     """As of two containers: the owner's number says nothing here."""
     owner = {"host": store.socket.gethostname(), "pid": 2**22 + 1, "started": "1", "processes": "another boot"}
