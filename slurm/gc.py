@@ -13,7 +13,9 @@ from protocols.datasets.prepared import FOLDER
 from protocols.spec.plugins import dataset_source
 from results import store
 from results.errors import BenchError, DamagedFile, DataMissing, UnknownName
+from results.tuning import FOLDER as TUNING
 from slurm.status import read_status
+from slurm.submission import FOLDER as SUBMISSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -87,7 +89,7 @@ def take_inventory(runs: Path, data: Path, *, weights: bool = False, failed: boo
         garbage += garbage_of_run(folder, status, weights=weights, failed=failed)
     garbage += [
         Garbage(path, own_size(path), "leftover", "its writer was killed")
-        for path in sorted(runs.iterdir())
+        for path in sorted([*runs.iterdir(), *runs.glob(f"{TUNING}/*"), *runs.glob(f"{SUBMISSIONS}/*/*")])
         if store.is_leftover(path)
     ]
     notes = list[str]()

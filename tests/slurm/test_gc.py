@@ -138,6 +138,7 @@ def test_a_run_that_is_claimed_after_the_list_was_made_is_left(folder):
 
 
 def old_temporary(path, days=2.0):
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"12")
     return old(path, days)
 
@@ -151,6 +152,8 @@ def test_killed_processes_leave_nothing(folder):
         path / f"claim.json.{host}.{pid}.0123abcd": True,
         path / store.EVALUATIONS / f".knn.json.{host}.{pid}.0123abcd": True,
         folder / "runs" / f"..index.json.{host}.{pid}.0123abcd": True,
+        folder / "runs" / "tuning" / f".search-1.json.{host}.{pid}.0123abcd": True,
+        folder / "runs" / ".submissions" / "1" / f".submission.json.{host}.{pid}.0123abcd": True,
         folder / "prepared" / f".photos.npy.{host}.{pid}.0123abcd": True,
         folder / "prepared" / f".photos.npy.elsewhere.{pid}.0123abcd": True,
         path / f".checkpoint.pt.{host}.{os.getpid()}.0123abcd": False,

@@ -154,3 +154,11 @@ def test_seeds_of_any_length_are_too_large_in_one_line(text):
     with pytest.raises(RequestError, match="is too large") as raised:
         parse_seeds(text)
     assert len(str(raised.value)) < 120
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+@pytest.mark.parametrize("option", ["epochs", "lr"])
+def test_settings_are_finite(tmp_path, option, value):
+    words = {"epochs": float(value)} if option == "epochs" else {"settings": [f"pretrain.{option}={value}"]}
+    with pytest.raises(RequestError, match=rf"^pretrain\.{option} is {value}; it must be finite$"):
+        expand(Request(**ASKED, **words), tmp_path)

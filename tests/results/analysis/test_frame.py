@@ -8,7 +8,7 @@ import pytest
 
 from results.analysis.frame import COST_COLUMNS, NUMBERS, RESULT_COLUMNS, RUN_COLUMNS, load_runs, read_histories
 from results.errors import RequestError
-from results.store import CONFIG, RECORD, write_json
+from results.store import CONFIG, RECORD, read_json, write_json
 
 
 def test_a_row_per_run_and_metric(store, runs):
@@ -191,3 +191,17 @@ def test_columns_of_numbers_are_numbers_even_where_nothing_was_measured(store, r
     frame = load_runs(runs).runs
     assert {"views", "seconds", "flops", "peak_memory", "first_loss", "lr", "seed"} <= set(NUMBERS)
     assert not [name for name in NUMBERS if frame[name].dtype.kind not in "if"]
+
+
+@pytest.mark.parametrize("seed", [99999999999999999999, 1e99, -1, 2**63])
+def test_a_run_of_an_impossible_seed_is_left_out_and_named(store, runs, seed):
+    store({"linear": 60.0}, seed=0)
+    path = store({"linear": 70.0}, seed=1)
+    for name in (CONFIG, RECORD):
+        values = read_json(path / name)
+        (values if name == CONFIG else values["run"])["seed"] = seed
+        write_json(path / name, values)
+    frames = load_runs(runs)
+    assert frames.results["value"].to_list() == [60.0]
+    assert frames.problems["run"].to_list() == [path.name]
+    assert "seed is" in frames.problems["reason"].item()
