@@ -101,8 +101,8 @@ def pretrain(job: PretrainJob, listener: ProgressListener) -> TrainingState:
         inputs: StepInputs | None = None
         for step in range(state.step, end):
             index = order[budget.locate(step)[1]]
-            if step + 2 < end:
-                prefetch(job, order[budget.locate(step + 2)[1]])
+            for later in range(step + 1, min(step + 3, end)):
+                prefetch(job, order[budget.locate(later)[1]])
             train_step(job, optimizer, state, index, epoch, inputs=inputs)
             # On a GPU the step is only queued by now: the next one's inputs are made and copied while it runs.
             inputs = prepare(job, order[budget.locate(step + 1)[1]], epoch) if step + 1 < end else None
