@@ -83,6 +83,8 @@ def worker_contexts(
     """
     from protocols.system.device import choose_device
 
+    if context.launched:  # all ranks share one run at a time
+        return [context]
     if choose_device(context.device).type != "cuda":
         return [context] * (workers if oversubscribe else max(1, min(workers, max_parallel_runs() // context.ranks)))
     gpus = visible_gpus()

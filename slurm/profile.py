@@ -35,6 +35,9 @@ RESERVED_SBATCH_OPTIONS = {
     "account": "--account",
     "qos": "--qos",
     "constraint": "--constraint",
+    "nodes": "--nodes",
+    "ntasks": "--ranks",
+    "ntasks-per-node": "--ranks",
 }
 """Options of sbatch that bench sets itself, and the option of bench that decides them, if one does."""
 
@@ -51,6 +54,8 @@ SHORT_SBATCH_OPTIONS = {
     "A": "account",
     "q": "qos",
     "C": "constraint",
+    "N": "nodes",
+    "n": "ntasks",
 }
 
 OVERRIDE_TABLES = ("methods", "datasets", "backbones")
@@ -68,10 +73,11 @@ class Profile:
     Attributes:
         time: time limit of a job; for its forms see ``slurm.units.parse_minutes``.
         partition: one or several, separated by commas. Here and below, empty or 0 leaves the choice to the cluster.
-        gpus: GPUs of a job; ``"a100:2"`` for two of a type.
+        nodes: of a job. With several, all ranks of a job share each of its runs, one run after the other.
+        gpus: GPUs of a job on each node; ``"a100:2"`` for two of a type.
         gpu_type: their type, as the cluster names it; ``gpus`` may hold it.
-        cpus: CPUs of a job.
-        mem: memory of a job, such as ``8G``.
+        cpus: CPUs of a job on each node.
+        mem: memory of a job on each node, such as ``8G``.
         account: account that is charged.
         qos: quality of service.
         constraint: features that a node must have.
@@ -86,6 +92,7 @@ class Profile:
 
     time: str = ""
     partition: str = ""
+    nodes: int = 1
     gpus: int = 0
     gpu_type: str = ""
     cpus: int = 1
@@ -109,7 +116,14 @@ class Profile:
             parse_memory(self.mem)
         if self.minutes_per_job:
             parse_minutes(self.minutes_per_job)
-        for name, least in (("gpus", 0), ("cpus", 1), ("max_parallel", 0), ("runs_per_job", 1), ("per_gpu", 1)):
+        for name, least in (
+            ("nodes", 1),
+            ("gpus", 0),
+            ("cpus", 1),
+            ("max_parallel", 0),
+            ("runs_per_job", 1),
+            ("per_gpu", 1),
+        ):
             if getattr(self, name) < least:
                 raise RequestError(f"{name} must be {least} or more, not {getattr(self, name)}")
         if self.gpu_type and (not re.fullmatch(r"[\w.-]+", self.gpu_type) or not self.gpus):
@@ -131,6 +145,10 @@ class Profile:
     def time_limit_minutes(self) -> int:
         """The time limit of a job, in minutes."""
         return parse_minutes(self.time)
+
+    def ranks(self, wanted: int) -> int:
+        """The ranks of each run: those wanted; on several nodes, if none are, one for each GPU, or one on each node."""
+        return self.nodes * max(1, self.gpus) if self.nodes > 1 and wanted == 1 else wanted
 
     @property
     def stop_signal_lead_s(self) -> int:
@@ -243,11 +261,18 @@ class Profiles:
             self._cache[names] = self._build(tuple(self._overrides[part].get(name, {}) for part, name in pairs))
         return self._cache[names]
 
-    def require_gpus(self, runs: Iterable[Run], ranks: int) -> None:
-        """Check that every job with GPUs has one for each rank.
+    def require_ranks(self, runs: Iterable[Run], ranks: int) -> None:
+        """Check that every job has a GPU for each rank, if it has any, and as many ranks on each node.
 
         Raises:
-            RequestError: a job has fewer.
+            RequestError: a job has not.
         """
-        if any(0 < self.for_run(run).gpus < ranks for run in runs):
-            raise RequestError(f"--ranks {ranks} needs {ranks} GPUs per job", hint=f"add --gpus {ranks}")
+        for profile in {repr(one): one for one in map(self.for_run, runs)}.values():
+            number = profile.ranks(ranks)
+            if number % profile.nodes:
+                nodes = f"{profile.nodes} nodes"
+                raise RequestError(f"--ranks {number} cannot be divided between {nodes}", hint="or leave --ranks out")
+            each = number // profile.nodes
+            if 0 < profile.gpus < each:
+                where = "per job" if profile.nodes == 1 else "per node"
+                raise RequestError(f"--ranks {number} needs {each} GPUs {where}", hint=f"add --gpus {each}")

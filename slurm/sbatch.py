@@ -49,7 +49,9 @@ class Executor(submitit.SlurmExecutor):
         return str(self._make_submission_file_text(self._submitit_command_str, ""))
 
 
-def make_executor(folder: Path, root: str, profile: Profile, *, parallel: int, after: str = "") -> Executor:
+def make_executor(
+    folder: Path, root: str, profile: Profile, *, parallel: int, after: str = "", ranks: int = 1
+) -> Executor:
     """The executor that submits an array.
 
     Args:
@@ -58,17 +60,23 @@ def make_executor(folder: Path, root: str, profile: Profile, *, parallel: int, a
         profile: resources of each job; those left to the cluster are not passed to sbatch.
         parallel: maximum number of jobs of the array at a time; 0 for no limit.
         after: job id of an array that must end before this one starts.
+        ranks: processes that share the pretraining of each run, as wanted; see ``Profile.ranks``. On several nodes
+            srun starts them, on one the job's process does.
     """
+    tasks = profile.ranks(ranks) // profile.nodes if profile.nodes > 1 else 1
+    cpus = max(1, profile.cpus // tasks)
     resources = {
         "time": profile.time_limit_minutes,
         "partition": profile.partition,
         "gpus_per_node": f"{profile.gpu_type}:{profile.gpus}" if profile.gpu_type else profile.gpus,
-        "cpus_per_task": profile.cpus,
+        "cpus_per_task": cpus,
         "mem": profile.mem,
         "account": profile.account,
         "qos": profile.qos,
         "constraint": profile.constraint,
     }
+    if profile.nodes > 1:
+        resources |= {"nodes": profile.nodes, "ntasks_per_node": tasks}
     # -P keeps Python from importing modules from the folder that the job starts in.
     executor = Executor(
         folder / LOG_FOLDER, max_num_timeout=MAX_SUBMITIT_TIMEOUTS, python=f"{shlex.quote(sys.executable)} -P"
@@ -86,7 +94,8 @@ def make_executor(folder: Path, root: str, profile: Profile, *, parallel: int, a
             *([f"export PYTHONPATH={shlex.quote(root)}${{PYTHONPATH:+:$PYTHONPATH}}"] if root else []),
         ],
         # Since SLURM 22.05 srun does not inherit this option from the job.
-        srun_args=[f"--cpus-per-task={profile.cpus}"],
+        # If a rank ends with an error, such as when its node's memory is full, the others are not waited for.
+        srun_args=[f"--cpus-per-task={cpus}", *(["--kill-on-bad-exit=1"] if profile.nodes > 1 else [])],
         # Restart the job after a node failure or a preemption, whatever the cluster's default is.
         additional_parameters={"requeue": True, **profile.sbatch},
     )

@@ -49,6 +49,8 @@ class SubmittedArray:
         cpus: of each job.
         mem: memory of each job; empty for the cluster's default.
         per_gpu: runs at a time on each GPU.
+        nodes: of each job.
+        ranks: processes that share the pretraining of each run; 0 for those of the submission.
         job: SLURM's job id; empty until SLURM has accepted the array.
     """
 
@@ -58,10 +60,13 @@ class SubmittedArray:
     cpus: int = 1
     mem: str = ""
     per_gpu: int = 1
+    nodes: int = 1
+    ranks: int = 0
     job: str = ""
 
     def __post_init__(self) -> None:
-        if not (self.first >= 0 and self.size >= 1 and self.minutes >= 1 and self.cpus >= 1 and self.per_gpu >= 1):
+        at_least_one = (self.size, self.minutes, self.cpus, self.per_gpu, self.nodes)
+        if min(at_least_one) < 1 or min(self.first, self.ranks) < 0:
             raise ValueError("an array has an impossible size or limit")
         if not re.fullmatch(r"\d*", self.job):
             raise ValueError(f"{self.job!r} is no job id of SLURM")
@@ -119,6 +124,11 @@ class Submission:
     def context(self) -> ExecutionContext:
         """Folders and device of the runs."""
         return ExecutionContext(Path(self.runs), Path(self.data), self.device, self.reference, self.ranks)
+
+    def context_of(self, task: int) -> ExecutionContext:
+        """Folders, device and ranks of the runs of a task; on several nodes srun starts the ranks."""
+        array = self.array_of(task)
+        return dataclasses.replace(self.context, ranks=array.ranks or self.ranks, launched=array.nodes > 1)
 
     def array_of(self, task: int) -> SubmittedArray:
         """The array that contains the task of this index."""

@@ -70,7 +70,9 @@ def render_scripts(batches: Sequence[ArrayBatch], context: ExecutionContext) -> 
     folder = context.runs.resolve() / FOLDER / "ID"
     for batch in batches:
         after = "" if batch.after is None else f"ARRAY{batch.after}"
-        executor = make_executor(folder, str(folder / "code"), batch.profile, parallel=batch.parallel, after=after)
+        executor = make_executor(
+            folder, str(folder / "code"), batch.profile, parallel=batch.parallel, after=after, ranks=context.ranks
+        )
         yield executor.render_script(len(batch.tasks))
 
 
@@ -99,7 +101,8 @@ def submit_batches(
     for batch in batches:
         first, profile = sum(array.size for array in arrays), batch.profile
         limits = (profile.time_limit_minutes, profile.cpus, profile.mem, profile.per_gpu)
-        arrays.append(SubmittedArray(first, len(batch.tasks), *limits))
+        ranks = profile.ranks(context.ranks)
+        arrays.append(SubmittedArray(first, len(batch.tasks), *limits, nodes=profile.nodes, ranks=ranks))
     root = code_root()
     folder = context.runs.resolve() / FOLDER / new_submission_id()
     (folder / LOG_FOLDER).mkdir(parents=True)
@@ -148,7 +151,9 @@ def submit_arrays(batches: Sequence[ArrayBatch], submission: Submission, *, snap
     for index, batch in enumerate(batches):
         after = "" if batch.after is None else submission.arrays[batch.after].job
         root = submission.root if snapshot else ""
-        executor = make_executor(submission.folder, root, batch.profile, parallel=batch.parallel, after=after)
+        executor = make_executor(
+            submission.folder, root, batch.profile, parallel=batch.parallel, after=after, ranks=submission.ranks
+        )
         try:
             with block_stop_signals():
                 submission = submission.with_job_id(index, submit_array(executor, submission, index))

@@ -9,6 +9,7 @@ progress in two whole time limits.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import signal
 import socket
@@ -34,7 +35,10 @@ from slurm.submission import NO_PROGRESS, read_submission
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
+    from protocols.pretrain.launched import LaunchedRank
+    from protocols.spec.execution import ExecutionContext
     from slurm.monitor import Outcome
     from slurm.submission import Submission
 
@@ -134,23 +138,65 @@ class TaskAttempt:
             SystemExit: some runs are not done; SLURM then counts the job as failed.
         """
         accept_every_character()
+        context = self.submission.context_of(self.index)
+        this = self.launched_rank(context)
+        if this and this.rank:
+            return self.follow_leader(this)
         requeue = self.monitor.install_signal_handlers()
         sys.argv[:] = self.submission.command.split()
         restarts = os.environ.get("SLURM_RESTART_COUNT", "0")
         print_log_line(f"task {self.index} on {socket.gethostname()}, restart {restarts}")
         runs = list(self.remaining_runs())
-        contexts = worker_contexts(self.submission.context, len(runs), oversubscribe=False, per_gpu=self.array.per_gpu)
-        threads = max(1, available_cores() // max(1, len(contexts)))
+        contexts = worker_contexts(context, len(runs), oversubscribe=False, per_gpu=self.array.per_gpu)
+        threads = this.threads if this else max(1, available_cores() // max(1, len(contexts)))
         try:
-            for _ in run_pool(runs, contexts, self.monitor, threads=threads, stop_timeout_s=JOB_STOP_TIMEOUT_S):
-                pass
+            with self.leading(this):
+                for _ in run_pool(runs, contexts, self.monitor, threads=threads, stop_timeout_s=JOB_STOP_TIMEOUT_S):
+                    pass
         except KeyboardInterrupt:
+            self.stop_job(requeue)
+        if this and any(store.read_run(folder).status == "unfinished" for folder in self.folders):
+            self.monitor.stop_signal = "a node does not respond"
             self.stop_job(requeue)
         done = sum(store.read_run(folder).status == "done" for folder in self.folders)
         if done < len(self.folders):
             raise SystemExit(1)
         atexit.register(remove_pickles)
         return f"{done} done"
+
+    def launched_rank(self, context: ExecutionContext) -> LaunchedRank | None:
+        """This process as one of the ranks that srun has started on several nodes; None if the job has one node.
+
+        Raises:
+            BenchError: srun has started another number of processes.
+        """
+        if not context.launched:
+            return None
+        from protocols.pretrain.launched import launched_by_srun
+
+        this = launched_by_srun()
+        if this is None or this.ranks != context.ranks:
+            raise BenchError(f"srun has started {this.ranks if this else 1} tasks, not {context.ranks}")
+        return this
+
+    @staticmethod
+    def leading(this: LaunchedRank | None) -> AbstractContextManager[None]:
+        """What rank 0 of a job of several nodes executes its runs in."""
+        if this is None:
+            return contextlib.nullcontext()
+        from protocols.pretrain.launched import lead
+
+        return lead(this)
+
+    def follow_leader(self, this: LaunchedRank) -> str:
+        """What a rank above 0 does in a job of several nodes: its part of the runs of rank 0."""
+        from protocols.pretrain.launched import serve_orders
+        from protocols.pretrain.worker import run_follower
+
+        print_log_line(f"task {self.index}, rank {this.rank} on {socket.gethostname()}")
+        atexit.register(remove_result)
+        serve_orders(this, run_follower)
+        return "followed"
 
     def remaining_runs(self) -> Iterator[Run]:
         """The runs that are neither done nor failed in this submission; those that cannot run are marked as failed."""
@@ -228,6 +274,13 @@ def current_job_state() -> str:
     except SlurmCommandError as error:
         print_log_line(f"squeue failed: {error}")
         return "RUNNING"
+
+
+def remove_result() -> None:
+    """Remove the file in which submitit returns the result of this process."""
+    from submitit import JobEnvironment
+
+    JobEnvironment().paths.result_pickle.unlink(missing_ok=True)
 
 
 def remove_pickles() -> None:

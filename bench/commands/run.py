@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -35,6 +37,8 @@ Examples:
       your own method beside the known ones
   bench run --methods simclr --plugins ./mine.py --evaluations linear,mine
       a file that registers an evaluation, an optimizer, … (see CONTRIBUTING.md)
+  torchrun --nnodes 2 --nproc-per-node 8 --rdzv-endpoint HOST:29500 -m bench run --methods simclr --datasets cifar10
+      the same command on two nodes; sixteen GPUs share each run
   bench run --protocol relational2020 --datasets cifar10 --epochs 10 --dry-run
   bench run --protocol relational2020-table1 --datasets cifar10,cifar100
       a published table, or the part of it whose data are on this machine; runs that it shares with other tables
@@ -57,6 +61,36 @@ def run(
 
     The protocol decides what the options leave open. The same command again resumes interrupted runs.
     """
+    if "RANK" in os.environ or "SLURM_PROCID" in os.environ:
+        from protocols.pretrain.launched import launched_rank, lead, serve_orders
+        from protocols.pretrain.worker import run_follower
+
+        this = launched_rank(grid.ranks)
+        if this and this.rank:
+            serve_orders(this, run_follower)
+            return
+        if this:
+            with lead(this):
+                run_grid(
+                    grid,
+                    replace(grid.context(), ranks=this.ranks, launched=True),
+                    jobs,
+                    per_gpu,
+                    dry_run=dry_run,
+                    to=to,
+                )
+            return
+    run_grid(grid, grid.context(), jobs, per_gpu, dry_run=dry_run, to=to)
+
+
+def run_grid(
+    grid: GridOptions, context: ExecutionContext, jobs: int | None, per_gpu: int, *, dry_run: bool, to: Path
+) -> None:
+    """Execute the runs of a grid that are not done yet in ``context``, and show the table; see :func:`run`.
+
+    Raises:
+        Exit: with 1 if a run failed, 130 if interrupted.
+    """
     from protocols.spec.grid import expand, plan
     from protocols.tune.outcome import store_tuned_runs
     from results.store import require_writable
@@ -64,7 +98,7 @@ def run(
     request = grid.request()
     runs = expand(request, grid.data, print_progress)
     planned = plan(runs, grid.runs, grid.data, force=grid.force)
-    todo, context = planned.todo[: grid.limit], grid.context()
+    todo = planned.todo[: grid.limit]
     if dry_run:
         print_plan(planned, todo, context)
         return

@@ -27,6 +27,8 @@ Examples:
   bench submit --datasets digits --time 1h --cpus 2 --minutes-per-job 30m --dry-run
       print the scripts that sbatch would receive
   bench submit --profile mycluster.toml --sbatch nice=100 --sbatch exclusive
+  bench submit --methods simclr --datasets imagenet --nodes 2 --gpus 8 --cpus 64 --mem 400G --time 1-00:00:00
+      sixteen GPUs on two nodes share each run (see slurm/README.md for what must be open between the nodes)
   bench submit --retry failed --profile mycluster.toml --mem 16G
       submit again what failed, with more memory
 """
@@ -46,9 +48,17 @@ def submit(
     profile: Annotated[str, typer.Option(help="TOML file with the resources of jobs, or: cpu, gpu, preemptible.")] = "",
     time: Annotated[str | None, typer.Option(help="Time limit of a job: 90m, 1h30, 1-00:00:00.")] = None,
     partition: Annotated[str | None, typer.Option(help="Partition, or several separated by commas.")] = None,
-    gpus: Annotated[str | None, typer.Option(metavar="[TYPE:]N", help="GPUs per job: 2, or a100:2.")] = None,
-    cpus: Annotated[int | None, typer.Option(min=1, help="CPUs per job.")] = None,
-    mem: Annotated[str | None, typer.Option(help="Memory per job: 8G, 800M.")] = None,
+    nodes: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Nodes per job; with several, all their GPUs share each run, unless --ranks says less."
+        ),
+    ] = None,
+    gpus: Annotated[
+        str | None, typer.Option(metavar="[TYPE:]N", help="GPUs per job, on each node: 2, or a100:2.")
+    ] = None,
+    cpus: Annotated[int | None, typer.Option(min=1, help="CPUs per job, on each node.")] = None,
+    mem: Annotated[str | None, typer.Option(help="Memory per job, on each node: 8G, 800M.")] = None,
     account: Annotated[str | None, typer.Option(help="Account to charge.")] = None,
     qos: Annotated[str | None, typer.Option(help="Quality of service.")] = None,
     constraint: Annotated[str | None, typer.Option(help="Required features of the node.")] = None,
@@ -83,6 +93,7 @@ def submit(
     options = {
         "time": time,
         "partition": partition,
+        "nodes": nodes,
         "gpus": gpus,
         "cpus": cpus,
         "mem": mem,
@@ -110,7 +121,7 @@ def submit(
     if not todo:
         echo("nothing to submit")
         return
-    profiles.require_gpus(todo, grid.ranks)
+    profiles.require_ranks(todo, grid.ranks)
     batches = plan_batches(todo, prepare_runs(todo, context, dry_run=dry_run), profiles, context)
     if dry_run:
         for script, count in Counter(render_scripts(batches, context)).items():

@@ -284,6 +284,8 @@ class LocalRows(torch.autograd.Function):
 
 def gather_rows(part: Tensor, blocks: int, rows: int) -> Tensor:
     """:func:`all_gather` without gradient. Parts of unequal size are sent as if they were as large as the largest."""
+    if world_size() == 1:
+        return part
     sizes = [place.stop - place.start for place in (part_of_rank(rows, one) for one in range(world_size()))]
     local = local_slice(rows)
     sent = part.reshape(blocks, local.stop - local.start, *part.shape[1:]).contiguous()
@@ -305,10 +307,10 @@ def average_gradients(method: Method) -> Callable[[Batch], dict[str, Tensor]]:
     DistributedDataParallel searches every step's graph for parameters that have no gradient: without that it would
     put the gradients into other buckets after the first step, and a resumed run would not add them in the same order.
     """
-    warnings.filterwarnings("ignore", message="find_unused_parameters=True was specified")
-    return DistributedDataParallel(
-        method, broadcast_buffers=False, find_unused_parameters=True, gradient_as_bucket_view=True
-    )
+    with warnings.catch_warnings(category=FutureWarning, action="ignore"):  # torch 2.15 renames broadcast_buffers
+        return DistributedDataParallel(
+            method, broadcast_buffers=False, find_unused_parameters=True, gradient_as_bucket_view=True
+        )
 
 
 class AllReduceSum(torch.autograd.Function):

@@ -157,8 +157,16 @@ def foreign_checkpoint(job: PretrainJob) -> ForeignFile:
 def begin_epoch(job: PretrainJob, epoch: int) -> None:
     """Call the method's ``before_epoch``, with a function that extracts features of the pretraining split."""
     torch.manual_seed(randomness.key(job.seed, "epoch", epoch))
-    backbone, images = job.method.backbone, job.images
-    job.method.before_epoch(epoch, lambda: extract_features(backbone, images.stored, job.normalise, images.device))
+    images = job.images
+
+    def extract() -> Tensor:
+        """Each rank computes its part of the images."""
+        stored = images.stored[process_group.local_slice(len(images))]
+        return data_parallel.gather_rows(
+            extract_features(job.method.backbone, stored, job.normalise, images.device), 1, len(images)
+        )
+
+    job.method.before_epoch(epoch, extract)
 
 
 def prefetch(job: PretrainJob, index: Tensor) -> None:

@@ -1,7 +1,7 @@
-"""Starts the processes of a node that share one run's pretraining.
+"""The processes that share one run's pretraining.
 
-Rank 0 is the process that executes the run. It starts the other ranks, saves the run's state and evaluates it. The
-other ranks only take part in pretraining, and exit when rank 0 does.
+Rank 0 is the process that executes the run. It starts the other ranks, unless torchrun or srun has started them, saves
+the run's state and evaluates it. The other ranks only take part in pretraining, and exit when rank 0 does.
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ from torch import distributed
 
 from protocols.datasets.load import load_dataset
 from protocols.pretrain.build import build_job
+from protocols.pretrain.launched import launched_rank, report_failure, run_store, share_run
 from protocols.pretrain.loop import pretrain
 from protocols.pretrain.process_group import init_process_group, shutdown
+from protocols.spec.execution import ExecutionContext
 from protocols.spec.resolve import load_plugins
 from protocols.spec.run import Run
 from protocols.system.device import prepare_process
@@ -31,10 +33,10 @@ from results.errors import BenchError
 from results.store import write_atomically
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from multiprocessing.process import BaseProcess
 
-    from protocols.spec.execution import ExecutionContext
+    from protocols.pretrain.launched import LaunchedRank, Order
 
 EXIT_TIMEOUT_S = 10.0
 """Seconds that other ranks may take to exit after pretraining."""
@@ -42,13 +44,17 @@ EXIT_TIMEOUT_S = 10.0
 
 @contextlib.contextmanager
 def launch_ranks(run: Run, folder: Path, context: ExecutionContext) -> Iterator[None]:
-    """Start the other ranks of a run's pretraining; this process is rank 0.
+    """Have the other ranks share a run's pretraining; this process is rank 0.
 
     Raises:
         BenchError: another rank failed; its error is reported instead of this rank's.
     """
     if context.ranks == 1:
         yield
+        return
+    if context.launched:
+        with share_with_followers(run, folder, context):
+            yield
         return
     spawn, threads = get_context("spawn"), torch.get_num_threads()
     torch.set_num_threads(max(1, threads // context.ranks))
@@ -114,25 +120,97 @@ def is_communication_error(error: Exception) -> bool:
     return isinstance(error, distributed.DistError) or type(error) is RuntimeError
 
 
+@contextlib.contextmanager
+def share_with_followers(run: Run, folder: Path, context: ExecutionContext) -> Iterator[None]:
+    """:func:`launch_ranks` where a launcher has started the other ranks.
+
+    Raises:
+        BenchError: another rank failed; its error is reported instead of this rank's.
+    """
+    this = launched_rank(context.ranks)
+    assert this is not None
+    order = {
+        "config": run.config(),
+        "folder": str(folder.resolve()),
+        "data": str(context.data.resolve()),
+        "device": context.device,
+        "reference": context.reference,
+    }
+    with share_run(this, **order) as store:
+        try:
+            init_process_group(0, context, store, local=this.local_rank)
+            yield
+        finally:
+            shutdown([])
+
+
+def run_follower(this: LaunchedRank, order: Order) -> None:
+    """Main function of the process of a follower: its part of the pretraining that an order names."""
+    folder = Path(order.folder)
+    context = ExecutionContext(folder.parent, Path(order.data), order.device, order.reference, this.ranks)
+    store = run_store(this.connect(), order.number)
+
+    def join_group() -> torch.device:
+        store.add("started", 1)
+        return init_process_group(this.rank, context, store, local=this.local_rank)
+
+    run_pretraining(
+        order.config,
+        folder,
+        context,
+        this.threads,
+        join_group,
+        lambda text: report_failure(store, f"rank {this.rank}: {text}"),
+    )
+
+
 def run_rank(  # noqa: PLR0917 - a process is started with arguments by position
     number: int, config: Any, folder: Path, context: ExecutionContext, rendezvous: Path, threads: int
 ) -> None:
-    """Main function of a rank above 0: the same pretraining, without storing anything."""
+    """Main function of a rank above 0 that :func:`launch_ranks` has started."""
+
+    def join_group() -> torch.device:
+        (rendezvous / f"started-{number}").touch()
+        return init_process_group(number, context, rendezvous)
+
+    def report(text: str) -> None:
+        message = f"rank {number}: {text}"
+        write_atomically(rendezvous / f"failure-{number}", lambda path: path.write_text(message, encoding="utf-8"))
+
+    threading.Thread(target=exit_with_parent, daemon=True).start()
+    run_pretraining(config, folder, context, threads, join_group, report)
+
+
+def run_pretraining(  # noqa: PLR0917 - see run_rank
+    config: Any,
+    folder: Path,
+    context: ExecutionContext,
+    threads: int,
+    join_group: Callable[[], torch.device],
+    report: Callable[[str], None],
+) -> None:
+    """The same pretraining as that of rank 0, without storing anything; ends the process if it fails.
+
+    Args:
+        config: of the run.
+        folder: of the run.
+        context: where and how the run is executed.
+        threads: of this process.
+        join_group: joins the process group and returns this rank's device.
+        report: is told what failed.
+    """
     for known in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2):
         signal.signal(known, signal.SIG_IGN)
-    threading.Thread(target=exit_with_parent, daemon=True).start()
     prepare_process(threads)
     try:
         run = Run.from_config(config)
         load_plugins(run)
-        (rendezvous / f"started-{number}").touch()
-        device = init_process_group(number, context, rendezvous)
+        device = join_group()
         dataset = load_dataset(run.dataset.name, context.data)
         job = build_job(run, folder, dataset, device, reference=context.reference)
         pretrain(job, ProgressListener())
     except Exception as error:  # noqa: BLE001 - rank 0 has to report whatever it is
-        message = f"rank {number}: {type(error).__name__}: {error}"
-        write_atomically(rendezvous / f"failure-{number}", lambda path: path.write_text(message, encoding="utf-8"))
+        report(f"{type(error).__name__}: {error}")
         traceback.print_exc()
         os._exit(1)
 

@@ -21,6 +21,8 @@ class ExecutionContext:
         reference: train by reference operations, without the compiled and hand-written kernels that give the same to
             rounding.
         ranks: processes that share each run's pretraining, with a GPU each, or a share of the cores.
+        launched: the ranks are processes that torchrun or srun has started, on one node or several; otherwise rank 0
+            starts the others.
     """
 
     runs: Path
@@ -28,6 +30,7 @@ class ExecutionContext:
     device: str = "auto"
     reference: bool = False
     ranks: int = 1
+    launched: bool = False
 
 
 MEMORY_PER_RUN = 2 * 2**30

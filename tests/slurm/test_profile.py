@@ -92,6 +92,8 @@ REFUSED = {
     "mem=1G": "use --mem",
     "gpus-per-node=1": "use --gpus",
     "cpus_per_task=9": "use --cpus",
+    "-N=2": "use --nodes",
+    "ntasks-per-node=8": "use --ranks",
 }
 
 
@@ -102,7 +104,7 @@ def test_no_spelling_changes_an_option_that_bench_sets(option, hint):
     assert error.value.hint == hint
 
 
-@pytest.mark.parametrize("option", ["x y=1", "N=2", "=2", "a\nb=1"])
+@pytest.mark.parametrize("option", ["x y=1", "Z=2", "=2", "a\nb=1"])
 def test_what_is_no_long_name_is_refused(option):
     with pytest.raises(RequestError, match="its long name"):
         Profiles({"time": "1h"}, {"sbatch": parse_sbatch_options([option])})
@@ -164,3 +166,43 @@ NO_GPUS = ["", "a100", "a100:", ":2", "a100:0", "a100:-1", "-1", "2:a100", "a 10
 def test_other_gpus_are_refused_in_a_line_that_says_how(gpus):
     with pytest.raises(RequestError, match="a100:2 for two of a type"):
         Profiles({"time": "1h"}, {"gpus": gpus})
+
+
+def script_of(run, tmp_path, profile, ranks=1):
+    batch = ArrayBatch(Profiles({"time": "2m"}, profile).for_run(run), ((run,),), parallel=0, after=None)
+    (script,) = render_scripts([batch], ExecutionContext(tmp_path, tmp_path, ranks=ranks))
+    return script
+
+
+def test_on_several_nodes_srun_starts_the_ranks(run_of, tmp_path):
+    run = run_of("simclr")
+    script = script_of(run, tmp_path, {"nodes": 2, "gpus": 8, "cpus": 64})
+    for line in ("--nodes=2", "--ntasks-per-node=8", "--gpus-per-node=8", "--cpus-per-task=8"):
+        assert f"#SBATCH {line}\n" in script
+    assert "--cpus-per-task=8 --kill-on-bad-exit=1" in script
+    fewer = script_of(run, tmp_path, {"nodes": 2, "gpus": 8, "cpus": 64}, ranks=4)
+    assert "#SBATCH --ntasks-per-node=2\n" in fewer
+    one = script_of(run, tmp_path, {"gpus": 4, "cpus": 64}, ranks=4)  # the job's process starts them
+    assert "ntasks" not in one
+    assert "#SBATCH --cpus-per-task=64\n" in one
+
+
+@pytest.mark.parametrize(
+    ("profile", "ranks", "message"),
+    [
+        ({"gpus": 2}, 4, "--ranks 4 needs 4 GPUs per job"),
+        ({"nodes": 2, "gpus": 2}, 8, "--ranks 8 needs 4 GPUs per node"),
+        ({"nodes": 2, "gpus": 2}, 3, "--ranks 3 cannot be divided between 2 nodes"),
+        ({"nodes": 2, "gpus": 2}, 1, ""),
+        ({"nodes": 2}, 4, ""),
+        ({"gpus": 4}, 4, ""),
+    ],
+)
+def test_every_rank_has_a_gpu(run_of, profile, ranks, message):
+    run = run_of("simclr")
+    profiles = Profiles({"time": "2m"}, profile)
+    if not message:
+        profiles.require_ranks([run], ranks)
+        return
+    with pytest.raises(RequestError, match=message):
+        profiles.require_ranks([run], ranks)

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
+from torch import distributed, nn
 
+from methods.heads import mlp
 from methods.registry import METHODS
 from protocols.backbones.small import Conv4
 from protocols.datasets.load import load_dataset
@@ -269,3 +271,33 @@ def test_what_goes_wrong_in_a_rank_is_told_by_its_own_message(tmp_path, case):
     run, context = run_of("mine", plugins=[str(plugin)]), ExecutionContext(tmp_path, tmp_path, "cpu", ranks=ranks)
     with pytest.raises(RunFailed, match=told):
         execute(run, context, ProgressListener())
+
+
+@pytest.mark.parametrize(("backend", "kind"), [("nccl", nn.SyncBatchNorm), ("gloo", data_parallel.SyncBatchNorm)])
+def test_batch_norms_over_gpus_are_those_of_torch(monkeypatch, backend, kind):
+    """With the same parameters and buffers; on one process both are BatchNorm."""
+    torch.manual_seed(0)
+    head = mlp(4, 8, 2)
+    expected, norm = head.state_dict(), head[1]
+    monkeypatch.setattr(distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(distributed, "get_backend", lambda: backend)
+    data_parallel.replace_batch_norms(head)
+    monkeypatch.undo()
+    assert type(head[1]) is kind
+    assert head[1].weight is norm.weight
+    assert head[1].running_var is norm.running_var
+    assert head.state_dict().keys() == expected.keys()
+    head.eval()
+    norm.eval()
+    x = torch.randn(3, 8)
+    assert torch.equal(head[1](x), norm(x))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "divided"),
+    [((2048, 8192, 8192, 8192), True), ((2048, 2048, 128), False), ((512, 512, 128), False), ((64, 8192, 8192), True)],
+)
+def test_large_heads_are_divided(sizes, divided):
+    """Barlow Twins' projector, and not SimCLR's."""
+    with torch.device("meta"):
+        assert data_parallel.is_worth_dividing(mlp(*sizes)) == divided
