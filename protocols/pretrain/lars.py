@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -91,8 +92,14 @@ def spread(ratios: Tensor, like: list[Tensor]) -> list[Tensor]:
     if ratios.device.type == "cpu":
         return list(ratios.unbind())
     sizes = [tensor.numel() for tensor in like]
-    repeats = torch.tensor(sizes, pin_memory=True).to(ratios.device, non_blocking=True)
+    repeats = on_device(tuple(sizes), ratios.device)
     values = ratios.repeat_interleave(repeats, output_size=sum(sizes)).split(sizes)
     return [
         part.as_strided(one.shape, one.stride(), part.storage_offset()) for part, one in zip(values, like, strict=True)
     ]
+
+
+@functools.lru_cache(maxsize=8)
+def on_device(numbers: tuple[int, ...], device: torch.device) -> Tensor:
+    """Numbers as a tensor on a device, copied there once."""
+    return torch.tensor(numbers).to(device)
