@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 import numpy as np
 
 from protocols.datasets import digests, prepared
-from protocols.datasets.base import Dataset, Source, Split, statistics
+from protocols.datasets.base import Dataset, Source, Split
 from protocols.datasets.prepared import File, scan
 from protocols.spec.plugins import register_dataset
 from results.errors import DataMissing
@@ -38,9 +38,11 @@ class ImageFolders(Source):
 
     Attributes:
         counts: the number of images that a split must have, where it is known.
+        by_torchvision: how images are decoded and resized, see ``prepared.decode_image``.
     """
 
     counts: ClassVar[Mapping[str, int]] = {}
+    by_torchvision: ClassVar[bool] = False
 
     @property
     def folder(self) -> Path:
@@ -67,13 +69,17 @@ class ImageFolders(Source):
         """Names of the class folders, sorted: label 0, 1, …."""
         return subfolders(self.folder / "train")
 
+    def class_folders(self, folder: Path) -> tuple[str, ...]:
+        """Names of the class folders of a split's folder."""
+        return subfolders(folder)
+
     def class_names(self) -> tuple[str, ...]:
         """Names of the classes to show."""
         return self.classes
 
     def normalisation(self, images: np.ndarray) -> tuple[Triple, Triple]:
         """Mean and standard deviation of the channels of the train images."""
-        return statistics(images)
+        return prepared.load_or_measure_statistics(images)
 
     def missing(self) -> str:
         """The first missing folder."""
@@ -114,7 +120,7 @@ class ImageFolders(Source):
         contents = self.digests(split, files)
         task = f"decoding {self.folder.name}/{split}"
         report = partial(self.report, task, total=count)
-        decode = prepared.ImageDecoder(paths, contents, self.side, self.resize, report)
+        decode = prepared.ImageDecoder(paths, contents, self.side, self.resize, report, self.by_torchvision)
         path = self.array_path(split, contents)
         return Split(prepared.load_or_write(path, (count, self.side, 3, self.side), decode), labels)
 
@@ -128,7 +134,7 @@ class ImageFolders(Source):
         if split == UNLABELED:
             files = sorted(scan(folder))
             return Listing(files, np.full(len(files), -1))
-        found = {name: sorted(scan(folder / name, below=f"{name}/")) for name in subfolders(folder)}
+        found = {name: sorted(scan(folder / name, below=f"{name}/")) for name in self.class_folders(folder)}
         for name, files in found.items():
             if bool(files) != (name in self.classes):
                 problem = "is not a class of the train split" if files else "holds no images"
@@ -138,7 +144,9 @@ class ImageFolders(Source):
 
     def array_path(self, split: str, contents: Sequence[str]) -> Path:
         """Where the decoded images of a split are cached, given the digests of its files."""
-        return prepared.array_path(self.root, f"{self.folder.name}-{split}", self.side, self.resize, *contents)
+        decoder = ["torchvision"] if self.by_torchvision else []
+        originals = (self.resize, *decoder, *contents)
+        return prepared.array_path(self.root, f"{self.folder.name}-{split}", self.side, *originals)
 
     def memory_path(self, split: str) -> Path:
         """Where the digests of a split's files are remembered."""
@@ -156,6 +164,7 @@ class ImageFolders(Source):
         for split in self.splits():
             array = self.array_path(split, self.digests(split, self.listing(split).files))
             files += [array, prepared.checked_path(array), self.memory_path(split)]
+            files += [array.with_suffix(end) for end in (".statistics", ".partial", ".progress", ".lock")]
         return files
 
     def digests(self, split: str, files: Sequence[File]) -> list[str]:

@@ -208,7 +208,7 @@ def dataset_source(name: str, root: Path) -> Source:
     """
     family, colon, argument = name.partition(":")
     source = DATASETS.get(family)(name, root)
-    if source.argument and not argument:
+    if source.argument and not argument and not source.argument.startswith("["):  # [SIDE] may be left out
         raise RequestError(f"{family} needs more than its name", hint=f"write {family}:{source.argument}")
     if colon and not source.argument:
         raise RequestError(f"{family} takes nothing after a colon, and got {argument!r}", hint=f"write {family}")

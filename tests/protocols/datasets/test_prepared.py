@@ -193,3 +193,118 @@ def test_order_survives_the_threads(tmp_path, monkeypatch):
     images = np.concatenate(list(prepared.ImageDecoder(paths, [""] * len(paths), 2, False, done.append)()))
     assert images[:, 0, 0, 0].tolist() == list(range(20))
     assert done == [7, 14, 20]
+
+
+def decoder_of(paths, *, by_torchvision=False, report=lambda done: None):
+    return prepared.ImageDecoder(paths, [""] * len(paths), 2, True, report, by_torchvision)
+
+
+@pytest.fixture
+def small_images(tmp_path, monkeypatch):
+    """Twenty images in chunks of seven."""
+    monkeypatch.setattr(prepared, "CHUNK", 7)
+    paths = [tmp_path / "images" / f"{i}.png" for i in range(20)]
+    paths[0].parent.mkdir()
+    for i, path in enumerate(paths):
+        Image.new("RGB", (2, 2), (i, i, i)).save(path)
+    return paths
+
+
+@pytest.mark.parametrize("killed_after", [7, 14, 20])
+def test_a_killed_preparation_goes_on_behind_the_last_finished_chunk(tmp_path, small_images, killed_after):
+    path, decoded = tmp_path / "prepared" / "images.npy", []
+
+    def killed(done):
+        if done == killed_after:
+            raise KeyboardInterrupt  # before the next chunk is written, and after this one was
+
+    with pytest.raises(KeyboardInterrupt):
+        prepared.load_or_write(path, (20, 2, 3, 2), decoder_of(small_images, report=killed))
+    with (tmp_path / "prepared" / "images.partial").open("ab") as file:
+        file.write(b"half of a chunk")
+    for done_before in small_images[:killed_after]:
+        done_before.unlink()
+    again = prepared.load_or_write(path, (20, 2, 3, 2), decoder_of(small_images, report=decoded.append))
+    assert again[:, 0, 0, 0].tolist() == list(range(20))
+    assert decoded == [done for done in (14, 20) if done > killed_after]
+    assert [file.name for file in path.parent.iterdir()] == ["images.npy"]
+    assert np.array_equal(prepared.load_or_write(path, (20, 2, 3, 2), refuse), again)
+
+
+def test_a_damaged_count_of_finished_images_begins_again(tmp_path, small_images):
+    path = tmp_path / "images.npy"
+    (tmp_path / "images.partial").write_bytes(bytes(1000))
+    (tmp_path / "images.progress").write_text("{")
+    images = prepared.load_or_write(path, (20, 2, 3, 2), decoder_of(small_images))
+    assert images[:, 0, 0, 0].tolist() == list(range(20))
+
+
+def test_a_damaged_image_leaves_no_unfinished_array(tmp_path, small_images):
+    small_images[15].write_bytes(b"no image")
+    with pytest.raises(DataMissing, match=r"15\.png is damaged"):
+        prepared.load_or_write(tmp_path / "prepared" / "images.npy", (20, 2, 3, 2), decoder_of(small_images))
+    assert not list((tmp_path / "prepared").iterdir())
+
+
+def test_images_for_which_neither_disk_nor_memory_suffices_are_refused(tmp_path, small_images, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(100, 100, 100))
+    monkeypatch.setattr(prepared.os, "sysconf", lambda name: 10)
+    with pytest.raises(DataMissing, match=r"cannot write .* of prepared images to .*prepared: .* less room; make room"):
+        prepared.load_or_write(tmp_path / "prepared" / "images.npy", (20, 2, 3, 2), decoder_of(small_images))
+
+
+def test_statistics_are_measured_once(tmp_path, monkeypatch):
+    images = prepared.load_or_write(tmp_path / "images.npy", SHAPE, chunks)
+    measured = prepared.load_or_measure_statistics(images)
+    assert measured == prepared.statistics(PIXELS)
+    monkeypatch.setattr(prepared, "statistics", None)
+    assert prepared.load_or_measure_statistics(images) == measured
+
+
+@pytest.mark.parametrize("size", [(500, 375), (375, 501), (90, 64), (40, 30)])
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("kind", ["jpeg", "png"])
+def test_torchvision_resizes_the_centred_square_as_pillow_does(tmp_path, size, mode, kind):
+    if (mode, kind) == ("CMYK", "png"):
+        pytest.skip("PNG has no CMYK")
+    width, height = size
+    noise = np.random.default_rng(0).integers(0, 256, (height // 5, width // 5, 3), np.uint8)
+    path, square = tmp_path / f"image.{kind}", min(size)
+    Image.fromarray(noise).resize(size, Image.Resampling.BICUBIC).convert(mode).save(path)
+    left, top = (width - square) // 2, (height - square) // 2
+    with Image.open(path) as image:
+        cropped = image.convert("RGB").crop((left, top, left + square, top + square))
+    expected = np.asarray(cropped.resize((64, 64), Image.Resampling.BICUBIC)).astype(int)
+    decoded = prepared.decode_image(path, 64, resize=True, by_torchvision=True)
+    assert decoded.shape == (64, 64, 3)
+    assert abs(decoded - expected).max() <= 2
+
+
+def test_torchvision_ignores_orientation_as_pillow_does(tmp_path):
+    image, exif = Image.new("RGB", (90, 60)), Image.Exif()
+    image.paste((255, 255, 255), (0, 0, 90, 30))
+    exif[0x0112] = 6
+    image.save(tmp_path / "turned.jpg", exif=exif)
+    decoded = prepared.decode_image(tmp_path / "turned.jpg", 16, resize=True, by_torchvision=True)
+    assert decoded[:6].min() > 200
+    assert decoded[-6:].max() < 50
+
+
+@pytest.mark.parametrize("left", [0, 10, 300, 1500])
+def test_a_jpeg_that_torchvision_cannot_decode_is_named(tmp_path, left):
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "half.jpg")
+    (tmp_path / "half.jpg").write_bytes((tmp_path / "half.jpg").read_bytes()[:left])
+    with pytest.raises(DataMissing, match=r"half\.jpg is damaged") as caught:
+        prepared.decode_image(tmp_path / "half.jpg", 32, resize=True, by_torchvision=True)
+    assert "\n" not in str(caught.value)
+
+
+def test_sixteen_bits_and_bombs_are_refused_before_torchvision_decodes(tmp_path, monkeypatch):
+    Image.fromarray(np.full((8, 8), 40_000, np.uint16)).save(tmp_path / "deep.png")
+    with pytest.raises(DataMissing, match=r"deep\.png has more than 8 bits"):
+        prepared.decode_image(tmp_path / "deep.png", 4, resize=True, by_torchvision=True)
+    Image.new("RGB", (8, 8)).save(tmp_path / "huge.jpg")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 30)
+    with pytest.raises(DataMissing, match=r"huge\.jpg is too large"):
+        prepared.decode_image(tmp_path / "huge.jpg", 4, resize=True, by_torchvision=True)
