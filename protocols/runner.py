@@ -76,7 +76,8 @@ def execute_claimed(run: Run, folder: Path, context: ExecutionContext, listener:
 def run_stages(run: Run, folder: Path, context: ExecutionContext, listener: ProgressListener) -> Record:
     """Execute or resume every stage of a run."""
     device = choose_device(context.device)
-    require_same_images(run, context.runs, context.data)
+    if any(dataset.digest for dataset in (run.dataset, *(part.dataset for part in run.evaluations))):
+        require_same_images(run, context.runs, context.data)
     dataset = load_dataset(run.dataset.name, context.data)
     monitor = knn_monitor(dataset, device, run.seed) if run.pretrain.knn_every else None
     backbone, training = pretrained_backbone(run, dataset, device, listener, context, monitor=monitor)

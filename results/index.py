@@ -87,8 +87,7 @@ def summaries(
         OSError: the runs folder cannot be read.
     """
     if only is None:
-        with os.scandir(runs) as entries:
-            names = sorted(entry.name for entry in entries if entry.is_dir())
+        names = sorted(name for name in os.listdir(runs) if os.path.isdir(f"{runs}/{name}"))  # noqa: PTH112, PTH208
     else:
         names = sorted(only)
     known = read_index(runs / name, version)

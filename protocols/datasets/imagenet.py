@@ -113,7 +113,7 @@ class ImageNet(ImageFolders):
 
 @register_dataset("imagenet100")
 class ImageNet100(ImageNet):
-    """ImageNet-100: the 100 classes of Tian, Krishnan & Isola 2020 (CMC), some 127,000 + 5,000 images at 256×256.
+    """ImageNet-100: the 100 classes of Tian, Krishnan & Isola 2020 (CMC), 5,000 test images, stored at 256×256.
 
     Read from the folders of ``imagenet``, whose other classes are passed over, or from imagenet100/train/WNID/* and
     imagenet100/val/WNID/*. imagenet100:SIDE stores SIDE×SIDE. Prepared once, in 26 GB at 256 pixels. Papers differ in

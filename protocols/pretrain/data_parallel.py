@@ -286,7 +286,7 @@ def gather_rows(part: Tensor, blocks: int, rows: int) -> Tensor:
     """:func:`all_gather` without gradient. Parts of unequal size are sent as if they were as large as the largest."""
     if world_size() == 1:
         return part
-    sizes = [place.stop - place.start for place in (part_of_rank(rows, one) for one in range(world_size()))]
+    sizes = [span.stop - span.start for span in (part_of_rank(rows, one) for one in range(world_size()))]
     local = local_slice(rows)
     sent = part.reshape(blocks, local.stop - local.start, *part.shape[1:]).contiguous()
     if len(set(sizes)) > 1:

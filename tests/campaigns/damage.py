@@ -417,7 +417,6 @@ KINDS = [
     Kind(
         "picture", "runs/*graph_nnclr*/evaluations/*map.png", BINARY, [["report"], ["show", "digits-conv4-graph_nnclr"]]
     ),
-    Kind("graph", "runs/*graph_nnclr*/evaluations/*.npz", BINARY, [["report"], PAIR]),
     Kind("checkpoint", "runs/*simclr*/checkpoint.pt", [*BINARY, of("runs/*random*/backbone.pt")], [["status"], ALONE]),
     Kind("weights", "runs/*graph_nnclr*/backbone.pt", [*BINARY, of("runs/*random*/backbone.pt")], [PAIR], unfinished),
     Kind(

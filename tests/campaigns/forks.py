@@ -105,6 +105,8 @@ def bench(
     try:
         os.setpgid(0, 0)
         os.chdir(cwd)
+        for name in ("BENCH_DATA", "BENCH_RUNS"):  # everything is in the folder
+            os.environ.pop(name, None)
         os.environ.update(env or {})
         target = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)

@@ -106,9 +106,9 @@ def prepare(trial: Trial | None, trace: Path) -> None:
 
     step, save = loop.train_step, checkpoint.CheckpointTimer.save
 
-    def traced_step(job: Any, optimizer: Any, state: Any, *others: Any) -> None:
+    def traced_step(job: Any, optimizer: Any, state: Any, *others: Any, **named: Any) -> None:
         note(job, "step", state.step)
-        step(job, optimizer, state, *others)
+        step(job, optimizer, state, *others, **named)
 
     def traced_save(self: Any, path: Path, content: Any, owner: str) -> None:
         save(self, path, content, owner)
