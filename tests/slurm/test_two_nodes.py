@@ -14,7 +14,7 @@ from results import store
 from slurm.queue import run_command
 from slurm.status import read_status
 
-pytestmark = pytest.mark.slurm
+pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 
 PLUGIN = """
 import os, time
@@ -149,7 +149,6 @@ def test_two_nodes_get_what_one_process_gets_and_tell_what_failed(nodes, home, t
     assert not list(runs.glob(".submissions/*/log/*_1_*.pkl"))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("event", ["power cut", "warning"])
 def test_an_interrupted_job_of_two_nodes_carries_on(nodes, home, tmp_path, event, monkeypatch):
     (tmp_path / "mine.py").symlink_to(home / "mine.py")
