@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 Kind = Literal["checkpoint", "weights", "failed run", "leftover", "prepared images"]
 
-PREPARED_ENDINGS = (".npy", ".checked", ENDING)
+PREPARED_ENDINGS = (".npy", ".checked", ".statistics", ENDING)
 """Of the files that are written below ``prepared``; others are left alone."""
 
 YOUNG_S = 3600.0

@@ -135,7 +135,9 @@ try:
     main()
 finally:
     usage = resource.getrusage(resource.RUSAGE_SELF)
-    print(usage.ru_utime + usage.ru_stime, usage.ru_maxrss, file=sys.stderr)
+    with open("/proc/self/status") as file:  # the peak of getrusage is that of the parent too
+        peak = next(line.split()[1] for line in file if line.startswith("VmHWM"))
+    print(usage.ru_utime + usage.ru_stime, peak, file=sys.stderr)
 """
 
 

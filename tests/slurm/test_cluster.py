@@ -17,6 +17,7 @@ import torch
 from bench.cli import app
 from results import store
 from results.errors import BenchError, RequestError
+from results.index import DONE_INDEX, INDEX
 from slurm.queue import SlurmCommandError, run_command
 from slurm.status import read_status
 
@@ -123,7 +124,7 @@ def leftovers(runs):
     """Files in run folders that a finished run should not have."""
     known = {store.CONFIG, store.ATTEMPTS, store.BACKBONE, store.RECORD}
     return [path for path in runs.glob("*-*/*") if path.is_file() and path.name not in known] + [
-        path for path in runs.rglob(".*") if path.is_file()
+        path for path in runs.rglob(".*") if path.is_file() and path.name not in (INDEX, DONE_INDEX)
     ]
 
 

@@ -177,7 +177,7 @@ def test_prepared_images_are_kept_for_the_data_sets_of_the_runs(folder):
     needed = f"folder:{folder}/photos@4"
     run_folder(folder, 0, dataset=needed)
     arrays = {path.name for path in (folder / "prepared").iterdir()}
-    assert len(arrays) == 4
+    assert len(arrays) == 6
     assert found(folder) == []  # they have just been made
     for path in (folder / "prepared").iterdir():
         old(path)
@@ -186,13 +186,14 @@ def test_prepared_images_are_kept_for_the_data_sets_of_the_runs(folder):
     )
     gc.delete(gc.take_inventory(folder / "runs", folder).garbage, folder / "runs")
     before = everything(folder / "prepared")
-    assert len(before) == 2
+    assert len(before) == 3
     clear_caches()
     load_dataset(needed, folder)
     assert everything(folder / "prepared") == before
     save(folder / "photos/train/cat/1.png", 200)
-    (stale,) = [path for _, path in found(folder)]
-    assert "photos-train-4px" in stale
+    stale = [path for _, path in found(folder)]
+    assert stale
+    assert all("photos-train-4px" in path for path in stale)
 
 
 def test_images_are_left_where_it_is_not_known_what_is_needed(folder):
