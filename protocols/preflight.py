@@ -25,6 +25,7 @@ from protocols.spec.plugins import (
     option_types,
     typed_options,
 )
+from protocols.spec.resolve import datasets_of
 from protocols.spec.run import Component, digest_of
 from results.constraints import AugmentationName
 from results.errors import BrokenPlugin, RequestError
@@ -154,7 +155,7 @@ def try_backbone(backbone: Backbone, name: str, size: int) -> None:
 
 def dataset_names(run: Run) -> list[str]:
     """The data sets that a run is pretrained and evaluated on."""
-    return list(dict.fromkeys([run.dataset.name, *(evaluation.dataset.name for evaluation in run.evaluations)]))
+    return list(dict.fromkeys(part.name for part in datasets_of(run)))
 
 
 def missing_datasets(run: Run, data: Path) -> list[str]:

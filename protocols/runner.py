@@ -12,8 +12,7 @@ from protocols.datasets.load import load_dataset
 from protocols.evaluate.evaluator import Evaluator, restore_evaluations
 from protocols.evaluate.monitor import knn_monitor
 from protocols.pretrain.stage import pretrained_backbone
-from protocols.spec.earlier_images import require_same_images
-from protocols.spec.resolve import missing_evaluations, stored_evaluations
+from protocols.spec.resolve import missing_evaluations, require_same_images, stored_evaluations
 from protocols.system.device import choose_device, device_name
 from protocols.system.heartbeat import Heartbeat
 from protocols.system.provenance import commit, provenance
@@ -76,8 +75,7 @@ def execute_claimed(run: Run, folder: Path, context: ExecutionContext, listener:
 def run_stages(run: Run, folder: Path, context: ExecutionContext, listener: ProgressListener) -> Record:
     """Execute or resume every stage of a run."""
     device = choose_device(context.device)
-    if any(dataset.digest for dataset in (run.dataset, *(part.dataset for part in run.evaluations))):
-        require_same_images(run, context.runs, context.data)
+    require_same_images(run, context.runs, context.data)
     dataset = load_dataset(run.dataset.name, context.data)
     monitor = knn_monitor(dataset, device, run.seed) if run.pretrain.knn_every else None
     backbone, training = pretrained_backbone(run, dataset, device, listener, context, monitor=monitor)

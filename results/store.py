@@ -54,6 +54,9 @@ EVALUATIONS = "evaluations"
 RECORD = "record.json"
 FAILURE = "failure.json"
 
+EARLIER_IMAGES = "earlier-images.json"
+"""In a runs folder: by what earlier versions knew images by, the digest of their content."""
+
 CLAIM_LOCK = "claim.lock"
 """Held while the claim of a process that is gone is replaced."""
 
@@ -156,6 +159,21 @@ def checksum(text: str) -> str:
 def is_checksum(value: object) -> bool:
     """Whether a value looks like the result of :func:`checksum`."""
     return isinstance(value, str) and re.fullmatch(r"[0-9a-f]{64}", value) is not None
+
+
+def read_earlier_images(folder: Path) -> dict[str, Any]:
+    """The content of :data:`EARLIER_IMAGES`; empty if there is no such file.
+
+    Raises:
+        RequestError: it is damaged.
+    """
+    try:
+        return read_json(folder / EARLIER_IMAGES) or {}
+    except DamagedFile as error:
+        raise RequestError(
+            error.message,
+            hint="delete it if the images are still those of the earlier runs; else choose another --runs DIR",
+        ) from error
 
 
 def read_attempts(folder: Path) -> list[dict[str, Any]]:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any
 
+from protocols.spec.execution import signal_name
 from protocols.spec.run import Run
 from protocols.system.progress import ProgressListener
 from results.errors import Busy, RequestError, RunFailed
@@ -171,7 +172,7 @@ class Worker:
         self.run, self.process = None, None
         if self.stop.is_set():
             return None
-        reason = f"its process was killed by {signal.Signals(-code).name}" if code < 0 else "its process died"
+        reason = f"its process was killed by {signal_name(-code)}" if code < 0 else "its process died"
         fail(run, self.context, reason)
         return Outcome(run, None, reason)
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import signal
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from protocols.spec.execution import signal_name
 from results import store
 from results.errors import BenchError
 from results.index import finished_runs
@@ -271,14 +271,6 @@ def describe_out_of_memory(array: SubmittedArray, job: JobInfo) -> tuple[str, st
     megabytes = -(-2 * max(requested, job.peak_memory) // 2**20)
     amount = f"{-(-megabytes // 1024)}G" if megabytes >= 1024 else f"{megabytes}M"
     return reason, f"try: bench submit --retry failed --mem {amount}" if megabytes else "try more --mem"
-
-
-def signal_name(number: int) -> str:
-    """The name of a signal, such as ``SIGKILL``."""
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
 
 
 def read_heartbeat(folder: Path) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch.distributed import DistError, PrefixStore, TCPStore  # type: ignore[attr-defined]
 
-from protocols.spec.execution import available_cores
+from protocols.spec.execution import available_cores, signal_name
 from results.errors import BenchError, RequestError
 
 if TYPE_CHECKING:
@@ -267,8 +267,8 @@ def serve_order(
                 return
             process.join(POLL_INTERVAL_S)
         if (process.exitcode or 0) < 0:
-            name = signal.Signals(-(process.exitcode or 0)).name
-            run_store(store, order.number).set(f"killed-{this.rank}", f"rank {this.rank} was killed by {name}")
+            killed = f"rank {this.rank} was killed by {signal_name(-(process.exitcode or 0))}"
+            run_store(store, order.number).set(f"killed-{this.rank}", killed)
     finally:
         process.kill()
         process.join()

@@ -24,7 +24,7 @@ from protocols.pretrain.build import build_job
 from protocols.pretrain.launched import launched_rank, report_failure, run_store, share_run
 from protocols.pretrain.loop import pretrain
 from protocols.pretrain.process_group import init_process_group, shutdown
-from protocols.spec.execution import ExecutionContext
+from protocols.spec.execution import ExecutionContext, signal_name
 from protocols.spec.resolve import load_plugins
 from protocols.spec.run import Run
 from protocols.system.device import prepare_process
@@ -72,7 +72,7 @@ def launch_ranks(run: Run, folder: Path, context: ExecutionContext) -> Iterator[
         except BenchError:
             raise
         except Exception as error:
-            if is_communication_error(error):
+            if may_follow_from_another_rank(error):
                 for other in others:
                     other.join(EXIT_TIMEOUT_S / len(others))
             if failure := first_failure(others, Path(rendezvous)):
@@ -107,16 +107,11 @@ def first_failure(others: Sequence[BaseProcess], rendezvous: Path) -> str:
 
 def describe_exit(code: int) -> str:
     """How a process ended, from its exit code: negative if a signal ended it."""
-    if code >= 0:
-        return f"ended with status {code}"
-    try:
-        return f"was killed by {signal.Signals(-code).name}"
-    except ValueError:
-        return f"was killed by signal {-code}"
+    return f"was killed by {signal_name(-code)}" if code < 0 else f"ended with status {code}"
 
 
-def is_communication_error(error: Exception) -> bool:
-    """Whether an error of torch may say that another rank is gone; gloo raises plain RuntimeErrors."""
+def may_follow_from_another_rank(error: Exception) -> bool:
+    """Whether an error of this rank may be no more than what it notices of another's end; gloo's say no more."""
     return isinstance(error, distributed.DistError) or type(error) is RuntimeError
 
 

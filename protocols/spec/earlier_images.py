@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from protocols.spec.labels import HELD_OUT
 from protocols.spec.plugins import dataset_source
-from protocols.spec.resolve import dataset_digest
-from results.errors import DamagedFile, RequestError
-from results.store import CONFIG, read_json, write_json
+from protocols.spec.resolve import datasets_of
+from results.store import CONFIG, EARLIER_IMAGES, read_earlier_images, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,9 +24,6 @@ if TYPE_CHECKING:
     from protocols.spec.run import Component, Run
 
 log = logging.getLogger(__name__)
-
-ACCEPTED = "earlier-images.json"
-"""In a runs folder: by what earlier versions knew images by, the digest of their content."""
 
 
 def with_earlier_digests(runs: Sequence[Run], folder: Path, data: Path) -> list[Run]:
@@ -39,12 +35,12 @@ def with_earlier_digests(runs: Sequence[Run], folder: Path, data: Path) -> list[
         data: folder of the data sets.
 
     Raises:
-        RequestError: :data:`ACCEPTED` is damaged.
+        RequestError: :data:`~results.store.EARLIER_IMAGES` is damaged.
     """
     components = {part.name: part for run in runs for part in datasets_of(run) if part.digest}
     if not components or not folder.is_dir():
         return list(runs)
-    accepted, before = read_accepted(folder), dict[str, str]()
+    accepted, before = read_earlier_images(folder), dict[str, str]()
     for name, component in components.items():
         earlier = dataset_source(name, data).earlier_digest()
         if earlier is None:
@@ -58,7 +54,7 @@ def with_earlier_digests(runs: Sequence[Run], folder: Path, data: Path) -> list[
                 folder,
             )
             accepted[key] = component.digest
-            write_json(folder / ACCEPTED, accepted)
+            write_json(folder / EARLIER_IMAGES, accepted)
         if accepted.get(key) == component.digest:
             before[name] = earlier
 
@@ -75,26 +71,6 @@ def with_earlier_digests(runs: Sequence[Run], folder: Path, data: Path) -> list[
         dataclasses.replace(run, dataset=renamed(run.dataset), evaluations=evaluations[id(run.evaluations)])
         for run in runs
     ]
-
-
-def datasets_of(run: Run) -> list[Component]:
-    """The data sets that a run is pretrained and evaluated on, with repetition."""
-    return [run.dataset, *(evaluation.dataset for evaluation in run.evaluations)]
-
-
-def read_accepted(folder: Path) -> dict[str, Any]:
-    """The content of :data:`ACCEPTED`; empty if there is no such file.
-
-    Raises:
-        RequestError: it is damaged.
-    """
-    try:
-        return read_json(folder / ACCEPTED) or {}
-    except DamagedFile as error:
-        raise RequestError(
-            error.message,
-            hint="delete it if the images are still those of the earlier runs; else choose another --runs DIR",
-        ) from error
 
 
 def any_run_of(folder: Path, name: str, digest: str) -> bool:
@@ -119,26 +95,3 @@ def is_of(dataset: Mapping[str, Any], family: str, digest: str) -> bool:
     """Whether a stored data set is one of a family, with a digest."""
     stored = str(dataset["name"]).removeprefix(HELD_OUT).partition(":")[0], dataset.get("digest", "")
     return stored == (family, digest)
-
-
-def require_same_images(run: Run, folder: Path, data: Path) -> None:
-    """Check that the images of a run are those that it was planned with.
-
-    Args:
-        run: to be executed.
-        folder: of the runs.
-        data: folder of the data sets.
-
-    Raises:
-        RequestError: they are not.
-    """
-    for part in {part.name: part for part in datasets_of(run) if part.digest}.values():
-        found = dataset_digest(part.name, data, part.source)
-        if found == part.digest or (
-            dataset_source(part.name, data).earlier_digest() == part.digest
-            and read_accepted(folder).get(part.digest) == found
-        ):
-            continue
-        raise RequestError(
-            f"the images of {part.name} were changed after the run was planned", hint="repeat the command"
-        )

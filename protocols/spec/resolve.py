@@ -27,6 +27,7 @@ from results.errors import RequestError, UnknownName, nearest
 from results.names import OLD_LABELS, OLD_REFINEMENTS, stored_field, stored_name, stored_options
 from results.registry import digest_of_file
 from results.schema import build, convert
+from results.store import read_earlier_images
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -352,6 +353,34 @@ def load_plugins(run: Run) -> None:
     for extra in run.extras:
         if not any(extra.name in known and known.describe(extra.name).source == extra.source for known in EXTRAS):
             raise RequestError(f"{extra.name} was changed after the run was planned", hint="repeat the command")
+
+
+def datasets_of(run: Run) -> list[Component]:
+    """The data sets that a run is pretrained and evaluated on, with repetition."""
+    return [run.dataset, *(evaluation.dataset for evaluation in run.evaluations)]
+
+
+def require_same_images(run: Run, folder: Path, data: Path) -> None:
+    """Check that the images of a run are those that it was planned with.
+
+    Args:
+        run: to be executed.
+        folder: of the runs.
+        data: folder of the data sets.
+
+    Raises:
+        RequestError: they are not.
+    """
+    for part in {part.name: part for part in datasets_of(run) if part.digest}.values():
+        found = dataset_digest(part.name, data, part.source)
+        if found == part.digest or (
+            dataset_source(part.name, data).earlier_digest() == part.digest
+            and read_earlier_images(folder).get(part.digest) == found
+        ):
+            continue
+        raise RequestError(
+            f"the images of {part.name} were changed after the run was planned", hint="repeat the command"
+        )
 
 
 def overlay(*tables: Any) -> TomlTable:

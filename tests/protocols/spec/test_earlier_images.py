@@ -7,11 +7,11 @@ import pytest
 from PIL import Image
 
 from protocols.datasets.load import clear_caches
-from protocols.spec.earlier_images import ACCEPTED, require_same_images
 from protocols.spec.grid import Request, expand, plan
 from protocols.spec.plugins import dataset_source
+from protocols.spec.resolve import require_same_images
 from results.errors import RequestError
-from results.store import CONFIG, RECORD, write_json
+from results.store import CONFIG, EARLIER_IMAGES, RECORD, write_json
 from tests.tools.records import empty_record
 
 ASKED = {"methods": ["random"], "seeds": [0], "evaluations": ["knn"]}
@@ -74,7 +74,7 @@ def test_a_changed_pixel_makes_another_run_and_a_touched_or_copied_folder_does_n
     assert other != done
     save(photos / "test/cat/1.png", 1)
     assert planned(asked(photos, prefix), photos) == [[], [done]]
-    assert not (photos.parent / "runs" / ACCEPTED).exists()
+    assert not (photos.parent / "runs" / EARLIER_IMAGES).exists()
 
 
 @pytest.mark.parametrize("prefix", ["", "held_out:"])
@@ -105,7 +105,7 @@ def test_earlier_runs_of_other_images_are_not_accepted(photos):
     save(photos / "train/dog/2.png", 7)
     run = asked(photos)
     assert planned(run, photos) == [[run.folder()], []]
-    assert not (runs / ACCEPTED).exists()
+    assert not (runs / EARLIER_IMAGES).exists()
 
 
 def test_damaged_configurations_are_passed_over(photos):
@@ -123,9 +123,9 @@ def test_what_was_accepted_is_not_forgotten_because_a_file_is_damaged(photos):
     runs = photos.parent / "runs"
     store(as_earlier(asked(photos), photos.parent), runs)
     planned(asked(photos), photos)
-    text = (runs / ACCEPTED).read_text()
+    text = (runs / EARLIER_IMAGES).read_text()
     for damaged in ("", text[: len(text) // 2], text.replace("a", "b").replace("1", "2")):
-        (runs / ACCEPTED).write_text(damaged)
+        (runs / EARLIER_IMAGES).write_text(damaged)
         with pytest.raises(RequestError, match=r"earlier-images\.json is damaged: .*; delete it if the images"):
             planned(asked(photos), photos)
 
@@ -167,7 +167,7 @@ def test_a_data_set_that_was_known_by_its_name_alone(tmp_path, monkeypatch, capl
     run = run_now()
     assert run.dataset.digest
     assert [one.folder() for one in plan([run], tmp_path / "runs", tmp_path).done] == [done]
-    assert json.loads((tmp_path / "runs" / ACCEPTED).read_text())["slimagenet64"] == run.dataset.digest
+    assert json.loads((tmp_path / "runs" / EARLIER_IMAGES).read_text())["slimagenet64"] == run.dataset.digest
     save(tmp_path / "SlimageNet64" / "test" / "n1" / "1.png", 3)
     assert plan([run_now()], tmp_path / "runs", tmp_path).done == ()
     assert len(caplog.records) == 1
