@@ -219,3 +219,11 @@ def values_at_edges(one: MethodSearch, index: int) -> dict[str, str]:
             if not EDGE < where < 1 - EDGE:
                 found[target] = "lower" if where <= EDGE else "upper"
     return found
+
+
+def describe_edges(one: MethodSearch, index: int) -> list[str]:
+    """A sentence for each value of a trial that lies at an edge of its range."""
+    return [
+        f"{target} is at the {side} edge of its range; a wider one may hold a better value"
+        for target, side in values_at_edges(one, index).items()
+    ]

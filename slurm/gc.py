@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from protocols.datasets.digests import ENDING, folder_of_memory
-from protocols.datasets.prepared import FOLDER
+from protocols.datasets.prepared import ARRAY, CHECKED, FOLDER, STATISTICS
 from protocols.spec.plugins import dataset_source
 from results import store
 from results.errors import BenchError, DamagedFile, DataMissing, UnknownName
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 Kind = Literal["checkpoint", "weights", "failed run", "leftover", "prepared images"]
 
-PREPARED_ENDINGS = (".npy", ".checked", ".statistics", ENDING)
+PREPARED_ENDINGS = (ARRAY, CHECKED, STATISTICS, ENDING)
 """Of the files that are written below ``prepared``; others are left alone."""
 
 YOUNG_S = 3600.0

@@ -125,13 +125,14 @@ def print_search(planned: Sequence[PlannedSearch], whole: Plan, context: Executi
     for one in planned[:1]:
         print_spaces(one)
     echo(f"{len(whole.done):,} trials done, {len(whole.todo):,} to execute")
-    check_before_work(whole.todo, context)
+    runs = [run for one in planned for run in one.runs]
+    by_folder = {
+        run.folder(): (run, budget) for run, budget in zip(runs, check_before_work(runs, context), strict=True)
+    }
     total, todo = 0.0, {run.folder() for run in whole.todo}
     for one in planned:
         for method, search in one.search.methods.items():
-            folder = next(iter(search.trials[0].runs.values()))
-            default = next(run for run in one.runs if run.folder() == folder)
-            (budget,) = check_before_work([default], context)
+            default, budget = by_folder[next(iter(search.trials[0].runs.values()))]
             left = sum(run in todo for trial in search.trials for run in trial.runs.values())
             seconds = duration_of(default, budget, context)
             total += left * seconds
@@ -145,10 +146,10 @@ def choose_and_write(planned: PlannedSearch, runs: Path, file: Path, base: str) 
     Raises:
         RequestError: no trial of a method has finished.
     """
+    from protocols.spec.labels import format_value
     from protocols.tune.outcome import chosen_trials, tuned_protocol
-    from protocols.tune.space import describe_value
     from results.store import write_atomically
-    from results.tuning import trial_scores, values_at_edges
+    from results.tuning import describe_edges, trial_scores
 
     search, scores = planned.search, trial_scores(planned.search, runs)
     chosen = chosen_trials(scores)
@@ -157,21 +158,20 @@ def choose_and_write(planned: PlannedSearch, runs: Path, file: Path, base: str) 
     echo(f"{search.dataset} {search.backbone} under {search.protocol}, {search.evaluation} on held-out images:")
     for method, index in chosen.items():
         one, best, default = search.methods[method], scores[method][index], scores[method][0]
-        setting = ", ".join(f"{key}={describe_value(value)}" for key, value in one.trials[index].setting.items())
+        setting = ", ".join(f"{key}={format_value(value)}" for key, value in one.trials[index].setting.items())
         base_score = "failed" if default is None else f"{default:.2f}"
         echo(f"  {method}: {best:.2f} (default {base_score}), trial {index}: {setting or 'the default'}")
-        for target, side in values_at_edges(one, index).items():
-            echo(f"    {target} is at the {side} edge of its range; a wider one may hold a better value")
+        for sentence in describe_edges(one, index):
+            echo(f"    {sentence}")
     echo(f"measure them on the test split, with fresh seeds: bench run --protocol {file}")
 
 
 def default_file(planned: PlannedSearch, trials: int) -> Path:
     """``tuned-<data set>-<backbone>-<protocol>-<trials>.toml`` in the working directory."""
-    import re
+    from protocols.spec.run import file_name
 
     search = planned.search
-    words = [search.dataset, search.backbone, planned.protocol.name, str(trials)]
-    return Path("-".join(["tuned", *(re.sub(r"[^\w.@+]+", "_", word) for word in words)]) + ".toml")
+    return Path(file_name("tuned", search.dataset, search.backbone, planned.protocol.name, str(trials)) + ".toml")
 
 
 def print_spaces(planned: PlannedSearch) -> None:

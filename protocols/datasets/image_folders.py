@@ -163,8 +163,8 @@ class ImageFolders(Source):
         files = []
         for split in self.splits():
             array = self.array_path(split, self.digests(split, self.listing(split).files))
-            files += [array, prepared.checked_path(array), self.memory_path(split)]
-            files += [array.with_suffix(end) for end in (".statistics", ".partial", ".progress", ".lock")]
+            beside = (prepared.CHECKED, prepared.STATISTICS, *prepared.UNFINISHED)
+            files += [array, *map(array.with_suffix, beside), self.memory_path(split)]
         return files
 
     def digests(self, split: str, files: Sequence[File]) -> list[str]:

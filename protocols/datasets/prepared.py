@@ -50,6 +50,12 @@ VERSION = 1
 ALWAYS_CHECKED = 2**30
 """Bytes up to which an array is compared with its checksum whenever it is opened; larger ones when they changed."""
 
+ARRAY, CHECKED, STATISTICS = ".npy", ".checked", ".statistics"
+"""Endings of an array, of the stamp of when it was checked, and of the mean and deviation of its channels."""
+
+UNFINISHED = (".partial", ".progress", ".lock")
+"""Endings of an array that is being written, of how much of it is, and of the file that its writer locks."""
+
 LONGEST_NAME = 120
 """Bytes of the name of a file of the cache; its temporary name is longer, and file systems allow 255."""
 
@@ -115,7 +121,7 @@ def digest_of(*values: object) -> str:
 
 def array_path(root: Path, name: str, side: int, *originals: object) -> Path:
     """Path of the cached array of images of a side; it differs if what identifies the original files does."""
-    return cache_path(root, f"{name}-{side}px-{digest_of(VERSION, side, *originals)}.npy")
+    return cache_path(root, f"{name}-{side}px-{digest_of(VERSION, side, *originals)}{ARRAY}")
 
 
 def cache_path(root: Path, name: str) -> Path:
@@ -197,7 +203,7 @@ def was_checked(path: Path, stamp: os.stat_result) -> bool:
 
 def checked_path(path: Path) -> Path:
     """The file that says when a large array was last compared with its checksum."""
-    return path.with_suffix(".checked")
+    return path.with_suffix(CHECKED)
 
 
 def stamp_of(status: os.stat_result) -> list[int]:
@@ -224,19 +230,17 @@ def write_resumably(path: Path, shape: ArrayShape, decoder: ImageDecoder) -> Non
         DataMissing: an image cannot be decoded; nothing is left behind, since without it the key is another.
         OSError: the array cannot be written, or the disk is too small for it.
     """
-    partial_path, progress_path, lock = (path.with_suffix(end) for end in (".partial", ".progress", ".lock"))
+    partial_path, progress_path, lock = (path.with_suffix(end) for end in UNFINISHED)
     with locked(lock):
         if path.exists():  # another process wrote it meanwhile
             return
-        header = io.BytesIO()
-        np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": shape})
         done, bytes_per_image = images_done(partial_path, progress_path), math.prod(shape[1:])
         needed = (shape[0] - done) * bytes_per_image
         if needed > shutil.disk_usage(path.parent).free:
             raise OSError(errno.ENOSPC, f"{needed / 1e9:,.1f} GB are needed, and there is less room")
         try:
             with partial_path.open("r+b" if done else "wb") as file:
-                file.write(header.getvalue())
+                write_header(file, shape)
                 file.seek(done * bytes_per_image, os.SEEK_CUR)
                 file.truncate()
                 for chunk in decoder(done):
@@ -269,19 +273,23 @@ def images_done(partial_path: Path, progress_path: Path) -> int:
 
 def write_array(path: Path, owner: str, shape: ArrayShape, chunks: Iterable[np.ndarray]) -> None:
     """Write an array in NumPy's format chunk by chunk, and seal it."""
-    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
     with path.open("wb") as file:
-        np.lib.format.write_array_header_1_0(file, header)
+        write_header(file, shape)
         for chunk in chunks:
             file.write(chunk.data)
     seal.seal(path, owner)
+
+
+def write_header(file: BinaryIO, shape: ArrayShape) -> None:
+    """Write what precedes the values of a uint8 array in NumPy's format."""
+    np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
 
 
 def load_or_measure_statistics(images: np.ndarray) -> tuple[Triple, Triple]:
     """Mean and standard deviation as :func:`statistics` measures them, stored beside a mapped array for later loads."""
     if not isinstance(images, np.memmap) or images.filename is None:
         return statistics(images)
-    path = Path(images.filename).with_suffix(".statistics")
+    path = Path(images.filename).with_suffix(STATISTICS)
     with contextlib.suppress(DamagedFile):
         if stored := read_json(path):
             return triple(np.array(stored["mean"])), triple(np.array(stored["std"]))

@@ -165,11 +165,8 @@ class Run:
 
     def folder(self) -> str:
         """``<dataset>-<backbone>-<method>-s<seed>-<hash8>``, safe as a file name."""
-        words = [self.dataset.name, self.backbone.name, self.method.name, f"s{self.seed}"]
-        words = [re.sub(r"[^\w.@+]+", "_", word) for word in words]
-        if len("-".join(words).encode()) > LONGEST_NAME:
-            words = [shortened(word, LONGEST_NAME // len(words)) for word in words]
-        return "-".join([*words, self.fingerprint()[:8]])
+        words = file_name(self.dataset.name, self.backbone.name, self.method.name, f"s{self.seed}")
+        return f"{words}-{self.fingerprint()[:8]}"
 
     def evaluation_name(self, evaluation: Evaluation) -> str:
         """Label of an evaluation, its refinement if there is one, and its data set where it is not the run's."""
@@ -198,6 +195,14 @@ class Run:
         """
         values = {key: value for key, value in config.items() if key != "fingerprint"}
         return build(Run, values, "config")
+
+
+def file_name(*words: str) -> str:
+    """Words joined by hyphens, safe as a file name and at most ``LONGEST_NAME`` bytes long."""
+    safe = [re.sub(r"[^\w.@+]+", "_", word) for word in words]
+    if len("-".join(safe).encode()) > LONGEST_NAME:
+        safe = [shortened(word, LONGEST_NAME // len(safe)) for word in safe]
+    return "-".join(safe)
 
 
 def shortened(word: str, most: int) -> str:

@@ -36,7 +36,7 @@ class PlannedSearch:
 
     Attributes:
         name: of its file; the same for a search of more trials or further methods.
-        search: as it is stored.
+        search: what is stored of it.
         runs: of all trials, those of one number together, so that methods have equal trials whenever it is interrupted.
         protocol: that is tuned.
         changes: of the protocol by the command line, for every trial.

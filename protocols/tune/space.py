@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from protocols.spec.labels import SHARED, format_value
+from protocols.spec.labels import SHARED
 from protocols.spec.plugins import METHODS
 from results.errors import RequestError, nearest
 from results.schema import read_toml
@@ -63,11 +63,6 @@ class Dimension:
     def to_plain(self) -> dict[str, list[Any]]:
         """The dimension as in a file of spaces."""
         return {self.scale: list(self.values)}
-
-
-def describe_value(value: Any) -> str:
-    """A value as ``--set`` takes it."""
-    return format_value(list(value) if isinstance(value, tuple) else value)
 
 
 def dimension_of(target: str, table: Mapping[str, Any], where: str) -> Dimension:

@@ -64,6 +64,7 @@ class Frames:
             that are one pretraining the first of theirs (see :func:`name_pretraining`). Rows without refinement come
             first.
         trials: the rows of ``runs`` that are trials of a search for hyper-parameters, which the others leave out.
+        trial_results: a row per trial and metric, ``run`` and ``MEASURED``.
         tuning: the searches, and which runs used what they chose. These have the label of the tuned protocol and the
             plain name of the method; one that is also a run of the default settings is there twice.
     """
@@ -72,6 +73,7 @@ class Frames:
     runs: pd.DataFrame
     results: pd.DataFrame
     trials: pd.DataFrame = field(default_factory=partial(pd.DataFrame, columns=RUN_COLUMNS))
+    trial_results: pd.DataFrame = field(default_factory=partial(pd.DataFrame, columns=["run", *MEASURED]))
     tuning: Tuning = field(default_factory=Tuning)
 
     @cached_property
@@ -138,7 +140,8 @@ def load_runs(path: Path, only: Container[str] | None = None) -> Frames:
     results = name_pretraining(results, runs)
     is_refined = results["refinement"] != ""
     results = pd.concat([results[~is_refined], results[is_refined]], ignore_index=True)
-    return Frames(path, runs, results, trials, tuning)
+    trial_results = measured[measured["run"].isin(trials["run"])].reset_index(drop=True)
+    return Frames(path, runs, results, trials, trial_results, tuning)
 
 
 def with_tuned(runs: pd.DataFrame, tuning: Tuning) -> pd.DataFrame:

@@ -11,8 +11,7 @@ import pandas as pd
 
 from results.analysis.statistics import Estimate, estimate
 from results.analysis.variants import CELL
-from results.store import read_run
-from results.tuning import choose, position, score
+from results.tuning import choose, position
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -40,18 +39,20 @@ def trial_table(search: Search, frames: Frames) -> pd.DataFrame:
     """A row per trial: ``TRIAL_COLUMNS``.
 
     ``value`` is the mean over its seeds of the top-1 accuracy that decides, in percent, NaN unless all have finished;
-    ``loss`` that of the last epoch, ``rankme`` and ``flops`` likewise; ``collapsed`` whether any representation has.
-    Trial 0 is the default.
+    ``loss`` (of the last epoch), ``rankme`` and ``flops`` are means over seeds too; ``collapsed`` says whether any
+    representation has. Trial 0 is the default.
     """
-    known = frames.trials.set_index("run")
+    known, results = frames.trials.set_index("run"), frames.trial_results
+    decides = (
+        (results["evaluation"] == search.evaluation) & (results["metric"] == "top1") & (results["refinement"] == "")
+    )
+    scores = results[decides].drop_duplicates("run").set_index("run")["value"]
     rows = []
     for method, one in search.methods.items():
         for index, trial in enumerate(one.trials):
             runs = known.reindex(list(trial.runs.values()))
             done = runs[runs["status"] == "done"]
-            records = [read_run(frames.folder / str(run)).record for run in done.index]
-            values = [score(record, search.evaluation) for record in records if record]
-            found = [value for value in values if value is not None]
+            found = scores.reindex(done.index).dropna()
             whole = len(found) == len(trial.runs)
             means = done[["last_loss", "rankme", "flops"]].mean() if whole else pd.Series(dtype=float)
             rows.append(

@@ -20,7 +20,7 @@ from results.names import BASELINES
 from results.report.section import MISSING, Cell, Column, Row, Section, Table
 from results.report.sections import register_section
 from results.report.text import TIED, format_number
-from results.tuning import values_at_edges
+from results.tuning import describe_edges
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -251,8 +251,7 @@ def edges(search: Search, trials: pd.DataFrame) -> Iterator[str]:
     for method, one in search.methods.items():
         chosen = chosen_trial(trials[trials["method"] == method])
         if chosen is not None:
-            for target, side in values_at_edges(one, chosen).items():
-                yield f"{method}: {target} is at the {side} edge of its range; a wider one may hold a better value."
+            yield from (f"{method}: {sentence}." for sentence in describe_edges(one, chosen))
 
 
 def describe_ranks(curves: pd.DataFrame) -> Iterator[str]:
