@@ -126,9 +126,8 @@ def print_search(planned: Sequence[PlannedSearch], whole: Plan, context: Executi
         print_spaces(one)
     echo(f"{len(whole.done):,} trials done, {len(whole.todo):,} to execute")
     runs = [run for one in planned for run in one.runs]
-    by_folder = {
-        run.folder(): (run, budget) for run, budget in zip(runs, check_before_work(runs, context), strict=True)
-    }
+    budgets = check_before_work(runs, context)
+    by_folder = {run.folder(): (run, budget) for run, budget in zip(runs, budgets, strict=True)}
     total, todo = 0.0, {run.folder() for run in whole.todo}
     for one in planned:
         for method, search in one.search.methods.items():

@@ -163,8 +163,7 @@ class ImageFolders(Source):
         files = []
         for split in self.splits():
             array = self.array_path(split, self.digests(split, self.listing(split).files))
-            beside = (prepared.CHECKED, prepared.STATISTICS, *prepared.UNFINISHED)
-            files += [array, *map(array.with_suffix, beside), self.memory_path(split)]
+            files += [*prepared.array_files(array), self.memory_path(split)]
         return files
 
     def digests(self, split: str, files: Sequence[File]) -> list[str]:

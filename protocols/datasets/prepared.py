@@ -201,6 +201,11 @@ def was_checked(path: Path, stamp: os.stat_result) -> bool:
         return False
 
 
+def array_files(path: Path) -> list[Path]:
+    """An array, and all that may lie beside it; they need not exist."""
+    return [path, *(path.with_suffix(end) for end in (CHECKED, STATISTICS, *UNFINISHED))]
+
+
 def checked_path(path: Path) -> Path:
     """The file that says when a large array was last compared with its checksum."""
     return path.with_suffix(CHECKED)

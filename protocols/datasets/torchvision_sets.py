@@ -82,7 +82,7 @@ class Stl10(Fetched):
         """
         self.require()
         arrays = [self.array_path(part) for part in ("train", "unlabeled", "test")]
-        return [file for array in arrays for file in (array, prepared.checked_path(array))]
+        return [file for array in arrays for file in prepared.array_files(array)]
 
     def chunks(self, file: str, what: str) -> Iterator[np.ndarray]:
         """The images of a file, a chunk at a time."""

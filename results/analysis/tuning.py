@@ -43,10 +43,8 @@ def trial_table(search: Search, frames: Frames) -> pd.DataFrame:
     representation has. Trial 0 is the default.
     """
     known, results = frames.trials.set_index("run"), frames.trial_results
-    decides = (
-        (results["evaluation"] == search.evaluation) & (results["metric"] == "top1") & (results["refinement"] == "")
-    )
-    scores = results[decides].drop_duplicates("run").set_index("run")["value"]
+    results = results[(results["metric"] == "top1") & (results["refinement"] == "")]
+    scores = results[results["evaluation"] == search.evaluation].drop_duplicates("run").set_index("run")["value"]
     rows = []
     for method, one in search.methods.items():
         for index, trial in enumerate(one.trials):
