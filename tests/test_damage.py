@@ -1,6 +1,5 @@
 """Damage to every kind of file that is read: it is named, or made again; never a traceback, never a wrong number."""
 
-import json
 import os
 import random
 import shutil
@@ -14,6 +13,7 @@ from results import store
 from results.analysis.frame import load_runs
 from slurm.status import read_status
 from tests.tools import forked
+from tests.tools.damages import a_broken_link, a_device, a_folder, a_link_loop, a_pipe, empty, huge, set_value, zeros
 
 WORDS = ["run", "--methods", "random,graph_nnclr", "--datasets", "digits", "--seeds", "0", "--views", "512"]
 WORDS += ["--jobs", "1", "--evaluations", "knn", "--refine", "concatenated", "--set", "pretrain.precision=float32"]
@@ -52,18 +52,10 @@ def cut(path):
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
-def empty(path):
-    path.write_bytes(b"")
-
-
 def flip(path):
     content = bytearray(path.read_bytes())
     content[random.Random(str(path.name)).randrange(len(content))] ^= 4
     path.write_bytes(content)
-
-
-def zeros(path):
-    path.write_bytes(bytes(path.stat().st_size))
 
 
 def other_type(path):
@@ -82,52 +74,8 @@ def not_utf8(path):
     path.write_bytes(b'{"a": "\xff\xfe"}')
 
 
-def a_folder(path):
-    path.unlink()
-    path.mkdir()
-
-
-def a_broken_link(path):
-    path.unlink()
-    path.symlink_to("/nowhere/at/all")
-
-
-def a_pipe(path):
-    path.unlink()
-    os.mkfifo(path)
-
-
-def a_device(path):
-    path.unlink()
-    path.symlink_to("/dev/zero")
-
-
-def a_link_loop(path):
-    path.unlink()
-    path.symlink_to(path.name)
-
-
-def huge(path):
-    os.truncate(path, 2**40)
-
-
 IN_ITS_PLACE = [a_folder, a_broken_link, a_pipe, a_device, a_link_loop, huge]
 DAMAGES = [cut, empty, flip, zeros, other_type, nothing, deep, not_utf8, *IN_ITS_PLACE]
-
-
-def set_value(*keys, value):
-    """Writes a value into a JSON file as an earlier version would, without a checksum."""
-
-    def change(path):
-        content = store.read_json(path)
-        inner = content
-        for key in keys[:-1]:
-            inner = inner[key]
-        inner[keys[-1]] = value
-        path.write_text(json.dumps(content))
-
-    change.__name__ = f"{'.'.join(map(str, keys))}={value!r}"[:60]
-    return change
 
 
 IMPOSSIBLE = {

@@ -26,13 +26,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from PIL import Image
-
 from protocols.spec.execution import ExecutionContext
 from results import store
 from slurm.submission import SubmittedArray, new_submission
 from tests.campaigns import forks
+from tests.tools import damages
+from tests.tools.photos import make_photos
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -67,10 +66,6 @@ def cut(path: Path, rng: random.Random) -> None:
     os.truncate(path, rng.randrange(1, size) if size > 1 else 0)
 
 
-def empty(path: Path, _: random.Random) -> None:
-    path.write_bytes(b"")
-
-
 def flip(path: Path, rng: random.Random) -> None:
     content = bytearray(path.read_bytes())
     content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
@@ -80,10 +75,6 @@ def flip(path: Path, rng: random.Random) -> None:
 def flips(path: Path, rng: random.Random) -> None:
     for _ in range(40):
         flip(path, rng)
-
-
-def zeros(path: Path, _: random.Random) -> None:
-    path.write_bytes(bytes(path.stat().st_size))
 
 
 def noise(path: Path, rng: random.Random) -> None:
@@ -98,43 +89,14 @@ def text(name: str, content: bytes) -> Callable[[Path, random.Random], None]:
     return write
 
 
-def a_folder(path: Path, _: random.Random) -> None:
-    store.remove(path)
-    path.mkdir()
-
-
 def a_full_folder(path: Path, _: random.Random) -> None:
     store.remove(path)
     path.mkdir()
     (path / "file").write_text("here")
 
 
-def a_broken_link(path: Path, _: random.Random) -> None:
-    path.unlink()
-    path.symlink_to("/nowhere/at/all")
-
-
-def a_link_loop(path: Path, _: random.Random) -> None:
-    path.unlink()
-    path.symlink_to(path.name)
-
-
-def an_endless_device(path: Path, _: random.Random) -> None:
-    path.unlink()
-    path.symlink_to("/dev/zero")
-
-
-def a_pipe(path: Path, _: random.Random) -> None:
-    path.unlink()
-    os.mkfifo(path)
-
-
 def not_readable(path: Path, _: random.Random) -> None:
     path.chmod(0)
-
-
-def huge(path: Path, _: random.Random) -> None:
-    os.truncate(path, 2**40)
 
 
 class Payload:
@@ -154,36 +116,24 @@ def code_in_archive(path: Path, _: random.Random) -> None:
         archive.writestr("archive/version", "3")
 
 
+def not_random(damage: Callable[[Path], None]) -> Callable[[Path, random.Random], None]:
+    """A damage that draws nothing."""
+
+    def apply(path: Path, _: random.Random) -> None:
+        damage(path)
+
+    apply.__name__ = damage.__name__
+    return apply
+
+
 def changed(*keys: str | int, value: Any) -> Callable[[Path, random.Random], None]:
-    """Writes a value into a JSON file as an earlier version would, without a checksum."""
-
-    def change(path: Path, _: random.Random) -> None:
-        content = json.loads(path.read_text())
-        content.pop(store.CHECKSUM, None)
-        inner = content
-        for key in keys[:-1]:
-            inner = inner[key]
-        inner[keys[-1]] = value
-        path.write_text(json.dumps(content))
-
-    change.__name__ = f"{'.'.join(map(str, keys))}={value!r}"[:60]
-    return change
+    """See ``damages.set_value``."""
+    return not_random(damages.set_value(*keys, value=value))
 
 
 def without(*keys: str | int) -> Callable[[Path, random.Random], None]:
-    """Removes a key from a JSON file, and its checksum."""
-
-    def change(path: Path, _: random.Random) -> None:
-        content = json.loads(path.read_text())
-        content.pop(store.CHECKSUM, None)
-        inner = content
-        for key in keys[:-1]:
-            inner = inner[key]
-        del inner[keys[-1]]
-        path.write_text(json.dumps(content))
-
-    change.__name__ = f"without {'.'.join(map(str, keys))}"
-    return change
+    """See ``damages.without``."""
+    return not_random(damages.without(*keys))
 
 
 def of(other: str) -> Callable[[Path, random.Random], None]:
@@ -201,8 +151,9 @@ def root_of(path: Path) -> Path:
     return next(parent for parent in path.parents if parent.name == "work")
 
 
-WRITTEN_OVER = [cut, empty, flip, flips, zeros, noise]
-IN_ITS_PLACE = [a_folder, a_full_folder, a_broken_link, a_link_loop, an_endless_device, a_pipe, not_readable, huge]
+WRITTEN_OVER = [cut, not_random(damages.empty), flip, flips, not_random(damages.zeros), noise]
+LINKS = map(not_random, (damages.a_broken_link, damages.a_link_loop, damages.a_device, damages.a_pipe))
+IN_ITS_PLACE = [not_random(damages.a_folder), a_full_folder, *LINKS, not_readable, not_random(damages.huge)]
 TEXTS = [
     text("null", b"null"),
     text("list", b"[1, null]"),
@@ -494,13 +445,7 @@ class Outcome:
 def make_base(folder: Path) -> None:
     """Make what is damaged: done, interrupted and failed runs, images, protocols, profiles, plugins."""
     folder.mkdir(parents=True)
-    rng = np.random.default_rng(0)
-    for split, count in (("train", 24), ("test", 12)):
-        for label in "ab":
-            (folder / "photos" / split / label).mkdir(parents=True)
-            for number in range(count):
-                pixels = rng.integers(0, 256, (20, 20, 3), dtype=np.uint8)
-                Image.fromarray(pixels).save(folder / "photos" / split / label / f"{number}.png")
+    make_photos(folder / "photos", train=24, test=12, side=20)
     (folder / "plugin.py").write_text(PLUGIN_TEXT)
     (folder / "base.toml").write_text('name = "base"\nextends = "quick"\n')
     (folder / "protocol.toml").write_text('name = "own"\nextends = "base.toml"\n[pretrain]\nviews = 512\n')

@@ -25,10 +25,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image
-
 from tests.campaigns import forks
+from tests.tools.photos import make_photos
 
 WORDS = ["run", "--methods", "simclr,graph_nnclr", "--datasets", "folder:photos@16", "--seeds", "0", "--views", "320"]
 WORDS += ["--evaluations", "knn", "--refine", "neighbour_mean", "--set", "pretrain.batch=16"]
@@ -75,16 +73,6 @@ def trials(count: int) -> list[Trial]:
     victims = [(1, "command"), (2, "command"), (2, "worker"), (2, "parent")]
     found += [Trial(n, *victims[n % 4]) for n in range(len(found), count)]
     return found[:count]
-
-
-def make_photos(folder: Path) -> None:
-    rng = np.random.default_rng(0)
-    for split, count in (("train", 50), ("test", 20)):
-        for label in "ab":
-            (folder / "photos" / split / label).mkdir(parents=True)
-            for number in range(count):
-                pixels = rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)
-                Image.fromarray(pixels).save(folder / "photos" / split / label / f"{number}.png")
 
 
 def prepare(trial: Trial | None, trace: Path) -> None:
@@ -203,7 +191,7 @@ class Campaign:
         folder.mkdir(parents=True, exist_ok=True)
         base = folder / "base"
         shutil.rmtree(base, ignore_errors=True)
-        make_photos(base)
+        make_photos(base / "photos", train=50, test=20, side=16)
         start = time.monotonic()
         shutil.rmtree(folder / "undisturbed", ignore_errors=True)
         undisturbed = Path(shutil.copytree(base, folder / "undisturbed"))
