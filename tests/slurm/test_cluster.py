@@ -1,12 +1,10 @@
 """Runs on a real SLURM: sent, interrupted in every way there is, and finished with the numbers of undisturbed ones."""
 
 import contextlib
-import io
 import os
 import shutil
 import signal
 import subprocess
-import sys
 import textwrap
 import time
 from pathlib import Path
@@ -14,12 +12,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench.cli import app
 from results import store
 from results.errors import BenchError, RequestError
 from results.index import DONE_INDEX, INDEX
 from slurm.queue import SlurmCommandError, run_command
 from slurm.status import read_status
+from tests.tools.cluster import bench, grid, until
 
 pytestmark = pytest.mark.slurm
 
@@ -62,34 +60,8 @@ class Hungry(Method):
 """
 
 
-def bench(*words, cwd):
-    """Run a command in this process, which has imported torch already; returns what it prints."""
-    said, argv = io.StringIO(), sys.argv
-    with contextlib.chdir(cwd), contextlib.redirect_stdout(said):
-        sys.argv = ["bench", *words]
-        try:
-            app(words, standalone_mode=False)
-        finally:
-            sys.argv = argv
-    return said.getvalue()
-
-
 def submit(*words, cwd):
     return bench("submit", "--cpus", "1", "--mem", "2G", *words, cwd=cwd)
-
-
-def grid(*methods, seeds="0", views=1000):
-    budget = ["--views", str(views), "--set", "pretrain.precision=float32", "--set", "pretrain.batch=32"]
-    return ["--methods", ",".join(methods), "--datasets", "digits", "--seeds", seeds, *budget]
-
-
-def until(what, seconds=900):
-    """Wait for something to become true, on a busy machine too; returns it."""
-    deadline = time.monotonic() + seconds
-    while not (result := what()):
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(1)
-    return result
 
 
 def states(runs):

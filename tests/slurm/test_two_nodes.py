@@ -1,18 +1,14 @@
 """Runs that two nodes of a real SLURM share: with the numbers of one process, and nothing lost when a node fails."""
 
-import contextlib
 import importlib.util
-import io
-import sys
-import time
 from pathlib import Path
 
 import pytest
 
-from bench.cli import app
 from results import store
 from slurm.queue import run_command
 from slurm.status import read_status
+from tests.tools.cluster import bench, grid, until
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 
@@ -81,35 +77,12 @@ def home(tmp_path_factory):
     return folder
 
 
-def bench(*words, cwd):
-    """Run a command in this process, which has imported torch already; returns what it prints."""
-    said, argv = io.StringIO(), sys.argv
-    with contextlib.chdir(cwd), contextlib.redirect_stdout(said):
-        sys.argv = ["bench", *words]
-        try:
-            app(words, standalone_mode=False)
-        finally:
-            sys.argv = argv
-    return said.getvalue()
-
-
-def grid(*methods, seeds="0", views=1000):
-    budget = ["--views", str(views), "--set", "pretrain.precision=float32", "--set", "pretrain.batch=32"]
-    words = ["--methods", ",".join(methods), "--plugins", "mine.py", "--datasets", "digits", "--seeds", seeds]
-    return [*words, "--evaluations", "knn", "--reference", *budget]
+def plain_grid(*methods, **options):
+    return [*grid(*methods, **options), "--plugins", "mine.py", "--evaluations", "knn", "--reference"]
 
 
 def submit(*words, cwd):
     return bench("submit", *words, "--nodes", "2", "--cpus", "1", "--mem", "2G", "--time", "20m", cwd=cwd)
-
-
-def until(what, seconds=600):
-    """Wait for something to become true, on a busy machine too; returns it."""
-    deadline = time.monotonic() + seconds
-    while not (result := what()):
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.5)
-    return result
 
 
 def states(runs):
@@ -127,7 +100,7 @@ def job_log(runs):
 def test_two_nodes_get_what_one_process_gets_and_tell_what_failed(nodes, home, tmp_path):
     """One job, three runs: the second fails on the second node, the third goes on."""
     (tmp_path / "mine.py").symlink_to(home / "mine.py")
-    said = submit(*grid("simclr", "broken", "plain"), "--runs-per-job", "3", cwd=tmp_path)
+    said = submit(*plain_grid("simclr", "broken", "plain"), "--runs-per-job", "3", cwd=tmp_path)
     assert "submitted 3 runs in 1 jobs" in said
     runs = tmp_path / "runs"
     until(lambda: {state.state for state in states(runs).values()} <= {"done", "failed"})
@@ -141,7 +114,7 @@ def test_two_nodes_get_what_one_process_gets_and_tell_what_failed(nodes, home, t
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "mine.py").symlink_to(home / "mine.py")
-    bench("run", *grid("simclr", "plain"), "--jobs", "1", cwd=elsewhere)
+    bench("run", *plain_grid("simclr", "plain"), "--jobs", "1", cwd=elsewhere)
     for name in ("simclr", "plain"):
         alone = losses(elsewhere / "runs" / now[name].run)
         assert losses(runs / now[name].run) == pytest.approx(alone, rel=1e-2)
@@ -153,7 +126,7 @@ def test_two_nodes_get_what_one_process_gets_and_tell_what_failed(nodes, home, t
 def test_an_interrupted_job_of_two_nodes_carries_on(nodes, home, tmp_path, event, monkeypatch):
     (tmp_path / "mine.py").symlink_to(home / "mine.py")
     monkeypatch.setenv("STEP_SECONDS", "0.5")
-    said = submit(*grid("plain", views=60 * 64), cwd=tmp_path)
+    said = submit(*plain_grid("plain", views=60 * 64), cwd=tmp_path)
     job, runs = said.split(": ")[1].split()[0], tmp_path / "runs"
     until(lambda: list(runs.glob("*/checkpoint.pt")))
     if event == "power cut":
@@ -170,6 +143,6 @@ def test_an_interrupted_job_of_two_nodes_carries_on(nodes, home, tmp_path, event
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "mine.py").symlink_to(home / "mine.py")
-    bench("run", *grid("plain", views=60 * 64), "--jobs", "1", cwd=elsewhere)
+    bench("run", *plain_grid("plain", views=60 * 64), "--jobs", "1", cwd=elsewhere)
     alone = losses(elsewhere / "runs" / states(runs)["plain"].run)
     assert losses(runs / states(runs)["plain"].run) == pytest.approx(alone, rel=1e-2)
