@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -117,11 +118,11 @@ def run(
     )
     asked = expand(request, context.data, print_progress)
     planned = plan(asked, context.runs, context.data, force=force)
-    store_tuned_runs(request, asked, context.runs)
-    if todo := planned.todo[:limit]:
-        if jobs != 1 or ranks > 1:
-            refuse_local_plugins(todo)
-        execute_runs(todo, context, jobs, per_gpu, force=force)
+    todo = planned.todo[:limit]
+    if todo and (jobs != 1 or ranks > 1):
+        refuse_local_plugins(todo)
+    store = partial(store_tuned_runs, request, asked, context.runs)
+    execute_runs(todo, context, jobs, per_gpu, force=force, on_start=store)
     return read_frames(context.runs, only=[one.folder() for one in (*planned.done, *planned.todo)])
 
 

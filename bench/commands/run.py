@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +15,7 @@ from bench.options import GridOptions, with_grid_options
 from results.errors import RequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from protocols.spec.budget import Budget
     from protocols.spec.execution import ExecutionContext
@@ -104,9 +105,9 @@ def run_grid(
         return
     if todo:
         require_writable(to, "--to")
-    store_tuned_runs(request, runs, grid.runs)
+    store = partial(store_tuned_runs, request, runs, grid.runs)
     try:
-        failed = execute_runs(todo, context, jobs, per_gpu, force=grid.force) if todo else 0
+        failed = execute_runs(todo, context, jobs, per_gpu, force=grid.force, on_start=store)
     except KeyboardInterrupt:
         echo("bench: interrupted; the same command resumes", err=True)
         raise typer.Exit(130) from None
@@ -135,19 +136,39 @@ def check_before_work(todo: Sequence[Run], context: ExecutionContext) -> list[Bu
     return check(todo, context.data)
 
 
-def execute_runs(todo: Sequence[Run], context: ExecutionContext, jobs: int | None, per_gpu: int, *, force: bool) -> int:
+def execute_runs(
+    todo: Sequence[Run],
+    context: ExecutionContext,
+    jobs: int | None,
+    per_gpu: int,
+    *,
+    force: bool,
+    on_start: Callable[[], None],
+) -> int:
     """Execute runs and show their progress; returns how many failed.
+
+    Args:
+        todo: the runs; there may be none.
+        context: folders and device.
+        jobs: runs at a time, see ``slurm.launch.launch``.
+        per_gpu: runs at a time on each GPU.
+        force: whether runs that are done are repeated.
+        on_start: called once it is known that nothing is wrong with the runs, before the first is executed.
 
     Raises:
         RequestError: something is wrong with them; nothing was started.
         KeyboardInterrupt: interrupted; the runs have saved their state.
     """
+    if not todo:
+        on_start()
+        return 0
     from bench.dry_run import is_pretrained
     from bench.progress import display_for
     from results.store import discard
     from slurm.launch import launch
 
     budgets = check_before_work(todo, context)
+    on_start()
     if force:
         for one in todo:
             discard(context.runs / one.folder())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,7 +14,7 @@ from bench.options import GridOptions, SpaceFile, with_grid_options
 from results.errors import RequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from protocols.spec.budget import Budget
@@ -112,17 +113,19 @@ def submit(
         require_slurm()
     if retry and not request.is_blank:
         raise RequestError("--retry takes the place of a grid", hint="leave --methods, --datasets, … out")
-    todo = select_retries(retry, runs) if retry else runs_to_submit(grid, trials, space, store=not dry_run)
+    todo, store = (select_retries(retry, runs), None) if retry else runs_to_submit(grid, trials, space)
     if not dry_run:
         selected, todo = todo, exclude_active(todo, runs)
         if len(todo) < len(selected):
             echo(f"{len(selected) - len(todo)} runs queued or running already")
     todo = todo[: grid.limit]
+    profiles.require_ranks(todo, grid.ranks)
+    batches = plan_batches(todo, prepare_runs(todo, context, dry_run=dry_run), profiles, context) if todo else []
+    if store and not dry_run:
+        store()
     if not todo:
         echo("nothing to submit")
         return
-    profiles.require_ranks(todo, grid.ranks)
-    batches = plan_batches(todo, prepare_runs(todo, context, dry_run=dry_run), profiles, context)
     if dry_run:
         for script, count in Counter(render_scripts(batches, context)).items():
             echo(f"{script}\n# {count} such array{'s' if count > 1 else ''}\n")
@@ -134,41 +137,36 @@ def submit(
     echo("show their state: bench status --watch; cancel them: bench cancel")
 
 
-def runs_to_submit(grid: GridOptions, trials: int | None, space: Path | None, *, store: bool) -> list[Run]:
+def runs_to_submit(grid: GridOptions, trials: int | None, space: Path | None) -> tuple[list[Run], Callable[[], None]]:
     """The runs of a grid, or the trials of ``bench tune`` with the same options, that are not done yet.
 
     Args:
         grid: the options.
         trials: of each method, if trials are wanted.
         space: file of search spaces.
-        store: say in the runs folder which runs are trials, or belong to a tuned protocol.
+
+    Returns:
+        The runs, and a function that says in the runs folder which are trials, or belong to a tuned protocol.
 
     Raises:
         RequestError: a name, a key or a value is wrong.
     """
     from protocols.spec.grid import expand, plan
     from protocols.tune.outcome import store_tuned_runs
-    from protocols.tune.search import plan_searches
+    from protocols.tune.search import plan_searches, store_searches
     from protocols.tune.space import load_spaces
-    from results.store import require_writable
-    from results.tuning import store_search
 
     request = grid.request()
-    if store:
-        require_writable(grid.runs)
     if trials:
         searches = plan_searches(request, grid.data, load_spaces(space), trials=trials)
-        for one in searches if store else ():
-            store_search(grid.runs, one.name, one.search)
-        asked = [run for one in searches for run in one.runs]
+        asked, store = [run for one in searches for run in one.runs], partial(store_searches, searches, grid.runs)
     else:
         asked = expand(request, grid.data, print_progress)
-        if store:
-            store_tuned_runs(request, asked, grid.runs)
+        store = partial(store_tuned_runs, request, asked, grid.runs)
     planned = plan(asked, grid.runs, grid.data, force=grid.force)
     if planned.done:
         echo(f"{len(planned.done)} runs done before")
-    return list(planned.todo)
+    return list(planned.todo), store
 
 
 def prepare_runs(todo: Sequence[Run], context: ExecutionContext, *, dry_run: bool) -> list[Budget]:

@@ -66,10 +66,9 @@ def tune(
     """
     from bench.commands.run import execute_runs
     from protocols.spec.grid import plan
-    from protocols.tune.search import plan_searches
+    from protocols.tune.search import plan_searches, store_searches
     from protocols.tune.space import load_spaces
     from results.store import require_writable
-    from results.tuning import store_search
 
     request, spaces = grid.request(), load_spaces(space)
     trials = trials if budget is None else trials_of_budget(budget, request, grid.data, spaces)
@@ -84,11 +83,9 @@ def tune(
     files = [to or default_file(one, trials) for one in planned]
     for file in files:
         require_writable(file.parent, "--to")
-    require_writable(grid.runs)
-    for one in planned:
-        store_search(grid.runs, one.name, one.search)
+    store = partial(store_searches, planned, grid.runs)
     try:
-        failed = execute_runs(todo, context, jobs, per_gpu, force=grid.force) if todo else 0
+        failed = execute_runs(todo, context, jobs, per_gpu, force=grid.force, on_start=store)
     except KeyboardInterrupt:
         echo("bench: interrupted; the same command resumes", err=True)
         raise typer.Exit(130) from None

@@ -15,10 +15,10 @@ from protocols.spec.resolve import overlay, resolve
 from protocols.spec.run import digest_of
 from protocols.tune.sampler import sobol_settings
 from results.errors import RequestError
-from results.tuning import MethodSearch, Search, Trial
+from results.tuning import MethodSearch, Search, Trial, store_search
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from protocols.spec.grid import Request
@@ -130,6 +130,12 @@ def plan_searches(
         name = f"search-{digest_of(identity)[:8]}"
         planned.append(PlannedSearch(name, search, tuple(runs[key] for key in ordered), protocol, changes))
     return planned
+
+
+def store_searches(planned: Iterable[PlannedSearch], folder: Path) -> None:
+    """Say in a runs folder which of its runs are trials of these searches."""
+    for one in planned:
+        store_search(folder, one.name, one.search)
 
 
 def is_tunable(method: str, request: Request) -> bool:

@@ -149,6 +149,15 @@ def test_a_budget_in_views_is_a_number_of_trials(folder):
     assert "less than two trials" in bench(*words, "2000", cwd=folder).stderr
 
 
+def test_what_is_refused_leaves_no_search_behind(tmp_path):
+    done = bench(
+        "tune", "--methods", "simclr", "--datasets", "cifar10", "--trials", "2", "--data", "none", cwd=tmp_path
+    )
+    assert done.returncode == 2
+    assert "is not there" in done.stderr
+    assert not (tmp_path / "runs" / "tuning").exists()
+
+
 def test_the_test_split_is_not_read(tmp_path):
     (tmp_path / "secret.py").write_text(LOCKED_TEST_SPLIT)
     words = ["--methods", "rotnet", "--datasets", "./secret.py", *TINY[2:]]
