@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bench.echo import echo, print_progress
-from bench.options import GridOptions, with_grid_options
+from bench.options import GridOptions, SpaceFile, with_grid_options
 from results.errors import RequestError
 
 if TYPE_CHECKING:
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
     from protocols.spec.budget import Budget
     from protocols.spec.execution import ExecutionContext
-    from protocols.spec.grid import Plan
+    from protocols.spec.grid import Plan, Request
     from protocols.spec.run import Run
 
 EXAMPLES = """\b
@@ -40,6 +39,8 @@ Examples:
       a file that registers an evaluation, an optimizer, … (see CONTRIBUTING.md)
   torchrun --nnodes 2 --nproc-per-node 8 --rdzv-endpoint HOST:29500 -m bench run --methods simclr --datasets cifar10
       the same command on two nodes; sixteen GPUs share each run
+  bench run --methods simclr,byol --datasets cifar10 --tuned 16
+      the best of 16 settings of each, chosen on held-out training images, then measured with fresh seeds (bench tune)
   bench run --protocol relational2020 --datasets cifar10 --epochs 10 --dry-run
   bench run --protocol relational2020-table1 --datasets cifar10,cifar100
       a published table, or the part of it whose data are on this machine; runs that it shares with other tables
@@ -51,6 +52,11 @@ Examples:
 def run(
     grid: GridOptions,
     *,
+    tuned: Annotated[
+        int | None,
+        typer.Option(min=2, metavar="TRIALS", help="Tune first, as bench tune --trials; measure what is chosen."),
+    ] = None,
+    space: SpaceFile = None,
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Runs at a time; by default as many as this machine allows.")
     ] = None,
@@ -62,6 +68,16 @@ def run(
 
     The protocol decides what the options leave open. The same command again resumes interrupted runs.
     """
+    if space and not tuned:
+        raise RequestError("--space is for tuning", hint="add --tuned TRIALS")
+
+    def execute(context: ExecutionContext) -> None:
+        failed, requests = 0, [grid.request()]
+        if tuned:
+            failed, requests = run_trials(grid, tuned, space, context, jobs=jobs, per_gpu=per_gpu, dry_run=dry_run)
+        failed += run_grid(requests, grid, context, jobs, per_gpu, dry_run=dry_run, to=to)
+        raise typer.Exit(1 if failed else 0)
+
     if "RANK" in os.environ or "SLURM_PROCID" in os.environ:
         from protocols.pretrain.launched import launched_rank, lead, serve_orders
         from protocols.pretrain.worker import run_follower
@@ -72,40 +88,89 @@ def run(
             return
         if this:
             with lead(this):
-                run_grid(
-                    grid,
-                    replace(grid.context(), ranks=this.ranks, launched=True),
-                    jobs,
-                    per_gpu,
-                    dry_run=dry_run,
-                    to=to,
-                )
+                execute(replace(grid.context(), ranks=this.ranks, launched=True))
             return
-    run_grid(grid, grid.context(), jobs, per_gpu, dry_run=dry_run, to=to)
+    execute(grid.context())
+
+
+def run_trials(
+    grid: GridOptions,
+    trials: int,
+    space: Path | None,
+    context: ExecutionContext,
+    *,
+    jobs: int | None,
+    per_gpu: int,
+    dry_run: bool,
+) -> tuple[int, list[Request]]:
+    """What ``bench tune`` does with the same options, whose seeds, refinements and other data are for what follows.
+
+    Returns:
+        How many trials failed, and the requests for the runs of the tuned protocols.
+
+    Raises:
+        RequestError: something is wrong with a trial, or with what follows; nothing was started.
+        Exit: interrupted, or a dry run with trials that are not done.
+    """
+    from bench.commands.tune import default_file, execute_searches, plan_trials, print_search
+    from protocols.spec.grid import add_plugins, require_tuned
+    from protocols.spec.protocol import Grid
+    from protocols.tune.outcome import tuned_table
+    from protocols.tune.search import plan_searches
+    from protocols.tune.space import load_spaces
+
+    if grid.limit:
+        raise RequestError("--limit and --tuned exclude each other", hint="use bench tune --limit first")
+    request = add_plugins(grid.request())
+    of_trials = replace(request, seeds=(), refinements=(), evaluate_on=())
+    planned = plan_searches(of_trials, grid.data, load_spaces(space), trials=trials)
+    for one in planned:
+        require_tuned(tuned_table(one), [Grid(seeds=tuple(request.seeds))])
+    files = [default_file(one) for one in planned]
+    if dry_run and (plan_trials(planned, grid).todo or not all(file.is_file() for file in files)):
+        print_search(planned, grid)
+        echo("then, with fresh seeds, the runs of the tuned protocols")
+        raise typer.Exit(0)
+    failed = 0 if dry_run else execute_searches(planned, files, grid, context, jobs=jobs, per_gpu=per_gpu)
+    measured = replace(request, methods=(), datasets=(), backbones=(), epochs=None, views=None, settings=())
+    return failed, [replace(measured, protocol=str(file)) for file in files]
 
 
 def run_grid(
-    grid: GridOptions, context: ExecutionContext, jobs: int | None, per_gpu: int, *, dry_run: bool, to: Path
-) -> None:
-    """Execute the runs of a grid that are not done yet in ``context``, and show the table; see :func:`run`.
+    requests: Sequence[Request],
+    grid: GridOptions,
+    context: ExecutionContext,
+    jobs: int | None,
+    per_gpu: int,
+    *,
+    dry_run: bool,
+    to: Path,
+) -> int:
+    """Execute the runs of some requests that are not done yet in ``context``, and show the table; see :func:`run`.
+
+    Returns:
+        How many failed.
 
     Raises:
-        Exit: with 1 if a run failed, 130 if interrupted.
+        Exit: with 1 if there is nothing to show, 130 if interrupted.
     """
     from protocols.spec.grid import expand, plan
     from protocols.tune.outcome import store_tuned_runs
     from results.store import require_writable
 
-    request = grid.request()
-    runs = expand(request, grid.data, print_progress)
-    planned = plan(runs, grid.runs, grid.data, force=grid.force)
+    expanded = [(request, expand(request, grid.data, print_progress)) for request in requests]
+    planned = plan([one for _, runs in expanded for one in runs], grid.runs, grid.data, force=grid.force)
     todo = planned.todo[: grid.limit]
     if dry_run:
         print_plan(planned, todo, context)
-        return
+        return 0
     if todo:
         require_writable(to, "--to")
-    store = partial(store_tuned_runs, request, runs, grid.runs)
+
+    def store() -> None:
+        for request, runs in expanded:
+            store_tuned_runs(request, runs, grid.runs)
+
     try:
         failed = execute_runs(todo, context, jobs, per_gpu, force=grid.force, on_start=store)
     except KeyboardInterrupt:
@@ -118,7 +183,7 @@ def run_grid(
             raise
         typer.echo(f"bench: the runs are stored, and there is no report: {error}", err=True)
         raise typer.Exit(1) from None
-    raise typer.Exit(1 if failed else 0)
+    return failed
 
 
 def check_before_work(todo: Sequence[Run], context: ExecutionContext) -> list[Budget]:

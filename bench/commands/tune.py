@@ -29,6 +29,8 @@ Examples:
       measures what was chosen on the test split, with seeds that no trial has used
   bench run --methods simclr,byol,relational,random --datasets cifar10 --seeds 10-14
       the default settings with the same seeds; bench report puts both side by side
+  bench run --methods simclr,byol,relational --datasets cifar10 --tuned 16 --seeds 10-14
+      the first two in one command
   bench tune --methods simclr,byol,relational --datasets cifar10 --trials 32
       16 more trials, and a new choice
   bench submit --trials 32 --methods simclr,byol,relational --datasets cifar10 --profile gpu
@@ -64,25 +66,58 @@ def tune(
     others; the test split is not read. The settings of trial i depend on space, method and i only. The one with the
     highest top-1 accuracy of the first evaluation is chosen, mean over --seeds (0 by default); ties go to the default.
     """
-    from bench.commands.run import execute_runs
-    from protocols.spec.grid import plan
-    from protocols.tune.search import plan_searches, store_searches
+    from protocols.tune.search import plan_searches
     from protocols.tune.space import load_spaces
-    from results.store import require_writable
 
     request, spaces = grid.request(), load_spaces(space)
     trials = trials if budget is None else trials_of_budget(budget, request, grid.data, spaces)
     planned = plan_searches(request, grid.data, spaces, trials=trials)
     if to is not None and len(planned) > 1:
         raise RequestError("--to names one file, and there is one for each data set and backbone", hint="leave it out")
-    whole = plan([run for one in planned for run in one.runs], grid.runs, grid.data, force=grid.force)
-    todo, context = whole.todo[: grid.limit], grid.context()
     if dry_run:
-        print_search(planned, whole, context)
+        print_search(planned, grid)
         return
-    files = [to or default_file(one, trials) for one in planned]
+    files = [to or default_file(one) for one in planned]
+    failed = execute_searches(planned, files, grid, grid.context(), jobs=jobs, per_gpu=per_gpu)
+    for file in files:
+        echo(f"measure them on the test split, with fresh seeds: bench run --protocol {file}")
+    raise typer.Exit(1 if failed else 0)
+
+
+def execute_searches(
+    planned: Sequence[PlannedSearch],
+    files: Sequence[Path],
+    grid: GridOptions,
+    context: ExecutionContext,
+    *,
+    jobs: int | None,
+    per_gpu: int,
+) -> int:
+    """Execute the trials that are not done yet, choose among all, and write the tuned protocols.
+
+    Args:
+        planned: the searches.
+        files: of their tuned protocols.
+        grid: the options of the command.
+        context: where the trials are executed.
+        jobs: runs at a time, see ``slurm.launch.launch``.
+        per_gpu: runs at a time on each GPU.
+
+    Returns:
+        How many trials failed.
+
+    Raises:
+        RequestError: something is wrong with a trial, or none of a method has finished.
+        Exit: interrupted, or ``--limit`` leaves trials for the next command.
+    """
+    from bench.commands.run import execute_runs
+    from protocols.tune.search import store_searches
+    from results.store import require_writable
+
     for file in files:
         require_writable(file.parent, "--to")
+    whole = plan_trials(planned, grid)
+    todo = whole.todo[: grid.limit]
     store = partial(store_searches, planned, grid.runs)
     try:
         failed = execute_runs(todo, context, jobs, per_gpu, force=grid.force, on_start=store)
@@ -94,7 +129,14 @@ def tune(
         raise typer.Exit(1 if failed else 0)
     for one, file in zip(planned, files, strict=True):
         choose_and_write(one, grid.runs, file, grid.protocol)
-    raise typer.Exit(1 if failed else 0)
+    return failed
+
+
+def plan_trials(planned: Sequence[PlannedSearch], grid: GridOptions) -> Plan:
+    """The trials of some searches: those that are done, and those to execute."""
+    from protocols.spec.grid import plan
+
+    return plan([run for one in planned for run in one.runs], grid.runs, grid.data, force=grid.force)
 
 
 def trials_of_budget(budget: int, request: Request, data: Path, spaces: Spaces) -> int:
@@ -114,11 +156,12 @@ def trials_of_budget(budget: int, request: Request, data: Path, spaces: Spaces) 
     return budget // views
 
 
-def print_search(planned: Sequence[PlannedSearch], whole: Plan, context: ExecutionContext) -> None:
+def print_search(planned: Sequence[PlannedSearch], grid: GridOptions) -> None:
     """Print spaces, trials and an estimate of the time; the default setting of a method stands for all its trials."""
     from bench.commands.run import check_before_work
     from bench.dry_run import budget_in_words, duration_of, run_line
 
+    whole, context = plan_trials(planned, grid), grid.context()
     for one in planned[:1]:
         print_spaces(one)
     echo(f"{len(whole.done):,} trials done, {len(whole.todo):,} to execute")
@@ -159,14 +202,14 @@ def choose_and_write(planned: PlannedSearch, runs: Path, file: Path, base: str) 
         echo(f"  {method}: {best:.2f} (default {base_score}), trial {index}: {setting or 'the default'}")
         for sentence in describe_edges(one, index):
             echo(f"    {sentence}")
-    echo(f"measure them on the test split, with fresh seeds: bench run --protocol {file}")
 
 
-def default_file(planned: PlannedSearch, trials: int) -> Path:
+def default_file(planned: PlannedSearch) -> Path:
     """``tuned-<data set>-<backbone>-<protocol>-<trials>.toml`` in the working directory."""
     from protocols.spec.run import file_name
+    from protocols.tune.outcome import tuned_table
 
-    search = planned.search
+    search, trials = planned.search, tuned_table(planned).trials
     return Path(file_name("tuned", search.dataset, search.backbone, planned.protocol.name, str(trials)) + ".toml")
 
 

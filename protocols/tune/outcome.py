@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 from protocols.spec import protocol as protocols
 from protocols.spec.labels import SHARED
 from protocols.spec.plugins import METHODS
-from protocols.spec.protocol import MEASURED
+from protocols.spec.protocol import MEASURED, Tuned
 from protocols.spec.resolve import overlay
 from protocols.tune.search import changes_of_setting
 from results.errors import RequestError
+from results.schema import to_plain
 from results.tuning import TunedColumn, choose, store_column
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def tuned_protocol(planned: PlannedSearch, chosen: Mapping[str, int], *, to: Pat
         to: where the file will be.
         base: name or path of the protocol that was tuned.
     """
-    search, trials = planned.search, max(len(one.trials) for one in planned.search.methods.values())
+    search, tuned = planned.search, tuned_table(planned)
     extends = os.path.relpath(base, to.parent) if base.endswith(".toml") else base
     untrained = [
         name
@@ -86,23 +87,13 @@ def tuned_protocol(planned: PlannedSearch, chosen: Mapping[str, int], *, to: Pat
         "backbones": [search.backbone],
         "seeds": list(range(first, first + FRESH_SEEDS)),
     }
-    tuned = {
-        "search": planned.name,
-        "protocol": search.protocol,
-        "dataset": search.dataset,
-        "backbone": search.backbone,
-        "evaluation": search.evaluation,
-        "trials": trials,
-        "seeds": list(search.seeds),
-        "methods": list(search.methods),
-    }
     lines = [
         f"# Written by bench tune: chosen by {search.evaluation} on held-out training images; trial 0 is the default.",
         f"extends = {toml(extends)}",
         f"name = {toml(to.stem)}",
-        f"summary = {toml(f'{search.protocol} with settings chosen among {trials} trials of each method')}",
+        f"summary = {toml(f'{search.protocol} with settings chosen among {tuned.trials} trials of each method')}",
         *["", "[grid]", *assignments(grid)],
-        *["", "[tuned]", *assignments(tuned)],
+        *["", "[tuned]", *assignments(to_plain(tuned))],
     ]
     for section, table in tables.items():
         if section in SHARED and section != "recipes":
@@ -116,6 +107,21 @@ def tuned_protocol(planned: PlannedSearch, chosen: Mapping[str, int], *, to: Pat
         if table:
             lines += ["", "[[when]]", f"method = {toml(method)}", *assignments(table)]
     return "\n".join(lines) + "\n"
+
+
+def tuned_table(planned: PlannedSearch) -> Tuned:
+    """What the tuned protocol of a search says of it."""
+    search = planned.search
+    return Tuned(
+        search=planned.name,
+        protocol=search.protocol,
+        dataset=search.dataset,
+        backbone=search.backbone,
+        evaluation=search.evaluation,
+        trials=max(len(one.trials) for one in search.methods.values()),
+        seeds=search.seeds,
+        methods=tuple(search.methods),
+    )
 
 
 def assignments(table: Mapping[str, Any], path: str = "") -> Iterator[str]:

@@ -1,5 +1,6 @@
 """``bench tune`` from its options to the report."""
 
+import json
 import re
 import tomllib
 
@@ -132,6 +133,40 @@ def test_the_tuned_runs_stand_in_the_report_beside_the_default(folder):
     assert len(gains) == 3
     trials = next((folder / "report").glob("search-*-trials.csv")).read_text().splitlines()
     assert len(trials) == 7
+
+
+def test_run_tuned_is_tune_and_then_run(folder, tmp_path):
+    """In one command; repeated, it has nothing to do."""
+    (tmp_path / "pull.py").write_text(PLUGIN)
+    shared = [word for word in TINY if word not in ("--trials", "3")]
+    words = ["run", "--methods", "./pull.py,rotnet", *shared, "--tuned", "3", "--seeds", "10-11"]
+    first = bench(*words, cwd=tmp_path)
+    assert first.returncode == 0, first.stderr
+    assert tuned_file(tmp_path).read_text() == tuned_file(folder).read_text()
+    tuned = json.loads(next((tmp_path / "runs" / "tuning").glob("tuned-*.json")).read_text())
+    assert sorted(tuned["methods"].values()) == sorted(["pull", "rotnet", "random"] * 2)
+    assert {run.partition("-s")[2][:2] for run in tuned["methods"]} == {"10", "11"}
+    assert all((tmp_path / "runs" / run / "record.json").is_file() for run in tuned["methods"])
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("runs/*/record.json")}
+    again = bench(*words, cwd=tmp_path)
+    assert (again.returncode, again.stderr) == (0, "")
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("runs/*/record.json")} == before
+    assert bench(*words, "--dry-run", cwd=tmp_path).stdout.splitlines()[1].startswith("6 runs done, 0 to execute")
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["--tuned", "3", "--seeds", "0-2"], "the settings were chosen with seed 0"),
+        (["--tuned", "3", "--limit", "1"], "--limit and --tuned exclude each other"),
+        (["--space", "spaces.toml"], "--space is for tuning"),
+    ],
+)
+def test_what_run_tuned_refuses_starts_nothing(tmp_path, words, complaint):
+    done = bench("run", "--methods", "rotnet", "--datasets", "digits", *words, cwd=tmp_path)
+    assert done.returncode == 2
+    assert complaint in done.stderr
+    assert not (tmp_path / "runs").exists()
 
 
 def test_seeds_of_trials_are_refused(folder):
