@@ -14,6 +14,7 @@ import typer
 from bench import __version__
 from bench.commands.cancel import cancel
 from bench.commands.data import data
+from bench.commands.doctor import EXAMPLES as DOCTOR_EXAMPLES
 from bench.commands.doctor import doctor
 from bench.commands.gc import EXAMPLES as GC_EXAMPLES
 from bench.commands.gc import gc
@@ -51,7 +52,7 @@ app.command()(report)
 app.command()(show)
 app.command(name="list")(listing)
 app.command()(data)
-app.command()(doctor)
+app.command(epilog=DOCTOR_EXAMPLES)(doctor)
 app.command(epilog=GC_EXAMPLES)(gc)
 app.command(epilog=SPEED_EXAMPLES)(speed)
 

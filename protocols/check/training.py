@@ -1,0 +1,138 @@
+"""Whole trainings: a resumed one against one that was not stopped, two ranks against one."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import torch
+
+from methods.registry import METHODS
+from protocols.datasets.base import Split
+from protocols.datasets.load import load_dataset
+from protocols.pretrain.build import build_job
+from protocols.pretrain.loop import pretrain
+from protocols.pretrain.worker import launch_ranks
+from protocols.spec.execution import ExecutionContext
+from protocols.system.device import choose_device
+from protocols.system.progress import ProgressListener
+
+if TYPE_CHECKING:
+    from protocols.datasets.base import Dataset
+    from protocols.spec.run import Run
+
+BATCH, IMAGES, EPOCHS, STOP_AFTER = 32, 96, 2, 4
+"""The resumed training: 2 epochs of 3 steps, stopped after the first step of the second epoch."""
+
+NONDETERMINISM = 10.0
+"""On a GPU whose kernels add in any order a resumed training may differ from one that was not stopped by this multiple
+of what two of the latter differ by."""
+
+RANKS_TOLERANCE = 1e-2
+"""Largest difference of the weights of two ranks from those of one, as a fraction of what training changed."""
+
+
+class StopAfter(ProgressListener):
+    """Asks to stop after some steps.
+
+    Args:
+        steps: how many.
+    """
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+
+    def stopping(self) -> bool:
+        """Whether they are done."""
+        self.steps -= 1
+        return self.steps <= 0
+
+
+def is_trained(run: Run) -> bool:
+    """Whether a run's method has views, and is not evaluated with its initial weights."""
+    method_class = METHODS.get(run.method.name)
+    return bool(method_class.views(method_class.Options(**run.method.options)))
+
+
+def check_resume(run: Run, data: Path, device: torch.device) -> tuple[Literal["ok", "wrong"], str]:
+    """Weights of a training that was stopped and resumed, against those of one that was not."""
+    run = with_budget(run, BATCH, EPOCHS)
+    dataset = first_images(load_dataset(run.dataset.name, data), IMAGES)
+    straight = train(run, dataset, device)
+    resumed = train(run, dataset, device, stop_after=STOP_AFTER)
+    difference = largest_difference(straight, resumed)
+    if difference == 0:
+        return "ok", f"equal bit for bit after {EPOCHS} epochs"
+    if device.type == "cpu":
+        return "wrong", f"weights differ by {difference:.0e}; on a CPU they have to be equal"
+    unlike = largest_difference(straight, train(run, dataset, device))
+    right = difference <= NONDETERMINISM * unlike
+    return "ok" if right else "wrong", f"weights differ by {difference:.0e}, and by {unlike:.0e} without a stop"
+
+
+def train(run: Run, dataset: Dataset, device: torch.device, *, stop_after: int = 0) -> dict[str, torch.Tensor]:
+    """The state of a method after its whole training, which is stopped after some steps if that is not 0."""
+    with tempfile.TemporaryDirectory() as folder:
+        if stop_after:
+            with contextlib.suppress(KeyboardInterrupt):
+                pretrain(build_job(run, Path(folder), dataset, device), StopAfter(stop_after))
+        job = build_job(run, Path(folder), dataset, device)
+        pretrain(job, ProgressListener())
+    return {name: value.cpu() for name, value in job.method.state_dict().items()}
+
+
+def check_ranks(run: Run, data: Path, device: torch.device) -> tuple[Literal["ok", "wrong", "skipped"], str]:
+    """Weights that two ranks train, against those that one does."""
+    if device.type == "cuda" and torch.cuda.device_count() < 2:
+        return "skipped", "needs two GPUs"
+    if device.type == "mps":
+        return "skipped", "one device"
+    settings = dataclasses.replace(run.pretrain, optimizer="sgd", optimizer_options={}, lr=0.01, warmup=0.0)
+    run = with_budget(dataclasses.replace(run, pretrain=settings), BATCH, 0.1)
+    dataset, states = load_dataset(run.dataset.name, data), []
+    for ranks in (1, 2):
+        with tempfile.TemporaryDirectory() as folder:
+            context = ExecutionContext(Path(folder), data, str(device), ranks=ranks)
+            with launch_ranks(run, Path(folder), context):
+                job = build_job(run, Path(folder), dataset, choose_device(str(device)))
+                initial = parameters_of(job.method)
+                pretrain(job, ProgressListener())
+            states.append(parameters_of(job.method))
+    error = float((states[1] - states[0]).norm() / (states[0] - initial).norm())
+    right = error <= RANKS_TOLERANCE
+    return (
+        "ok" if right else "wrong",
+        f"weights differ by {error:.0e} of what training changed (at most {RANKS_TOLERANCE:.0e})",
+    )
+
+
+def parameters_of(method: torch.nn.Module) -> torch.Tensor:
+    """All parameters one after another, on the CPU in float64."""
+    return torch.cat([parameter.detach().cpu().double().flatten() for parameter in method.parameters()])
+
+
+def with_budget(run: Run, batch: int, epochs: float) -> Run:
+    """A run with another batch and budget, in float32."""
+    return dataclasses.replace(
+        run,
+        pretrain=dataclasses.replace(run.pretrain, batch=batch, epochs=epochs, views=None, precision="float32"),
+    )
+
+
+def first_images(dataset: Dataset, count: int) -> Dataset:
+    """A data set with its first training images only."""
+    train = Split(dataset.train.images[:count], dataset.train.labels[:count])
+    return dataclasses.replace(dataset, train=train, unlabeled=None)
+
+
+def largest_difference(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> float:
+    """The largest difference between values of two states; infinite where one is not finite."""
+    differences = [
+        (one[name].double() - other[name].double()).abs().nan_to_num(nan=float("inf")).amax()
+        for name in one
+        if one[name].numel()
+    ]
+    return float(torch.stack(differences).amax())
