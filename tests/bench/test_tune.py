@@ -1,12 +1,15 @@
 """``bench tune`` from its options to the report."""
 
 import json
+import random
 import re
+import signal
+import time
 import tomllib
 
 import pytest
 
-from tests.tools.forked import bench
+from tests.tools.forked import bench, start_bench
 
 TINY = ["--datasets", "digits", "--views", "1500", "--trials", "3", "--jobs", "1", "--evaluations", "knn"]
 
@@ -100,6 +103,33 @@ def test_at_once_is_the_same_as_in_parts(folder, tmp_path):
     done = bench("tune", "--methods", "./pull.py,rotnet", *TINY, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert tuned_file(tmp_path).read_text() == tuned_file(folder).read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0])
+def test_killed_at_random_and_repeated_it_ends_with_the_same_choice(folder, tmp_path, seed):
+    """SIGKILL within the first trial, between and within others, and when all are done; what is done stays done."""
+    (tmp_path / "pull.py").write_text(PLUGIN)
+    rng, done = random.Random(seed), {}
+
+    def finished():
+        return {path: path.stat().st_mtime_ns for path in tmp_path.glob("runs/*/record.json")}
+
+    for records, seconds in ((0, 3.0), (rng.randint(1, 3), 1.0), (rng.randint(4, 5), 1.0), (6, 0.3)):
+        child = start_bench("tune", "--methods", "./pull.py,rotnet", *TINY, cwd=tmp_path)
+        while child.process.is_alive() and len(finished()) < records:
+            time.sleep(0.01)
+        child.process.join(rng.uniform(0, seconds))
+        child.process.kill()
+        assert child.wait().returncode in (0, -signal.SIGKILL)
+        assert done.items() <= finished().items()
+        done = finished()
+    last = bench("tune", "--methods", "./pull.py,rotnet", *TINY, cwd=tmp_path)
+    assert last.returncode == 0, last.stderr
+    assert done.items() <= finished().items()
+    assert tuned_file(tmp_path).read_text() == tuned_file(folder).read_text()
+    (search,) = (tmp_path / "runs" / "tuning").glob("search-*.json")
+    assert search.read_text() == (folder / "runs" / "tuning" / search.name).read_text()
 
 
 def test_again_there_is_nothing_to_do(folder):
