@@ -74,6 +74,7 @@ class RunInfo:
         side: height and width of a view, in pixels.
         steps: number of optimizer steps of the whole pretraining.
         seed: the run's seed, for what a method draws at random outside ``forward``.
+        batch: number of images of a step, of which the last of an epoch may have fewer; 0 if it is not known.
     """
 
     classes: int
@@ -81,6 +82,7 @@ class RunInfo:
     side: int
     steps: int
     seed: int
+    batch: int = 0
 
 
 Setting = RunInfo  # name of earlier versions

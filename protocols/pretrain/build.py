@@ -88,7 +88,7 @@ def build_method(run: Run, dataset: Dataset) -> tuple[Method, Budget]:
     views, images = augmentations_of_views(method_class, options, run), len(pretraining_split(method_class, dataset))
     side = (run.augmentations[views[0]].size if views else None) or dataset.side
     budget = budget_for(run.pretrain, images=images, views=method_class.views_per_image(options))
-    info = RunInfo(len(dataset.classes), images, side, budget.steps, run.seed)
+    info = RunInfo(len(dataset.classes), images, side, budget.steps, run.seed, budget.batch)
     backbone = new_backbone(run)
     shared = process_group.world_size() > 1
     if shared:

@@ -45,6 +45,7 @@ SETTINGS = {
     "adasim": ("prototypes=16", "hidden=16", "window=1"),
     "graph_nnclr": ("prototypes=16", "hidden=16", "window=1"),
     "relational": ("views=3",),
+    "wmse": ("hidden=32", "output=3", "sub_batch=6"),
 }
 STEPS = 3
 
@@ -66,10 +67,10 @@ def run_of(method: str, *settings: str, protocol: str = "quick", plugins: Sequen
 
 
 def with_small_crops(folder: Path) -> str:
-    """Quick, and a recipe for DINO's crops."""
+    """Quick, with small crops for all methods."""
     path = folder / "crops.toml"
     quick = (PRESETS / "quick.toml").read_text(encoding="utf-8")
-    path.write_text(quick + "[recipes.small]\ncrop = [0.1, 0.4]\nsize = 16\n", encoding="utf-8")
+    path.write_text(quick.replace("added = true\n", ""), encoding="utf-8")
     return str(path)
 
 
