@@ -25,6 +25,7 @@ SMALL = {
     "dino": {**TEACHING, "crops": 2},
     "adasim": {**TEACHING, "topk": 3, "window": 2},
     "graph_nnclr": {**TEACHING, "topk": 3, "window": 2, "edges": 2},
+    "supcon": {"hidden": 128, "output": 32},
     "wmse": {"views": 4, "hidden": 64, "output": 4, "sub_batch": 8},
 }
 """Options that keep the tests quick; a method that is not named here is tested with its defaults."""
