@@ -26,12 +26,16 @@ SMALL = {
     "adasim": {**TEACHING, "topk": 3, "window": 2},
     "graph_nnclr": {**TEACHING, "topk": 3, "window": 2, "edges": 2},
     "supcon": {"hidden": 128, "output": 32},
+    "tico": {"hidden": 128, "output": 32, "momentum": 0.9},
     "wmse": {"views": 4, "hidden": 64, "output": 4, "sub_batch": 8},
 }
 """Options that keep the tests quick; a method that is not named here is tested with its defaults."""
 
 STILL = {"momentum": 1.0, "centre_momentum": 1.0}
 """Options that hold the target of a self-distillation still; where it moves, the loss need not fall."""
+
+MEMORYLESS = {"tico": {"beta": 0.0}}
+"""Options that take away a memory that starts empty and adds to the loss as it fills."""
 
 IMAGES = 16
 SPLIT = 40
@@ -121,7 +125,7 @@ def test_loss_is_a_finite_scalar(trained):
 
 def test_loss_decreases_on_one_batch(name):
     changes = STILL if hasattr(METHODS.get(name).Options, "centre_momentum") else {}
-    method, views = build(name, **changes)
+    method, views = build(name, **changes, **MEMORYLESS.get(name, {}))
     if not views:
         pytest.skip(f"{name} is not trained")
     losses = train(method, batch_for(method, views), steps=40)

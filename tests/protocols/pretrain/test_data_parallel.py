@@ -45,6 +45,7 @@ SETTINGS = {
     "adasim": ("prototypes=16", "hidden=16", "window=1"),
     "graph_nnclr": ("prototypes=16", "hidden=16", "window=1"),
     "relational": ("views=3",),
+    "tico": ("hidden=32", "output=16"),
     "wmse": ("hidden=32", "output=3", "sub_batch=6"),
 }
 STEPS = 3
