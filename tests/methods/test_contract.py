@@ -27,6 +27,7 @@ SMALL = {
     "graph_nnclr": {**TEACHING, "topk": 3, "window": 2, "edges": 2},
     "supcon": {"hidden": 128, "output": 32},
     "tico": {"hidden": 128, "output": 32, "momentum": 0.9},
+    "mmcr": {"hidden": 128, "output": 32},
     "ressl": {"queue": 40, "hidden": 128, "output": 32, "momentum": 0.9, "final_momentum": 0.9},
     "wmse": {"views": 4, "hidden": 64, "output": 4, "sub_batch": 8},
 }

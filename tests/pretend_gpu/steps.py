@@ -44,6 +44,7 @@ SMALL = {
     "relational": "views=3",
     "vicreg": "hidden=32 output=32",
     "tico": "hidden=32 output=16",
+    "mmcr": "hidden=32 output=16",
     "ressl": "hidden=32 queue=100",
     "wmse": "hidden=32 output=4 sub_batch=8",
 }

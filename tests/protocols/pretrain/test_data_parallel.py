@@ -46,6 +46,7 @@ SETTINGS = {
     "graph_nnclr": ("prototypes=16", "hidden=16", "window=1"),
     "relational": ("views=3",),
     "tico": ("hidden=32", "output=16"),
+    "mmcr": ("hidden=32", "output=16"),
     "ressl": ("hidden=32", "queue=100"),
     "wmse": ("hidden=32", "output=3", "sub_batch=6"),
 }
