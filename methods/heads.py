@@ -16,13 +16,21 @@ class MLP(nn.Sequential):
     """What :func:`mlp` returns: layers that compute every row by itself, but for the statistics of BatchNorm."""
 
 
-def mlp(*sizes: int, norm: bool = True, activation: type[nn.Module] = nn.ReLU) -> MLP:
+def mlp(
+    *sizes: int,
+    norm: bool = True,
+    activation: type[nn.Module] = nn.ReLU,
+    bias: bool = True,
+    last_norm: bool = False,
+) -> MLP:
     """Linear layers with BatchNorm and an activation between them, and neither after the last.
 
     Args:
         sizes: of the input, the hidden layers and the output.
         norm: whether BatchNorm follows every hidden linear layer.
         activation: class of the activation after every hidden layer.
+        bias: whether the linear layers have biases.
+        last_norm: whether BatchNorm without weights follows the last layer.
 
     Returns:
         A module that maps (n, ``sizes[0]``) to (n, ``sizes[-1]``).
@@ -31,7 +39,9 @@ def mlp(*sizes: int, norm: bool = True, activation: type[nn.Module] = nn.ReLU) -
     for width_in, width_out in pairwise(sizes):
         if layers:
             layers += [nn.BatchNorm1d(width_in)] * norm + [activation()]
-        layers.append(nn.Linear(width_in, width_out))
+        layers.append(nn.Linear(width_in, width_out, bias=bias))
+    if last_norm:
+        layers.append(nn.BatchNorm1d(sizes[-1], affine=False))
     return MLP(*layers)
 
 

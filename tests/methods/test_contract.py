@@ -29,6 +29,7 @@ SMALL = {
     "tico": {"hidden": 128, "output": 32, "momentum": 0.9},
     "mmcr": {"hidden": 128, "output": 32},
     "ressl": {"queue": 40, "hidden": 128, "output": 32, "momentum": 0.9, "final_momentum": 0.9},
+    "mocov3": {"hidden": 128, "output": 32, "momentum": 0.9},
     "wmse": {"views": 4, "hidden": 64, "output": 4, "sub_batch": 8},
 }
 """Options that keep the tests quick; a method that is not named here is tested with its defaults."""

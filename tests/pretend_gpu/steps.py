@@ -46,6 +46,7 @@ SMALL = {
     "tico": "hidden=32 output=16",
     "mmcr": "hidden=32 output=16",
     "ressl": "hidden=32 queue=100",
+    "mocov3": "hidden=32",
     "wmse": "hidden=32 output=4 sub_batch=8",
 }
 """Options that make heads small: what a step does stays, and computing it on a CPU is quick."""

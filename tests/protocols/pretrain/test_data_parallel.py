@@ -48,6 +48,7 @@ SETTINGS = {
     "tico": ("hidden=32", "output=16"),
     "mmcr": ("hidden=32", "output=16"),
     "ressl": ("hidden=32", "queue=100"),
+    "mocov3": ("hidden=32",),
     "wmse": ("hidden=32", "output=3", "sub_batch=6"),
 }
 STEPS = 3
