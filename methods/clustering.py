@@ -1,4 +1,4 @@
-"""PCA whitening and k-means."""
+"""PCA whitening, k-means, and the Sinkhorn algorithm."""
 
 from __future__ import annotations
 
@@ -105,3 +105,23 @@ def cluster_means(points: Tensor, labels: Tensor, centres: Tensor) -> Tensor:
     sums = torch.zeros_like(centres).index_add_(0, labels, points)
     sizes = torch.bincount(labels, minlength=len(centres))[:, None]
     return torch.where(sizes > 0, sums / sizes.clamp(min=1), centres)
+
+
+def sinkhorn(scores: Tensor, weights: Tensor, *, epsilon: float, iterations: int) -> Tensor:
+    """Soft assignment of points to prototypes that gives every prototype as many (Cuturi 2013).
+
+    Args:
+        scores: (n, k) similarities of points and prototypes.
+        weights: (n,) of the points; one of weight 0 counts for no prototype, and its row of the result is 0.
+        epsilon: weight of the entropy; > 0.
+        iterations: how often the sums over points, then those over prototypes, are made equal.
+
+    Returns:
+        (n, k), every row with sum 1.
+    """
+    q = weights[:, None] * ((scores.float() - scores.max()) / epsilon).exp()
+    tiny = torch.finfo(q.dtype).tiny
+    for _ in range(iterations):
+        q = q / q.sum(0, keepdim=True).clamp(min=tiny)
+        q = q / q.sum(1, keepdim=True).clamp(min=tiny)
+    return q

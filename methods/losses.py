@@ -195,9 +195,22 @@ def self_distillation(
         A scalar, the mean over images and over pairs of different views.
     """
     targets = ((teacher.detach() - centre) / teacher_temperature).softmax(-1)
-    log_p = (student / student_temperature).log_softmax(-1)
-    pairs = -torch.einsum("tbk,sbk->ts", targets, log_p) / student.shape[1]
-    return (pairs.sum() - pairs.diagonal().sum()) / (pairs.numel() - len(teacher))
+    return cross_entropy_between_views(targets, (student / student_temperature).log_softmax(-1))
+
+
+@full_precision
+def cross_entropy_between_views(targets: Tensor, log_p: Tensor) -> Tensor:
+    """Cross-entropy of every view's distribution under those of the other views that have a target.
+
+    Args:
+        targets: (t, b, k) distributions over k classes, of the first t views of b images.
+        log_p: (s, b, k) logarithms of the predicted distributions, of all s views.
+
+    Returns:
+        A scalar, the mean over images and over pairs of different views.
+    """
+    pairs = -torch.einsum("tbk,sbk->ts", targets, log_p) / log_p.shape[1]
+    return (pairs.sum() - pairs.diagonal().sum()) / (pairs.numel() - len(targets))
 
 
 @full_precision

@@ -7,7 +7,7 @@ from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 
 from methods import clustering
-from methods.clustering import assign_clusters, kmeans, kmeans_plus_plus, lloyd, pca_whiten
+from methods.clustering import assign_clusters, kmeans, kmeans_plus_plus, lloyd, pca_whiten, sinkhorn
 
 
 def cloud(n: int, d: int, seed: int = 0) -> torch.Tensor:
@@ -76,3 +76,20 @@ def test_blobs_are_found_again():
 
 def test_points_that_are_all_alike_can_be_clustered():
     assert kmeans(torch.ones(10, 3), 4, restarts=2, iterations=5).tolist() == [0] * 10
+
+
+def test_sinkhorn_gives_every_prototype_as_many_points():
+    scores = torch.rand(12, 4, generator=torch.Generator().manual_seed(0))
+    q = sinkhorn(scores, torch.ones(12), epsilon=0.1, iterations=50)
+    torch.testing.assert_close(q.sum(1), torch.ones(12))
+    torch.testing.assert_close(q.sum(0), torch.full((4,), 3.0), atol=1e-4, rtol=0)
+
+
+def test_sinkhorn_is_that_of_its_points_alone_where_others_have_no_weight():
+    """Whatever the scores of the others; and neither scores nor a small epsilon overflow."""
+    scores = torch.rand(9, 4, generator=torch.Generator().manual_seed(0))
+    expected = sinkhorn(scores[:6], torch.ones(6), epsilon=0.05, iterations=3)
+    found = sinkhorn(scores, torch.tensor([1.0] * 6 + [0.0] * 3), epsilon=0.05, iterations=3)
+    torch.testing.assert_close(found[:6], expected)
+    assert not found[6:].any()
+    assert sinkhorn(100 * scores, torch.ones(9), epsilon=0.05, iterations=3).isfinite().all()

@@ -49,6 +49,7 @@ SETTINGS = {
     "mmcr": ("hidden=32", "output=16"),
     "ressl": ("hidden=32", "queue=100"),
     "mocov3": ("hidden=32",),
+    "swav": ("prototypes=16", "hidden=16", "output=8", "crops=2", "queue=13", "queue_start=0.0", "freeze=0.0"),
     "wmse": ("hidden=32", "output=3", "sub_batch=6"),
 }
 STEPS = 3
