@@ -50,6 +50,7 @@ SETTINGS = {
     "ressl": ("hidden=32", "queue=100"),
     "mocov3": ("hidden=32",),
     "swav": ("prototypes=16", "hidden=16", "output=8", "crops=2", "queue=13", "queue_start=0.0", "freeze=0.0"),
+    "lejepa": ("hidden=32", "output=16", "crops=2", "directions=16"),
     "wmse": ("hidden=32", "output=3", "sub_batch=6"),
 }
 STEPS = 3
