@@ -13,16 +13,18 @@ from protocols.refine.controls import concatenate_networks
 from protocols.refine.edges import Direction, neighbour_graph
 from protocols.refine.encoder import GNN, Combine  # noqa: TC001 - options are checked by their hints
 from protocols.refine.inductive import embed_test_images
-from protocols.refine.selfgnn import FitOptions, GraphData, fit
+from protocols.refine.selfgnn import FitOptions, GraphData, SelfGNN, fit
 from protocols.spec.plugins import register_refinement
 from results.constraints import Above, AtLeast, AtMost, Below
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from torch import Tensor
 
     from protocols.features.features import Features, NetworkFeatures
+    from protocols.refine.encoder import Encoder
+    from protocols.refine.selfgnn import GraphObjective
 
 Origin = Literal["nearest", "recorded"]
 
@@ -207,13 +209,14 @@ def fit_and_embed(
     options: FitOptions,
     *,
     append_input: bool,
+    objective: Callable[[Encoder, float], GraphObjective] = SelfGNN,
 ) -> Features:
     """Fit a graph network on the training images, then embed each test image on its own.
 
     With ``append_input`` the inputs of the graph network stand before its embeddings.
     """
     data = [GraphData(network.train, neighbour_graph(network.neighbours[:1], direction)) for network in networks]
-    encoder = fit(data, options, features.seed, features.listener)
+    encoder = fit(data, options, features.seed, features.listener, objective)
     parts = [(network.train, network.test) for network in networks] if append_input else []
     for network, item in zip(networks, data, strict=True):
         states = encoder.layer_states(item.x, item.graph)

@@ -18,7 +18,7 @@ from protocols.refine.encoder import GNN, Combine, Encoder
 from protocols.system import randomness
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from torch import Tensor
 
@@ -84,7 +84,19 @@ class ProjectedEncoder(nn.Module):
         return projection
 
 
-class SelfGNN(nn.Module):
+class GraphObjective(nn.Module):
+    """What a graph network is trained for: a loss of two views, against a target that follows the network."""
+
+    def forward(self, view1: tuple[Tensor, Subgraph], view2: tuple[Tensor, Subgraph]) -> Tensor:
+        """The loss of features (n, d) and graph of each view, a scalar."""
+        raise NotImplementedError
+
+    def update_target(self) -> None:
+        """Called after every step."""
+        raise NotImplementedError
+
+
+class SelfGNN(GraphObjective):
     """SelfGNN (Kefato & Girdzijauskas 2021, arXiv 2103.14958) with the heads of GraphNNCLR's released code.
 
     Args:
@@ -110,7 +122,13 @@ class SelfGNN(nn.Module):
         self.target.update(self.online, self.momentum)
 
 
-def fit(networks: Sequence[GraphData], options: FitOptions, seed: int, listener: ProgressListener) -> Encoder:
+def fit(
+    networks: Sequence[GraphData],
+    options: FitOptions,
+    seed: int,
+    listener: ProgressListener,
+    objective: Callable[[Encoder, float], GraphObjective] = SelfGNN,
+) -> Encoder:
     """Train an encoder on the features of two networks for the same nodes as views, or on random views of one.
 
     Mini-batches are unions of random clusters with all edges between their nodes (Chiang et al. 2019); clusters are
@@ -123,8 +141,8 @@ def fit(networks: Sequence[GraphData], options: FitOptions, seed: int, listener:
     x = networks[0].x
     torch.manual_seed(randomness.key(seed, "refinement"))
     encoder = Encoder(options.gnn, x.shape[1], options.width or x.shape[1], options.layers, options.combine)
-    model = SelfGNN(encoder, options.momentum).to(x.device)
-    parameters = [*model.online.parameters(), *model.predictor.parameters()]
+    model = objective(encoder, options.momentum).to(x.device)
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.Adam(parameters, lr=options.lr)
     max_steps = options.epochs * math.ceil(min(options.clusters, len(x)) / options.at_once)
     listener.stage("graph network", max_steps)
