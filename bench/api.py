@@ -204,7 +204,7 @@ def load_backbone(run: str | Path, *, runs: str | Path | None = None, device: st
         )
     load_plugins(planned)
     with torch.random.fork_rng(devices=[]):  # its initial weights, soon replaced, are drawn from the caller's generator
-        backbone = new_backbone(planned).to(device)
+        backbone = new_backbone(planned, saved.get("side", 0)).to(device)  # none was stored before a backbone took one
     backbone.load_state_dict(saved["backbone"])
     return backbone.eval()
 

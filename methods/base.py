@@ -7,13 +7,17 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from torch import nn
 
-from results.errors import BrokenPlugin
+from results.errors import BrokenPlugin, RequestError
 from results.names import OLD_HOOKS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from torch import Tensor
+
+
+TOKENS_EXAMPLE = "timm:vit_tiny_patch16_224@patch=4"
+"""A backbone with tokens of patches, for messages."""
 
 
 class Backbone(nn.Module):
@@ -25,12 +29,21 @@ class Backbone(nn.Module):
         dim: size of the representation.
         stem: the first convolution with its normalisation and activation, before any pooling. Its output is the
             feature map of methods with local objectives.
+        has_tokens: whether :meth:`tokens` works.
+        patch_size: side of a patch in pixels of the images; 0 without tokens, and where images are resized first.
+        prefix_tokens: number of tokens before those of patches: class and register tokens.
     """
 
     dim: int
     stem: nn.Module
-    run_parallel: Callable[[Callable[[Tensor], Any], Tensor], Any] | None = None
-    """Set where several processes share a batch: computes the outputs of a function of images together."""
+    has_tokens: bool = False
+    patch_size: int = 0
+    prefix_tokens: int = 0
+    run_parallel: Callable[..., Any] | None = None
+    """Set where several processes share a batch: computes the outputs of a function of images together.
+
+    It is given the function, the images, and tensors with a row for each image that the function takes too.
+    """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -58,6 +71,45 @@ class Backbone(nn.Module):
             return self(images), outputs[0]
         finally:
             hook.remove()
+
+    def tokens(
+        self,
+        images: Tensor,
+        keep: Tensor | None = None,
+        *,
+        mask: Tensor | None = None,
+        mask_token: Tensor | None = None,
+    ) -> Tensor:
+        """Tokens before pooling, after the last normalisation: the prefix tokens, then those of patches, row by row.
+
+        Args:
+            images: (n, 3, side, side).
+            keep: (n, k) int64, the patches of each image that the encoder sees, counted from 0 row by row; all by
+                default. Their position embeddings are those of the whole image.
+            mask: (n, patches) bool, patches whose embeddings are replaced by ``mask_token`` before position embeddings
+                are added.
+            mask_token: (``dim``,).
+
+        Returns:
+            (n, ``prefix_tokens`` + k, ``dim``), patches in the order of ``keep``.
+
+        Raises:
+            RequestError: the backbone has no tokens.
+        """
+        rows = [tensor for tensor in (keep, mask) if tensor is not None]
+
+        def forward(images: Tensor, *rows: Tensor) -> tuple[Tensor]:
+            left = list(rows)
+            kept_patches = None if keep is None else left.pop(0)
+            return (self._tokens(images, kept_patches, left[0] if left else None, mask_token),)
+
+        (tokens,) = forward(images, *rows) if self.run_parallel is None else self.run_parallel(forward, images, *rows)
+        return tokens  # type: ignore[no-any-return]
+
+    def _tokens(self, images: Tensor, keep: Tensor | None, mask: Tensor | None, mask_token: Tensor | None) -> Tensor:
+        """:meth:`tokens` in this process; for a backbone with tokens to override."""
+        del images, keep, mask, mask_token
+        raise RequestError(f"{type(self).__name__} has no tokens", hint=f"choose a ViT, such as {TOKENS_EXAMPLE}")
 
     def with_map(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Name of :meth:`forward_with_map` in earlier versions, for methods that call it."""
@@ -125,6 +177,7 @@ class Method(nn.Module):
         options: hyper-parameters of this run, an ``Options``.
         info: facts about the run.
         uses_labels: class attribute; whether ``Batch.labels`` is filled.
+        uses_tokens: class attribute; whether the backbone has to have tokens of patches, see ``Backbone.tokens``.
         baseline: class attribute; ``lower`` or ``upper`` for a method that frames a table from below or above and is
             not itself compared. A literal, since it is read from the source without importing it.
         augmentations: class attribute; augmentations that a protocol added after its first runs (``added = true``) and
@@ -134,6 +187,7 @@ class Method(nn.Module):
     """
 
     uses_labels: ClassVar[bool] = False
+    uses_tokens: ClassVar[bool] = False
     baseline: ClassVar[Literal["", "lower", "upper"]] = ""
     augmentations: ClassVar[tuple[str, ...]] = ()
     SPACE: ClassVar[Mapping[str, Any]] = {}

@@ -89,7 +89,7 @@ def check_run(run: Run, data: Path, sizes_taken: dict[str, set[int]]) -> Budget:
         dataset = load_dataset(run.dataset.name, data)
     if run.backbone.source:
         with refused_if_it_fails("backbone", run.backbone.name):
-            new_backbone(run)
+            new_backbone(run, dataset.side)
     with refused_if_it_fails("method", run.method.label):
         method, budget = build_method(run, dataset)
         views = augmentations_of_views(type(method), method.options, run)

@@ -17,10 +17,17 @@ if TYPE_CHECKING:
 M = TypeVar("M", bound=nn.Module)
 
 
-def new_backbone(run: Run) -> Backbone:
-    """The backbone with its initial weights, which depend only on its name and the seed."""
+def new_backbone(run: Run, side: int) -> Backbone:
+    """The backbone with its initial weights, which depend only on its name, the seed, and ``side`` if it takes that.
+
+    Args:
+        run: whose backbone it is.
+        side: height and width of the data set's images, in pixels.
+    """
+    name = run.backbone.name
+    build = BACKBONES.get(name)
     torch.manual_seed(randomness.key(run.seed, "backbone"))
-    return BACKBONES.get(run.backbone.name)(run.backbone.name)
+    return build(name, side) if BACKBONES.describe(name).declared["takes_side"] else build(name)
 
 
 def to_device(module: M, device: torch.device) -> M:

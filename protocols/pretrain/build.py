@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from methods.base import RunInfo
+from methods.base import TOKENS_EXAMPLE, RunInfo
 from protocols.augment.augmenter import Augmenter
 from protocols.augment.normalise import normalise
 from protocols.backbones.build import new_backbone, to_device
@@ -89,7 +89,12 @@ def build_method(run: Run, dataset: Dataset) -> tuple[Method, Budget]:
     side = (run.augmentations[views[0]].size if views else None) or dataset.side
     budget = budget_for(run.pretrain, images=images, views=method_class.views_per_image(options))
     info = RunInfo(len(dataset.classes), images, side, budget.steps, run.seed, budget.batch)
-    backbone = new_backbone(run)
+    backbone = new_backbone(run, dataset.side)
+    if method_class.uses_tokens and not backbone.patch_size:
+        raise RequestError(
+            f"{run.method.name} needs tokens of the images' own patches, which {run.backbone.name} does not have",
+            hint=f"choose a ViT with a patch size, such as {TOKENS_EXAMPLE}",
+        )
     shared = process_group.world_size() > 1
     if shared:
         data_parallel.make_backbone_parallel(backbone)

@@ -227,13 +227,13 @@ def gather_output(_: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> 
     return all_gather(output, *SharedBatch.shapes.pop()) if SharedBatch.images else None
 
 
-def forward_local_rows(forward: Callable[[Tensor], tuple[Tensor, ...]], images: Tensor) -> tuple[Tensor, ...]:
-    """Outputs of ``forward`` for all ``images``, of which each rank computes its part."""
+def forward_local_rows(forward: Callable[..., tuple[Tensor, ...]], images: Tensor, *rows: Tensor) -> tuple[Tensor, ...]:
+    """Outputs of ``forward`` for all ``images`` and tensors with as many rows, of which each rank computes its part."""
     if not SharedBatch.images:
-        return forward(images)
+        return forward(images, *rows)
     batch = SharedBatch.images
     with shared_batch(0):
-        outputs = forward(local_images(images, batch))
+        outputs = forward(*(local_images(tensor, batch) for tensor in (images, *rows)))
     return tuple(all_gather(output, len(images) // batch, batch) for output in outputs)
 
 

@@ -60,10 +60,15 @@ def pretrained_backbone(
         if extra:
             checkpoint.save(folder / EXTRA_STATE, extra, run.fingerprint())
         weights = job.method.encoder.state_dict()
-        saved = {"backbone": weights, "progress": vars(state), "has_extra_state": bool(extra)}
+        saved = {
+            "backbone": weights,
+            "progress": vars(state),
+            "has_extra_state": bool(extra),
+            "side": dataset.side,
+        }
         checkpoint.save(folder / BACKBONE, saved, run.fingerprint())
         (folder / CHECKPOINT).unlink(missing_ok=True)
-    backbone = to_device(new_backbone(run), device)
+    backbone = to_device(new_backbone(run, dataset.side), device)
     try:
         backbone.load_state_dict(saved["backbone"])
         return backbone, TrainingState(**saved["progress"])

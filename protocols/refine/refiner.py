@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from protocols.backbones.build import new_backbone, to_device
 from protocols.datasets.contact_sheet import contact_sheet
 from protocols.features.extraction import extract_dataset
 from protocols.features.features import NetworkFeatures
@@ -84,7 +84,7 @@ def with_extra_state(context: EvaluationContext, run: Run, folder: Path) -> Feat
     }
     if not weights:
         return features
-    network = to_device(new_backbone(run), context.device)
+    network = copy.deepcopy(context.backbone)
     network.load_state_dict(weights)
     student_features = extract_dataset(network, context.dataset, context.device, run.seed, context.image_size)
     return replace(features, student=NetworkFeatures(student_features.train, student_features.test, student))

@@ -84,8 +84,8 @@ def check_augmentation(entry: Entry) -> None:
 
 
 DATASETS: Registry[type[Source]] = Registry("dataset", package="protocols.datasets", group="bench.datasets")
-BACKBONES: Registry[Callable[[str], Backbone]] = Registry(
-    "backbone", package="protocols.backbones", group="bench.backbones"
+BACKBONES: Registry[Callable[..., Backbone]] = Registry(
+    "backbone", package="protocols.backbones", group="bench.backbones", declares={"takes_side": False}
 )
 EVALUATIONS: Registry[Callable[..., Any]] = Registry(
     "evaluation",

@@ -205,6 +205,27 @@ def wide(name): return Valid(4, 3)
 """
 
 
+MASKED = """
+from bench import Method, register_method
+
+@register_method("masked")
+class Masked(Method):
+    "Needs tokens."
+    uses_tokens = True
+"""
+
+
+def test_a_method_that_needs_tokens_refuses_a_backbone_without(tmp_path):
+    (tmp_path / "masked.py").write_text(MASKED)
+    words = {"methods": ["masked"], "plugins": [str(tmp_path / "masked.py")]}
+    for backbone in ("conv4", "timm:test_vit"):
+        with pytest.raises(RequestError, match=f"masked needs tokens .* own patches, which {backbone} does not have"):
+            checked(backbones=[backbone], **words)
+    checked(backbones=["timm:test_vit@patch=4"], **words)
+    with pytest.raises(RequestError, match="does not take images of 16 px: Input height"):
+        checked(backbones=["timm:test_vit@patch=3"], **words)
+
+
 def test_a_backbone_is_tried_once_on_every_size_whatever_the_number_of_runs(tmp_path, capsys):
     (tmp_path / "backbones.py").write_text(BACKBONES)
     words = {"backbones": ["valid:3"], "plugins": [str(tmp_path / "backbones.py")], "seeds": [0, 1]}

@@ -15,6 +15,7 @@ from torch import distributed, nn
 from methods.heads import mlp
 from methods.registry import METHODS
 from protocols.backbones.small import Conv4
+from protocols.backbones.timm_models import timm
 from protocols.datasets.load import load_dataset
 from protocols.pretrain import data_parallel, process_group
 from protocols.pretrain.build import build_job
@@ -107,7 +108,7 @@ def be_rank(number: int, ranks: int, protocol: str, folder: Path) -> None:
         data_parallel.FLOPS_PER_BYTE = 0
     for method in trainable():
         torch.save(after_some_steps(method, protocol, folder), folder / f"{method}-{number}.pt")
-    checks = {"views": blocks_of_views(), "gathered": gathered_rows(number)}
+    checks = {"views": blocks_of_views(), "gathered": gathered_rows(number), "tokens": tokens_of_ranks()}
     torch.save(checks, folder / f"checks-{number}.pt")
 
 
@@ -149,6 +150,26 @@ def gathered_rows(number: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
         own = every.unflatten(0, (3, rows))[:, process_group.local_slice(rows)].flatten(0, 1)
         results.append((data_parallel.gather_rows(own, 3, rows), every))
     return results
+
+
+def tokens_of_ranks() -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Tokens of some patches and their gradients, as ranks compute them together, and as each does alone."""
+    torch.manual_seed(0)
+    vit, images, mask_token = timm("timm:test_vit@patch=4", 16), torch.rand(10, 3, 16, 16), torch.rand(64)
+    keep, mask = torch.rand(10, 16).argsort(1)[:, :7], torch.rand(10, 16) < 0.5
+    results = []
+    for parallel in (True, False):
+        network, token = copy.deepcopy(vit), mask_token.clone().requires_grad_()
+        if parallel:
+            data_parallel.make_backbone_parallel(network)
+        with data_parallel.shared_batch(5 if parallel else 0):
+            tokens = network.tokens(images, keep, mask=mask, mask_token=token)
+            tokens.square().sum().backward()
+        gradients = [token.grad, network.model.pos_embed.grad]
+        if parallel:  # as DistributedDataParallel averages them
+            gradients = [data_parallel.all_reduce_sum(gradient) / process_group.world_size() for gradient in gradients]
+        results.append([tokens.detach(), *gradients])
+    return list(zip(*results, strict=True))
 
 
 @pytest.fixture(scope="module", params=[2, 4])
@@ -214,6 +235,13 @@ def test_rows_are_gathered_in_their_order(of_ranks):
     for number in range(ranks):
         for found, expected in torch.load(folder / f"checks-{number}.pt")["gathered"]:
             assert torch.equal(found, expected)
+
+
+def test_tokens_and_their_gradients_are_those_of_one_process(of_ranks):
+    ranks, folder = of_ranks
+    for number in range(ranks):
+        for found, expected in torch.load(folder / f"checks-{number}.pt")["tokens"]:
+            torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_a_shared_backbone_keeps_its_names_and_is_itself_outside_of_steps():
