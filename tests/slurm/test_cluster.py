@@ -124,6 +124,22 @@ def test_a_grid_gets_what_bench_run_gets(cluster, tmp_path):
     assert "bench submit --cpus 1" in store.read_runs(runs)[0].record["provenance"]["command"]
 
 
+def test_trials_get_what_the_local_pool_gets(cluster, tmp_path):
+    """Trials need no coordinator: jobs of an array compute them in any order, and ``bench tune`` then chooses."""
+    words = [*grid("simclr", "rotnet"), "--evaluations", "knn"]
+    said = submit(*words, "--trials", "4", "--time", "20m", "--runs-per-job", "2", cwd=tmp_path)
+    assert "submitted 8 runs in 4 jobs of 1 arrays" in said
+    now = until(lambda: settled(tmp_path / "runs"))
+    assert {state.state for state in now.values()} == {"done"}
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    chosen = bench("tune", *words, "--trials", "4", cwd=tmp_path)
+    assert bench("tune", *words, "--trials", "4", "--jobs", "2", cwd=elsewhere) == chosen
+    assert metrics(tmp_path / "runs") == metrics(elsewhere / "runs")
+    (file,) = tmp_path.glob("tuned-*.toml")
+    assert (elsewhere / file.name).read_text() == file.read_text()
+
+
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
     """A folder with methods that sleep and eat."""
