@@ -48,6 +48,8 @@ def pretraining_setup(config: JsonDict) -> JsonDict:
     """Everything that decides the pretrained weights except the seed."""
     shared = {key: value for key, value in config.items() if key not in IGNORED_KEYS}
     shared["pretrain"] = {key: value for key, value in config["pretrain"].items() if key not in MONITORING_KEYS}
+    unused = config.get("unused", ())
+    shared["recipes"] = {name: value for name, value in config["recipes"].items() if name not in unused}
     return {**shared, **{key: without_descriptions(config[key]) for key in ("method", "dataset", "backbone")}}
 
 

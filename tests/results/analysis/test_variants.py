@@ -56,6 +56,13 @@ def test_another_version_of_the_target_separates_its_column_only(store, runs):
     }
 
 
+def test_an_augmentation_that_was_added_for_other_methods_is_no_part_of_a_setup(store):
+    earlier = read_json(store() / CONFIG)
+    later = {**earlier, "recipes": {**earlier["recipes"], "small": earlier["recipes"]["standard"]}}
+    assert setup({**later, "unused": ["small"]}, "linear", "shapes") == setup(earlier, "linear", "shapes")
+    assert setup({**later, "unused": []}, "linear", "shapes") != setup(earlier, "linear", "shapes")
+
+
 def test_seeds_of_one_setup_are_averaged(store, runs):
     for seed in (0, 1):
         store({"linear": 60.0 + seed}, seed=seed)
