@@ -27,8 +27,9 @@ from protocols.spec.plugins import (
 )
 from protocols.spec.resolve import datasets_of
 from protocols.spec.run import Component, digest_of
+from protocols.system.device import restore_torch
 from results.constraints import AugmentationName
-from results.errors import BrokenPlugin, RequestError
+from results.errors import BrokenPlugin, RequestError, describe
 from results.names import code_options
 
 if TYPE_CHECKING:
@@ -56,8 +57,8 @@ def check(runs: Sequence[Run], data: Path) -> list[Budget]:
         How long the pretraining of each is.
 
     Raises:
-        RequestError: a plugin does not load, an option, a batch or a backbone cannot work, a data set is missing or has
-            one class, or the protocol lacks an augmentation.
+        RequestError: a plugin does not load, or changes torch for others; an option, a batch or a backbone cannot work;
+            a data set is missing or has one class; or the protocol lacks an augmentation.
     """
     load_files({file for run in runs for file in run.plugins})
     require({name for run in runs for name in dataset_names(run)}, data)
@@ -69,6 +70,11 @@ def check(runs: Sequence[Run], data: Path) -> list[Budget]:
         check_options(REFINEMENTS, refinement.name, refinement.options)
     keys, sizes_taken = [config_key(run) for run in runs], dict[str, set[int]]()
     budgets = {key: check_run(run, data, sizes_taken) for key, run in dict(zip(keys, runs, strict=True)).items()}
+    if changed := restore_torch():
+        raise BrokenPlugin(
+            f"a plugin changes {' and '.join(changed)} of torch for the whole process, other methods included",
+            hint="name the type and the device of its own tensors instead",
+        )
     return [budgets[key] for key in keys]
 
 
@@ -219,5 +225,5 @@ def refused_if_it_fails(kind: str, name: str) -> Iterator[None]:
         yield
     except RequestError:
         raise
-    except Exception as error:
-        raise BrokenPlugin(f"{kind} {name!r} does not work: {type(error).__name__}: {error}") from error
+    except (Exception, SystemExit) as error:
+        raise BrokenPlugin(f"{kind} {name!r} does not work: {describe(error)}") from error

@@ -13,11 +13,11 @@ from protocols.evaluate.evaluator import Evaluator, restore_evaluations
 from protocols.evaluate.monitor import knn_monitor
 from protocols.pretrain.stage import pretrained_backbone
 from protocols.spec.resolve import missing_evaluations, require_same_images, stored_evaluations
-from protocols.system.device import choose_device, device_name
+from protocols.system.device import choose_device, device_name, restore_torch
 from protocols.system.heartbeat import Heartbeat
 from protocols.system.provenance import commit, provenance
 from results import store
-from results.errors import BenchError, RunFailed
+from results.errors import BenchError, RunFailed, describe
 from results.record import Cost, Record
 
 if TYPE_CHECKING:
@@ -45,6 +45,8 @@ def execute(run: Run, context: ExecutionContext, listener: ProgressListener) -> 
 
 def execute_claimed(run: Run, folder: Path, context: ExecutionContext, listener: ProgressListener) -> Record:
     """:func:`execute` with a lock on the folder; evaluations of an earlier record are added to the new one."""
+    for changed in restore_torch():
+        listener.warn(f"an earlier run changed {changed} of torch for the whole process; it is changed back")
     stored = store.read_run(folder)
     if stored.status == "unreadable" and any(os.path.lexists(folder / name) for name in (store.CONFIG, store.RECORD)):
         listener.warn(f"{stored.problem}; it is made again")
@@ -63,8 +65,8 @@ def execute_claimed(run: Run, folder: Path, context: ExecutionContext, listener:
     store.add_attempt(folder, commit())
     try:
         record = run_stages(run, folder, context, listener)
-    except Exception as error:
-        # An error in a method fails this run only, and is recorded.
+    except (Exception, SystemExit) as error:
+        # An error in a method fails this run only, and is recorded; so does one that wants to end the process.
         raise record_failure(folder, error) from error
     store.write_json(folder / store.RECORD, record.to_json())
     for name in (store.CHECKPOINT, store.FAILURE, store.HEARTBEAT):
@@ -102,9 +104,9 @@ def run_stages(run: Run, folder: Path, context: ExecutionContext, listener: Prog
     )
 
 
-def record_failure(folder: Path, error: Exception) -> RunFailed:
+def record_failure(folder: Path, error: BaseException) -> RunFailed:
     """Store the reason of a failure; returns the exception to raise."""
-    reason = str(error) if isinstance(error, BenchError) else f"{type(error).__name__}: {error}"
+    reason = str(error) if isinstance(error, BenchError) else describe(error)
     if isinstance(error, torch.OutOfMemoryError):
         reason = f"out of memory; lower the batch with --set pretrain.batch=N ({reason.splitlines()[0]})"
     store.write_failure(folder, reason, "".join(traceback.format_exception(error)))

@@ -83,3 +83,12 @@ def nearest(name: str, known: Iterable[str]) -> str:
     if close:
         return f"did you mean {' or '.join(close)}?"
     return f"there are: {', '.join(names)}" if names else "there are none"
+
+
+def describe(error: BaseException) -> str:
+    """Kind and message of an exception that code of others raised, in one line."""
+    try:
+        message = str(error)
+    except Exception:  # noqa: BLE001 - its class is of others too
+        message = "its message cannot be shown"
+    return f"{type(error).__name__}: {' '.join(message.split())}".removesuffix(": ")

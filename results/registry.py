@@ -25,7 +25,7 @@ from pathlib import Path
 from types import CodeType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from results.errors import BrokenPlugin, RequestError, UnknownName
+from results.errors import BrokenPlugin, RequestError, UnknownName, describe
 from results.files import read_bytes, require_file
 
 if TYPE_CHECKING:
@@ -280,8 +280,8 @@ class Registry(Generic[T]):
                 self._load_entry_point(self._entry_points[name])
         except RequestError:
             raise
-        except Exception as error:  # whatever a plugin raises while it loads is its own, and is named
-            raise BrokenPlugin(f"{self.kind} {name!r} does not load: {type(error).__name__}: {error}") from error
+        except (Exception, SystemExit) as error:  # whatever a plugin raises while it loads is its own, and is named
+            raise BrokenPlugin(f"{self.kind} {name!r} does not load: {describe(error)}") from error
         if name not in self._loaded:
             raise BrokenPlugin(f"{self.kind} {name!r} did not register itself under that name")
 

@@ -29,7 +29,7 @@ from protocols.spec.resolve import load_plugins
 from protocols.spec.run import Run
 from protocols.system.device import prepare_process
 from protocols.system.progress import ProgressListener
-from results.errors import BenchError
+from results.errors import BenchError, describe
 from results.store import write_atomically
 
 if TYPE_CHECKING:
@@ -204,8 +204,8 @@ def run_pretraining(  # noqa: PLR0917 - see run_rank
         dataset = load_dataset(run.dataset.name, context.data)
         job = build_job(run, folder, dataset, device, reference=context.reference)
         pretrain(job, ProgressListener())
-    except Exception as error:  # noqa: BLE001 - rank 0 has to report whatever it is
-        report(f"{type(error).__name__}: {error}")
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - rank 0 has to report whatever it is
+        report(describe(error))
         traceback.print_exc()
         os._exit(1)
 

@@ -57,6 +57,25 @@ def cpu_flags() -> set[str]:
     return set()
 
 
+def restore_torch() -> list[str]:
+    """Undo what a plugin changed of torch for the whole process, with which other methods would get other numbers.
+
+    Returns:
+        What that was.
+    """
+    changed = []
+    if torch.get_default_dtype() is not torch.float32:
+        torch.set_default_dtype(torch.float32)
+        changed.append("the default type")
+    if torch.get_default_device().type != "cpu":
+        torch.set_default_device(None)
+        changed.append("the default device")
+    if not torch.is_grad_enabled():
+        torch.set_grad_enabled(True)
+        changed.append("whether there are gradients")
+    return changed
+
+
 def prepare_process(threads: int | None = None) -> None:
     """Set up this process for training: threads, full float32 precision, an allocator that keeps memory for reuse.
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
 from protocols.preflight import check
@@ -53,6 +54,29 @@ def test_a_plugin_that_cannot_work_is_refused(tmp_path, complaint):
         check(runs, Path("data"))
     assert complaint in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ("raise SystemExit(0)", "does not load: SystemExit: 0"),
+        ("raise type('Odd', (Exception,), {'__str__': None})()", "does not load: Odd: its message cannot be shown"),
+        ("raise OSError('one\\ntwo')", "does not load: OSError: one two"),
+        ("import torch; torch.set_default_dtype(torch.float64)", "changes the default type of torch for the whole"),
+        ("import torch; torch.set_grad_enabled(False)", "changes whether there are gradients of torch for the whole"),
+        ("import torch; torch.set_default_device('meta')", "changes the default device of torch for the whole"),
+    ],
+)
+def test_a_plugin_that_harms_others_is_refused(tmp_path, line, complaint):
+    text = FILE.replace(": Unknown", ": int").replace("from bench import *", f"from bench import *\n{line}")
+    (tmp_path / "harmful.py").write_text(text)
+    with pytest.raises(BrokenPlugin) as caught:
+        checked("pretrain.schedule=wrong-schedule", plugins=[str(tmp_path / "harmful.py")], methods=["random"])
+    assert complaint in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert torch.get_default_dtype() is torch.float32
+    assert torch.get_default_device().type == "cpu"
+    assert torch.is_grad_enabled()
 
 
 def checked(*settings, protocol="quick", **words):

@@ -208,6 +208,45 @@ def test_a_method_that_raises_leaves_its_reason(tmp_path):
     assert "Traceback" in stored.failure["traceback"]
 
 
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (SystemExit(0), "SystemExit: 0"),
+        (EOFError(), "EOFError"),
+        (type("Odd", (Exception,), {"__str__": None})(), "Odd: its message cannot be shown"),
+        (ValueError("one\ntwo"), "ValueError: one two"),
+    ],
+)
+def test_whatever_a_method_raises_fails_its_run_with_one_line(tmp_path, monkeypatch, error, reason):
+    def fail(*_, **__):
+        raise error
+
+    run = run_of("random")
+    monkeypatch.setattr("protocols.runner.pretrained_backbone", fail)
+    with pytest.raises(RunFailed) as caught:
+        execute(run, place(tmp_path), ProgressListener())
+    stored = store.read_run(tmp_path / run.folder())
+    assert (stored.status, stored.failure["reason"], str(caught.value)) == ("failed", reason, reason)
+
+
+def test_what_a_run_changes_of_torch_is_changed_back_for_the_next(tmp_path):
+    class Warned(ProgressListener):
+        def warn(self, message):
+            warnings.append(message)
+
+    warnings = []
+    execute(run_of("random"), place(tmp_path / "one"), Warned())
+    assert warnings == []
+    torch.set_default_dtype(torch.float64)
+    try:
+        execute(run_of("random"), place(tmp_path / "other"), Warned())
+        assert torch.get_default_dtype() is torch.float32
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert warnings == ["an earlier run changed the default type of torch for the whole process; it is changed back"]
+    assert_same(*(outcome(run_of("random"), tmp_path / name) for name in ("one", "other")))
+
+
 def test_a_loss_that_is_not_a_number_fails_the_run(tmp_path):
     run = run_of("supervised", "pretrain.lr=1e30")
     with pytest.raises(RunFailed, match=r"not a number|became nan|became inf"):
