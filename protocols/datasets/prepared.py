@@ -239,21 +239,22 @@ def write_resumably(path: Path, shape: ArrayShape, decoder: ImageDecoder) -> Non
     with locked(lock):
         if path.exists():  # another process wrote it meanwhile
             return
-        done, bytes_per_image = images_done(partial_path, progress_path), math.prod(shape[1:])
-        needed = (shape[0] - done) * bytes_per_image
+        done, digest = images_done(partial_path, progress_path, shape)
+        needed = (shape[0] - done) * math.prod(shape[1:])
         if needed > shutil.disk_usage(path.parent).free:
             raise OSError(errno.ENOSPC, f"{needed / 1e9:,.1f} GB are needed, and there is less room")
         try:
             with partial_path.open("r+b" if done else "wb") as file:
-                write_header(file, shape)
-                file.seek(done * bytes_per_image, os.SEEK_CUR)
+                file.write(header_of(shape))
+                file.seek(done * math.prod(shape[1:]), os.SEEK_CUR)
                 file.truncate()
                 for chunk in decoder(done):
                     file.write(chunk.data)
                     file.flush()
                     os.fsync(file.fileno())
+                    digest.update(chunk.data)
                     done += len(chunk)
-                    write_json(progress_path, {"images": done})
+                    write_json(progress_path, {"images": done, "content": digest.hexdigest()})
             seal.seal(partial_path, path.stem)
             with partial_path.open("rb") as file:
                 os.fsync(file.fileno())
@@ -267,27 +268,38 @@ def write_resumably(path: Path, shape: ArrayShape, decoder: ImageDecoder) -> Non
                 lock.unlink(missing_ok=True)
 
 
-def images_done(partial_path: Path, progress_path: Path) -> int:
-    """How many images of an unfinished array are on disk; 0 if that is not known."""
-    try:
-        progress = read_json(progress_path)
-    except DamagedFile:
-        return 0
-    return int(progress["images"]) if progress and partial_path.is_file() else 0
+def images_done(partial_path: Path, progress_path: Path, shape: ArrayShape) -> tuple[int, hashlib._Hash]:
+    """How many images of an unfinished array are on disk, and the digest of the array up to there.
+
+    They are 0 if that is not known, or the file is not what was written.
+    """
+    header = header_of(shape)
+    with contextlib.suppress(DamagedFile, OSError, KeyError, TypeError):
+        progress, digest = read_json(progress_path) or {}, hashlib.sha256()
+        done, left = progress["images"], len(header) + progress["images"] * math.prod(shape[1:])
+        with partial_path.open("rb") as file:
+            while chunk := file.read(min(left, 2**24)):
+                digest.update(chunk)
+                left -= len(chunk)
+        if left == 0 and digest.hexdigest() == progress["content"]:
+            return done, digest
+    return 0, hashlib.sha256(header)
 
 
 def write_array(path: Path, owner: str, shape: ArrayShape, chunks: Iterable[np.ndarray]) -> None:
     """Write an array in NumPy's format chunk by chunk, and seal it."""
     with path.open("wb") as file:
-        write_header(file, shape)
+        file.write(header_of(shape))
         for chunk in chunks:
             file.write(chunk.data)
     seal.seal(path, owner)
 
 
-def write_header(file: BinaryIO, shape: ArrayShape) -> None:
-    """Write what precedes the values of a uint8 array in NumPy's format."""
-    np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+def header_of(shape: ArrayShape) -> bytes:
+    """What precedes the values of a uint8 array in NumPy's format."""
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    return header.getvalue()
 
 
 def load_or_measure_statistics(images: np.ndarray) -> tuple[Triple, Triple]:

@@ -1,4 +1,5 @@
 import logging
+import os
 import shutil
 
 import numpy as np
@@ -7,6 +8,7 @@ from PIL import Image
 
 from protocols.datasets import prepared
 from results.errors import DataMissing
+from results.store import read_json, write_json
 
 SHAPE = (3, 2, 3, 2)
 PIXELS = np.arange(36, dtype=np.uint8).reshape(SHAPE)
@@ -229,6 +231,45 @@ def test_a_killed_preparation_goes_on_behind_the_last_finished_chunk(tmp_path, s
     assert decoded == [done for done in (14, 20) if done > killed_after]
     assert [file.name for file in path.parent.iterdir()] == ["images.npy"]
     assert np.array_equal(prepared.load_or_write(path, (20, 2, 3, 2), refuse), again)
+
+
+def flip_of_unfinished(folder):
+    content = bytearray((folder / "images.partial").read_bytes())
+    content[-5] ^= 1
+    (folder / "images.partial").write_bytes(content)
+
+
+def count_of(value):
+    def damage(folder):
+        write_json(folder / "images.progress", {**read_json(folder / "images.progress"), "images": value})
+
+    return damage
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        flip_of_unfinished,
+        lambda folder: os.truncate(folder / "images.partial", 150),
+        lambda folder: (folder / "images.partial").unlink(),
+        lambda folder: (folder / "images.progress").write_text("{"),
+        lambda folder: (folder / "images.progress").write_text("{}"),
+        *map(count_of, (0, 5, 1000, -1, "7", None, 7.0)),
+    ],
+)
+def test_what_is_not_as_it_was_written_is_decoded_again(tmp_path, small_images, damage):
+    path, decoded = tmp_path / "images.npy", []
+
+    def killed(done):
+        if done == 14:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        prepared.load_or_write(path, (20, 2, 3, 2), decoder_of(small_images, report=killed))
+    damage(tmp_path)
+    images = prepared.load_or_write(path, (20, 2, 3, 2), decoder_of(small_images, report=decoded.append))
+    assert images[:, 0, 0, 0].tolist() == list(range(20))
+    assert decoded == [7, 14, 20]
 
 
 def test_a_damaged_count_of_finished_images_begins_again(tmp_path, small_images):
