@@ -62,7 +62,7 @@ def execute_claimed(run: Run, folder: Path, context: ExecutionContext, listener:
         if not (folder / name).is_file():
             store.remove(folder / name)
     store.write_json(folder / store.CONFIG, run.config())
-    store.add_attempt(folder, commit())
+    store.add_attempt(folder, commit(), listener.warn)
     try:
         record = run_stages(run, folder, context, listener)
     except (Exception, SystemExit) as error:

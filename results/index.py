@@ -8,12 +8,13 @@ written atomically; where the folder cannot be written, every run is read instea
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from results.errors import DamagedFile
-from results.store import CONFIG, FAILURE, RECORD, checksum, read_json, read_run, write_json
+from results.store import CONFIG, FAILURE, RECORD, checksum, measures_all, read_json, read_run, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -32,7 +33,7 @@ FILES = (CONFIG, RECORD, FAILURE)
 DONE_INDEX = ".done.json"
 """Name of that of plans and ``bench status``, which is small."""
 
-DONE_VERSION = 1
+DONE_VERSION = 2
 """Of what :func:`summarize_done` returns, and of what makes a record a valid one; raised by hand."""
 
 
@@ -60,9 +61,8 @@ def summarize_done(stored: Stored) -> JsonDict | None:
     if stored.record is None or stored.config is None:
         return None
     run = stored.record["run"]
-    text = json.dumps([run["dataset"], run["evaluations"]], sort_keys=True)
-    complete = all(evaluation in run["evaluations"] for evaluation in stored.config["evaluations"])
-    return {"complete": complete, "measured": checksum(text)[:16]}
+    measured = checksum(msgspec.json.encode([run["dataset"], run["evaluations"]]))[:16]
+    return {"complete": measures_all(stored.record, stored.config), "measured": measured}
 
 
 def summaries(
@@ -87,7 +87,8 @@ def summaries(
         OSError: the runs folder cannot be read.
     """
     if only is None:
-        names = sorted(name for name in os.listdir(runs) if os.path.isdir(f"{runs}/{name}"))  # noqa: PTH112, PTH208
+        with os.scandir(runs) as entries:
+            names = sorted(e.name for e in entries if e.is_dir(follow_symlinks=False) or os.path.isdir(e.path))  # noqa: PTH112 - false for what cannot be looked at
     else:
         names = sorted(only)
     known = read_index(runs / name, version)

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import asdict, dataclass, field
+import reprlib
+from functools import cache
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
-from results.names import stored_field
-from results.schema import build, field_names
+from msgspec import Struct, to_builtins
+
+from results.names import STORED_FIELDS
+from results.schema import build
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-D = TypeVar("D")
 
 SCHEMA = 1
 """Version of the format of a record; readers refuse newer ones."""
@@ -25,23 +26,34 @@ JsonDict = dict[str, Any]
 PERCENT = re.compile(r"top\d+|map|precision.*|recall.*|accuracy.*", re.IGNORECASE)
 """Names of metrics that are percentages."""
 
-LARGEST_SEED = 2**63 - 1
+LARGEST_INTEGER = 2**63 - 1
+"""Of a seed, and of every other whole number in a record."""
 
 
-def require_numbers(owner: object, *names: str, low: float = 0.0, high: float = math.inf) -> None:
-    """Check that attributes are finite numbers in a range, or None.
+def is_number(value: float) -> bool:
+    """Whether a number is finite; a whole one fits into 64 bits."""
+    return abs(value) <= LARGEST_INTEGER if isinstance(value, int) else math.isfinite(value)
+
+
+def require_numbers(owner: object, *names: str, low: float = 0.0) -> None:
+    """Check that attributes are finite, and not below a limit; or None.
 
     Raises:
         ValueError: one is not.
     """
     for name in names:
         value = getattr(owner, name)
-        if value is not None and not (math.isfinite(value) and low <= value <= high):
-            raise ValueError(f"{name} is {value}")
+        if value is not None and not (is_number(value) and low <= value):
+            raise ValueError(f"{name} is {reprlib.repr(value)}")
 
 
-@dataclass(frozen=True)
-class Metric:
+@cache
+def is_percentage(metric: str) -> bool:
+    """Whether the values of a metric are percentages."""
+    return PERCENT.fullmatch(metric) is not None
+
+
+class Metric(Struct, frozen=True, forbid_unknown_fields=True):
     """One number that an evaluation yields.
 
     Attributes:
@@ -68,14 +80,14 @@ class Metric:
 
     def __post_init__(self) -> None:
         # A percentage may lie above 100 by a rounding error.
-        possible = -1e-6 <= self.value <= 100 + 1e-6 if PERCENT.fullmatch(self.metric) else math.isfinite(self.value)
+        possible = -1e-6 <= self.value <= 100 + 1e-6 if is_percentage(self.metric) else is_number(self.value)
         if not possible:
-            raise ValueError(f"{self.metric} of {self.label} is {self.value}")
-        require_numbers(self, "n", low=1)
+            raise ValueError(f"{self.metric} of {self.label} is {reprlib.repr(self.value)}")
+        if not 1 <= self.n <= LARGEST_INTEGER:
+            raise ValueError(f"n of {self.label} is {reprlib.repr(self.n)}")
 
 
-@dataclass(frozen=True)
-class Picture:
+class Picture(Struct, frozen=True, forbid_unknown_fields=True):
     """One picture that an evaluation or a refinement made.
 
     Attributes:
@@ -94,8 +106,7 @@ class Picture:
             raise ValueError(f"{self.file!r} is no PNG file within the run's folder")
 
 
-@dataclass(frozen=True)
-class Health:
+class Health(Struct, frozen=True, forbid_unknown_fields=True):
     """Whether a representation has collapsed; taken on images of the training split.
 
     Attributes:
@@ -122,8 +133,7 @@ class Health:
         require_numbers(self, "uniformity", low=-math.inf)
 
 
-@dataclass(frozen=True)
-class Cost:
+class Cost(Struct, frozen=True, forbid_unknown_fields=True):
     """What a run cost, over all its attempts.
 
     Attributes:
@@ -151,12 +161,11 @@ class Cost:
     def __post_init__(self) -> None:
         require_numbers(self, "views", "steps", "views_per_second", "flops", "peak_memory", "attempts")
         for stage, seconds in self.seconds.items():
-            if not (math.isfinite(seconds) and seconds >= 0):
+            if not (is_number(seconds) and seconds >= 0):
                 raise ValueError(f"seconds of {stage} are {seconds}")
 
 
-@dataclass(frozen=True)
-class Record:
+class Record(Struct, frozen=True, forbid_unknown_fields=True):
     """One finished run.
 
     Attributes:
@@ -172,7 +181,7 @@ class Record:
 
     run: JsonDict
     metrics: tuple[Metric, ...]
-    history: tuple[JsonDict, ...]
+    history: tuple[dict[str, float], ...]
     health: Health
     cost: Cost
     provenance: JsonDict
@@ -180,7 +189,7 @@ class Record:
 
     def to_json(self) -> JsonDict:
         """The record as JSON values."""
-        return {"schema": SCHEMA, "status": "done", **asdict(self)}
+        return {"schema": SCHEMA, "status": "done", **to_builtins(self)}
 
     @staticmethod
     def from_json(values: JsonDict, checked: Mapping[str, Any] | None = None) -> Record:
@@ -196,29 +205,33 @@ class Record:
         given = {key: value for key, value in values.items() if key not in ("schema", "status")}
         record = build(Record, given, "record")
         if record.run != checked:
-            conform(StoredRun, record.run, "record.run")
+            build(StoredRun, record.run, "record.run")
         return record
 
     def __post_init__(self) -> None:
-        for epoch in self.history:
-            for name, value in epoch.items():
-                if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-                    raise ValueError(f"{name} of an epoch is {value!r}")
+        if not math.isfinite(sum(map(sum, map(dict.values, self.history)))):  # quicker than to look at each
+            wrong = [epoch for epoch in self.history if not all(map(math.isfinite, epoch.values()))]
+            raise ValueError(f"an epoch has {wrong[:1]}")
 
 
-@dataclass(frozen=True)
-class StoredPart:
+class StoredPart(Struct, frozen=True):
     """What this package reads of a component in a stored configuration; see ``protocols.spec.run.Component``."""
 
     name: str
     version: int
-    options: JsonDict = field(default_factory=dict)
+    options: JsonDict = {}
     label: str = ""
     digest: str = ""
 
 
-@dataclass(frozen=True)
-class StoredBudget:
+class EvaluationPart(StoredPart, frozen=True):
+    """What this package reads of an evaluation; without a data set it is on the images that were trained on."""
+
+    dataset: StoredPart | None = None
+    refinement: StoredPart | None = None
+
+
+class StoredBudget(Struct, frozen=True):
     """What this package reads of ``pretrain`` in a stored configuration."""
 
     epochs: float | None = None
@@ -228,48 +241,30 @@ class StoredBudget:
         require_numbers(self, "epochs", "views")
 
 
-@dataclass(frozen=True)
-class StoredRun:
+class StoredRun(Struct, frozen=True, rename=STORED_FIELDS):
     """What this package reads of a stored configuration; see ``protocols.spec.run.Run``."""
 
     protocol: str
     version: int
-    fairness: str
+    fairness: Literal["controlled", "recipe"]
     label: str
-    method: JsonDict
-    dataset: JsonDict
-    backbone: JsonDict
+    method: StoredPart
+    dataset: StoredPart
+    backbone: StoredPart
     seed: int
-    pretrain: JsonDict
-    evaluations: tuple[JsonDict, ...]
-    augmentations: JsonDict = field(default_factory=dict)
+    pretrain: StoredBudget
+    evaluations: tuple[EvaluationPart, ...]
+    augmentations: JsonDict = {}
     plugins: tuple[str, ...] = ()
     preset: str = ""
     baseline: str = ""
     fingerprint: str = ""
 
     def __post_init__(self) -> None:
-        require_numbers(self, "seed", high=LARGEST_SEED)
-        if self.fairness not in ("controlled", "recipe"):
-            raise ValueError(f"{stored_field('fairness')} is {self.fairness!r}")
-        for name in ("method", "dataset", "backbone"):
-            conform(StoredPart, getattr(self, name), name)
-        conform(StoredBudget, self.pretrain, "pretrain")
-        for part in self.evaluations:
-            conform(StoredPart, part, "evaluation")
-            for inner in ("dataset", "refinement"):
-                if part.get(inner) is not None:
-                    conform(StoredPart, part[inner], inner)
+        require_numbers(self, "seed")
 
 
-def conform(cls: type[D], values: Mapping[str, Any], where: str) -> D:
-    """:func:`~results.schema.build` of the keys that a class has; others are of no concern to it."""
-    known = field_names(cls)  # type: ignore[arg-type]
-    return build(cls, {key: value for key, value in values.items() if key in known}, where)
-
-
-@dataclass(frozen=True)
-class Attempt:
+class Attempt(Struct, frozen=True):
     """One attempt at a run.
 
     Attributes:
@@ -283,8 +278,7 @@ class Attempt:
     dirty: bool = False
 
 
-@dataclass(frozen=True)
-class Progress:
+class Progress(Struct, frozen=True, forbid_unknown_fields=True):
     """The heartbeat of a run: how far it is.
 
     Attributes:
@@ -309,8 +303,7 @@ class Progress:
         require_numbers(self, "done", "total", "time", "per_second", "seconds_left")
 
 
-@dataclass(frozen=True)
-class Failure:
+class Failure(Struct, frozen=True, forbid_unknown_fields=True):
     """Why the last attempt of a run failed.
 
     Attributes:

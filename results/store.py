@@ -24,6 +24,7 @@ import fcntl
 import glob
 import hashlib
 import json
+import math
 import os
 import re
 import shutil
@@ -35,9 +36,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import msgspec
+from msgspec import structs
+
 from results.errors import BenchError, Busy, DamagedFile, ForeignFile, RequestError, RunFailed
 from results.files import read_bytes
-from results.record import SCHEMA, Attempt, Failure, Record, StoredRun, conform
+from results.record import SCHEMA, Attempt, Failure, Record, StoredRun
 from results.schema import build
 
 if TYPE_CHECKING:
@@ -66,10 +70,16 @@ WATCH_S = 12.0
 CHECKSUM = "sha256"
 """Key of the checksum of a JSON file."""
 
-SEALED = re.compile(rf'^\{{\n "{CHECKSUM}": "[^"]*",?')
+SEALED = re.compile(rb'^\{\n "%s": "[^"]*",?' % CHECKSUM.encode())
 """The beginning of a JSON file with a checksum."""
 
-LEFT_OVER_S = 3600.0
+CLAIM_WRITTEN_S = 1.0
+"""Seconds that a claim of an earlier version may take to be written."""
+
+TEMPORARY = re.compile(r"(?:\.|claim\.json).*\.(?P<processes>[^/]+)\.(?P<pid>\d+)\.[0-9a-f]{8}")
+"""Names of the temporary files of :func:`write_atomically` and :func:`take_claim`."""
+
+LEFT_OVER_S = 24 * 3600.0
 """Seconds without a write after which the temporary file of an unknown process counts as left over."""
 
 HEARTBEAT_TIMEOUT_S = 600.0
@@ -100,15 +110,21 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
 
 def temporary_name(name: str) -> str:
     """A name for the file that shall get a name when it is complete; it tells who is writing it."""
-    table = hashlib.sha256(f"{socket.gethostname()} {process_table()}".encode()).hexdigest()[:8]
-    return f"{name}.{table}.{os.getpid()}.{uuid.uuid4().hex[:8]}"
+    return f"{name}.{processes_digest()}.{os.getpid()}.{uuid.uuid4().hex[:8]}"
+
+
+def processes_digest() -> str:
+    """Digest of the machine and the table of processes that the number of this process belongs to."""
+    return hashlib.sha256(f"{socket.gethostname()} {process_table()}".encode()).hexdigest()[:8]
 
 
 def is_left_over(path: Path) -> bool:
-    """Whether the writer of a file with a temporary name is gone; that of another machine after an hour of silence."""
-    table, pid = temporary_name("").split(".")[1], path.name.split(".")[-2]
-    if path.name.split(".")[-3:-2] == [table] and pid.isdecimal():
-        return not is_alive(int(pid))
+    """Whether a file has a temporary name and its writer is gone; that of another machine after a day of silence."""
+    name = TEMPORARY.fullmatch(path.name)
+    if name is None or path.is_symlink() or not path.is_file():
+        return False
+    if name["processes"] == processes_digest():
+        return not is_alive(int(name["pid"]))
     return seconds_since_written(path) > LEFT_OVER_S
 
 
@@ -116,7 +132,7 @@ def write_json(path: Path, values: Mapping[str, Any], *, indent: int | None = 1)
     """Write a JSON object atomically: sorted keys, no NaN; its first line is the checksum of the others."""
     content = {key: value for key, value in values.items() if key != CHECKSUM}
     text = json.dumps(content, indent=indent, sort_keys=True, allow_nan=False) + "\n"
-    sealed = f'{{\n "{CHECKSUM}": "{checksum(text)}"{"," if content else ""}{text[1:]}'
+    sealed = f'{{\n "{CHECKSUM}": "{checksum(text.encode())}"{"," if content else ""}{text[1:]}'
     write_atomically(path, lambda temporary: temporary.write_text(sealed, encoding="utf-8"))
 
 
@@ -127,8 +143,8 @@ def read_json(path: Path) -> dict[str, Any] | None:
         DamagedFile: it cannot be read, is not a JSON object, or not the one that was written.
     """
     try:
-        text = read_bytes(path).decode()
-        values = json.loads(text)
+        content = read_bytes(path)
+        values = parse_json(content)
     except FileNotFoundError:
         if path.is_symlink():
             raise DamagedFile(f"{path} is a link to nothing") from None
@@ -144,16 +160,43 @@ def read_json(path: Path) -> dict[str, Any] | None:
         # An altered name of the checksum would make the file look like one of an earlier version.
         if any(is_checksum(value) for key, value in values.items() if key != "fingerprint"):
             raise DamagedFile(f"{path} is damaged: its checksum cannot be read")
-    elif stored != checksum(SEALED.sub("{", text, count=1)):
+    elif (sealed := SEALED.match(content)) is None or stored != checksum(b"{", memoryview(content)[sealed.end() :]):
         raise DamagedFile(
             f"{path} is damaged: its checksum does not match", hint=f"delete its line {CHECKSUM!r} to keep an edit"
         )
     return values
 
 
-def checksum(text: str) -> str:
-    """SHA-256 of a text, in hexadecimal."""
-    return hashlib.sha256(text.encode()).hexdigest()
+def parse_json(content: bytes) -> Any:
+    """The value that a text in JSON stands for, whose numbers are finite.
+
+    Raises:
+        ValueError: it is no JSON in UTF-8, or a number is too large.
+        RecursionError: it is nested too deeply.
+    """
+    try:
+        return msgspec.json.decode(content)
+    except msgspec.DecodeError:  # which halves of surrogate pairs, as file names in other encodings have, are to it
+        return json.loads(content.decode(), parse_constant=finite, parse_float=finite)
+
+
+def finite(text: str) -> float:
+    """The finite number that a text stands for.
+
+    Raises:
+        ValueError: it is not finite.
+    """
+    if not math.isfinite(value := float(text)):
+        raise ValueError(f"{text} is not finite")
+    return value
+
+
+def checksum(*parts: bytes | memoryview) -> str:
+    """SHA-256 of a text in one or several parts, in hexadecimal."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()
 
 
 def is_checksum(value: object) -> bool:
@@ -176,26 +219,37 @@ def read_earlier_images(folder: Path) -> dict[str, Any]:
         ) from error
 
 
-def read_attempts(folder: Path) -> list[dict[str, Any]]:
-    """The attempts of a run, as :func:`add_attempt` wrote them; damaged lines are passed over."""
+def read_attempts(folder: Path, warn: Callable[[str], object] | None = None) -> list[dict[str, Any]]:
+    """The attempts of a run, as :func:`add_attempt` wrote them.
+
+    Args:
+        folder: of the run.
+        warn: called with a line about what is damaged and left out.
+    """
+    path, found, damaged = folder / ATTEMPTS, list[dict[str, Any]](), 0
     try:
-        lines = read_bytes(folder / ATTEMPTS).decode(errors="replace").splitlines()
+        lines = read_bytes(path).splitlines()
+    except FileNotFoundError:
+        lines, damaged = [], int(path.is_symlink())
     except OSError:
-        return []
-    found = []
+        lines, damaged = [], 1
     for line in lines:
-        with contextlib.suppress(ValueError, RecursionError, BenchError):
-            found.append(asdict(conform(Attempt, json.loads(line), "attempt")))
+        try:
+            found.append(structs.asdict(build(Attempt, parse_json(line), "attempt")))
+        except (ValueError, RecursionError, BenchError):
+            damaged += 1
+    if damaged and warn:
+        warn(f"{path} is damaged: {damaged} of its lines cannot be read, and their attempts are not counted")
     return found
 
 
-def add_attempt(folder: Path, code: Mapping[str, Any]) -> None:
-    """Append an attempt to those of a run: when it starts, and by which code."""
-    path = folder / ATTEMPTS
+def add_attempt(folder: Path, code: Mapping[str, Any], warn: Callable[[str], object]) -> None:
+    """Add an attempt to those of a run: when it starts, and by which code. What is damaged in the file is left out."""
+    path, attempts = folder / ATTEMPTS, [*read_attempts(folder, warn), {"started": now(), **code}]
     if not path.is_file():
         remove(path)
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps({"started": now(), **code}) + "\n")
+    text = "".join(json.dumps(attempt) + "\n" for attempt in attempts)
+    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 def remove(path: Path) -> None:
@@ -223,24 +277,6 @@ def remove_temporary_files(folder: Path) -> None:
     for path in folder.glob(f"{CLAIM}.*"):  # of processes that wanted the claim
         if is_left_over(path):
             path.unlink(missing_ok=True)
-
-
-TEMPORARY = re.compile(r"(?:\.|claim\.json).*\.(?P<host>[^/]+)\.(?P<pid>\d+)\.[0-9a-f]{8}")
-"""Names of the temporary files of :func:`write_atomically` and :func:`take_claim`."""
-
-LEFTOVER_AFTER_S = 3600.0
-"""Seconds after which a temporary file of a process that is gone counts as left over."""
-
-
-def is_leftover(path: Path) -> bool:
-    """Whether a file is a temporary one that a killed writer left behind; of another machine's, after a day."""
-    name = TEMPORARY.fullmatch(path.name)
-    if name is None or path.is_symlink() or not path.is_file():
-        return False
-    is_here = path.name.endswith(f".{socket.gethostname()}.{name['pid']}.{path.name[-8:]}")
-    if is_here and is_alive(int(name["pid"])):
-        return False
-    return seconds_since_written(path) > (LEFTOVER_AFTER_S if is_here else 24 * LEFTOVER_AFTER_S)
 
 
 @contextlib.contextmanager
@@ -276,17 +312,25 @@ def take_claim(claim: Path) -> None:
     """
     unique = claim.with_name(temporary_name(CLAIM))
     unique.write_text(json.dumps(asdict(this_process())), encoding="utf-8")
+    taken = Busy(f"{claim.parent.name} has just been taken by another process")
     try:
-        try:
+        with contextlib.suppress(FileExistsError):
             os.link(unique, claim)
-        except FileExistsError:
-            before = modified(claim)
-            if not is_abandoned(claim):
-                raise Busy(f"{claim.parent.name} is being run by another process") from None
-            with locked(claim.with_name(CLAIM_LOCK)):
-                if modified(claim) != before:
-                    raise Busy(f"{claim.parent.name} has just been taken by another process") from None
+            return
+        before = modified(claim)
+        if not is_abandoned(claim):
+            raise Busy(f"{claim.parent.name} is being run by another process")
+        with locked(claim.with_name(CLAIM_LOCK)):
+            if modified(claim) != before:
+                raise taken
+            if claim.is_dir() and not claim.is_symlink():
+                shutil.rmtree(claim)
+            if os.path.lexists(claim):
                 unique.replace(claim)
+            else:  # others may be creating it
+                os.link(unique, claim)
+    except FileExistsError:
+        raise taken from None
     finally:
         unique.unlink(missing_ok=True)
 
@@ -309,7 +353,9 @@ def is_abandoned(claim: Path) -> bool:
     """
     owner, here = read_claim(claim), this_process()
     if owner is None:
-        return seconds_since_written(claim) > 1.0
+        # Damaged, or, of an earlier version, just being written.
+        time.sleep(min(max(0.0, CLAIM_WRITTEN_S - seconds_since_written(claim)), CLAIM_WRITTEN_S))
+        return read_claim(claim) is None
     if here.job and owner.job == here.job and owner.restart < here.restart:
         return True
     if owner.host == here.host and owner.processes in ("", here.processes):
@@ -439,14 +485,15 @@ class Stored:
 
 def read_run(folder: Path) -> Stored:
     """Read one run's folder; never raises for what is damaged in it."""
-    config, failure = None, read_failure(folder)
+    config = None
     try:
         config = read_config(folder)
         record = read_record(folder, config)
     except BenchError as error:
-        return Stored(folder, "unreadable", config, failure=failure, problem=error.message)
+        return Stored(folder, "unreadable", config, failure=read_failure(folder), problem=error.message)
     if record is not None:
         return Stored(folder, "done", config, record)
+    failure = read_failure(folder)
     return Stored(folder, "failed" if failure is not None else "unfinished", config, failure=failure)
 
 
@@ -456,11 +503,12 @@ def read_config(folder: Path) -> dict[str, Any]:
     Raises:
         DamagedFile: it is missing, damaged, or says something that no run can.
     """
-    config = read_json(folder / CONFIG)
+    path = folder / CONFIG
+    config = read_json(path)
     if config is None:
-        raise DamagedFile(f"{folder / CONFIG} is missing")
-    with naming(folder / CONFIG):
-        conform(StoredRun, config, "config")
+        raise DamagedFile(f"{path} is missing")
+    with naming(path):
+        build(StoredRun, config, "config")
     return config
 
 
@@ -475,16 +523,23 @@ def read_record(folder: Path, config: Mapping[str, Any]) -> dict[str, Any] | Non
         DamagedFile: it is damaged, or says something that no run can have measured.
         ForeignFile: it was written by a newer version, or for another run.
     """
-    record = read_json(folder / RECORD)
+    path = folder / RECORD
+    record = read_json(path)
     if record is None:
         return None
-    with naming(folder / RECORD):
+    with naming(path):
         if require_schema(record) > SCHEMA:
-            raise ForeignFile(f"{folder / RECORD} was written by a newer bench", hint="update bench")
+            raise ForeignFile(f"{path} was written by a newer bench", hint="update bench")
         measured = Record.from_json(record, config)
     if identifying_part(measured.run) != identifying_part(config):
-        raise ForeignFile(f"{folder / RECORD} belongs to another run than {CONFIG}")
+        raise ForeignFile(f"{path} belongs to another run than {CONFIG}")
     return record
+
+
+def measures_all(record: Mapping[str, Any], config: Mapping[str, Any]) -> bool:
+    """Whether a record has all evaluations that the configuration of its run asks for."""
+    wanted, measured = config["evaluations"], record["run"]["evaluations"]
+    return wanted == measured or all(evaluation in measured for evaluation in wanted)
 
 
 def require_schema(record: Mapping[str, Any]) -> int:
@@ -511,9 +566,9 @@ def read_failure(folder: Path) -> dict[str, Any] | None:
         failure = read_json(folder / FAILURE)
         if failure is None:
             return None
-        return asdict(build(Failure, failure, "failure"))
+        return structs.asdict(build(Failure, failure, "failure"))
     except BenchError as error:
-        return asdict(Failure(f"unknown: {error.message}", time=now()))
+        return structs.asdict(Failure(f"unknown: {error.message}", time=now()))
 
 
 @contextlib.contextmanager

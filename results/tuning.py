@@ -128,9 +128,15 @@ class Tuning:
 
 def read_tuning(runs: Path) -> Tuning:
     """The searches and tuned columns of a runs folder; what is damaged is a problem."""
+    try:
+        paths = sorted(path for path in (runs / FOLDER).iterdir() if path.suffix == ".json")
+    except FileNotFoundError:
+        return Tuning()
+    except OSError as error:
+        return Tuning(problems=(f"cannot read {runs / FOLDER}: {error.strerror}",))
     found: dict[str, dict[str, Any]] = {"search": {}, "tuned": {}}
     problems = []
-    for path in sorted((runs / FOLDER).glob("*.json")):
+    for path in paths:
         kind: type[Any] | None = {"search": Search, "tuned": TunedColumn}.get(path.name.partition("-")[0])
         if kind is None:
             continue

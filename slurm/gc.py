@@ -90,7 +90,7 @@ def take_inventory(runs: Path, data: Path, *, weights: bool = False, failed: boo
     garbage += [
         Garbage(path, own_size(path), "leftover", "its writer was killed")
         for path in sorted([*runs.iterdir(), *runs.glob(f"{TUNING}/*"), *runs.glob(f"{SUBMISSIONS}/*/*")])
-        if store.is_leftover(path)
+        if store.is_left_over(path)
     ]
     notes = list[str]()
     prepared = sorted((data / FOLDER).iterdir()) if (data / FOLDER).is_dir() else []
@@ -124,7 +124,7 @@ def garbage_of_run(folder: Path, status: RunStatus, *, weights: bool, failed: bo
         yield Garbage(folder, sum(map(own_size, folder.rglob("*"))), "failed run", f"failed: {status.reason}", name)
         return
     found: list[tuple[Path, Kind, str]] = [
-        (path, "leftover", "its writer was killed") for path in sorted(folder.rglob("*")) if store.is_leftover(path)
+        (path, "leftover", "its writer was killed") for path in sorted(folder.rglob("*")) if store.is_left_over(path)
     ]
     found.append((folder / store.CLAIM, "leftover", "its process is gone"))
     if status.state == "done":
@@ -188,7 +188,7 @@ def needed_images(runs: Path, data: Path, note: Callable[[str], None]) -> set[Pa
 def garbage_of_prepared(files: list[Path], needed: set[Path] | None) -> Iterator[Garbage]:
     """The files below ``prepared`` that nothing reads; of unknown needs, what killed writers left."""
     for path in files:
-        if store.is_leftover(path):
+        if store.is_left_over(path):
             yield Garbage(path, own_size(path), "leftover", "its writer was killed")
         elif (
             needed is None

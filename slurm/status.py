@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from msgspec import structs
+
 from protocols.spec.execution import signal_name
 from results import store
 from results.errors import BenchError
@@ -166,14 +168,13 @@ def run_status(stored: store.Stored, submitted: SubmittedJob | None, query: Quer
     name, claim = stored.folder.name, stored.folder / store.CLAIM
     if stored.status == "unreadable":
         return RunStatus(name, "failed", f"unreadable: {stored.problem}", "see: bench doctor", "error")
-    if stored.record and stored.config:
-        measured = stored.record["run"]["evaluations"]
-        if all(evaluation in measured for evaluation in stored.config["evaluations"]):
-            return RunStatus(name, "done")
+    if stored.record and stored.config and store.measures_all(stored.record, stored.config):
+        return RunStatus(name, "done")
     if submitted:
         return submitted_run_status(stored, submitted, query)
     if claim.exists() and not store.is_abandoned(claim):
-        return RunStatus(name, "running", heartbeat=read_heartbeat(stored.folder))
+        heartbeat, problem = read_heartbeat(stored.folder)
+        return RunStatus(name, "running", problem, heartbeat=heartbeat)
     if stored.failure:
         return RunStatus(name, "failed", stored.failure["reason"], f"see: bench show {name[-8:]}", "error")
     return RunStatus(name, "unfinished", "interrupted", "the same bench run or bench submit resumes it")
@@ -201,15 +202,16 @@ def submitted_run_status(stored: store.Stored, submitted: SubmittedJob, query: Q
     else:
         kind, reason, remedy = diagnose_ended_job(submitted, job)
     log = submitted.submission.log_path(submitted.job)
+    heartbeat, problem = read_heartbeat(folder) if state == "running" else ({}, "")
     return RunStatus(
         folder.name,
         state,
-        reason,
+        reason or problem,
         remedy,
         kind,
         submitted.job,
         str(log) if log.exists() else "",
-        read_heartbeat(folder) if state == "running" else {},
+        heartbeat,
     )
 
 
@@ -273,10 +275,10 @@ def describe_out_of_memory(array: SubmittedArray, job: JobInfo) -> tuple[str, st
     return reason, f"try: bench submit --retry failed --mem {amount}" if megabytes else "try more --mem"
 
 
-def read_heartbeat(folder: Path) -> dict[str, Any]:
-    """The last heartbeat of a run; empty if there is none, or it is damaged."""
+def read_heartbeat(folder: Path) -> tuple[dict[str, Any], str]:
+    """The last heartbeat of a run, empty if there is none; and what is wrong with its file."""
     try:
         values = store.read_json(folder / store.HEARTBEAT)
-        return vars(build(Progress, values, "heartbeat")) if values else {}
-    except BenchError:
-        return {}
+        return {} if values is None else structs.asdict(build(Progress, values, store.HEARTBEAT)), ""
+    except BenchError as error:
+        return {}, error.message

@@ -28,6 +28,8 @@ from results.store import now, read_json, write_json
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from results.record import JsonDict
+
 log = logging.getLogger(__name__)
 
 FOLDER = ".submissions"
@@ -196,18 +198,36 @@ def read_submission(folder: Path) -> Submission:
     values = read_json(folder / FILE)
     if values is None:
         raise DamagedFile(f"{folder / FILE} is missing")
+    return parse_submission(values, folder / FILE)
+
+
+def parse_submission(values: JsonDict, path: Path) -> Submission:
+    """The submission that a file holds.
+
+    Raises:
+        DamagedFile: it holds something else.
+    """
     try:
         return build(Submission, values, "submission")
     except RequestError as error:
-        raise DamagedFile(f"{folder / FILE} is damaged: {error.message}") from error
+        raise DamagedFile(f"{path} is damaged: {error.message}") from error
 
 
 def read_submissions(runs: Path) -> list[Submission]:
     """Read every submission of a runs folder, oldest first; a damaged one is logged and left out."""
     found = []
-    for path in sorted(runs.glob(f"{FOLDER}/*/{FILE}")):
+    try:
+        folders = sorted(path for path in (runs / FOLDER).iterdir() if path.is_dir())
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        log.warning("cannot read %s: %s; no jobs are shown", runs / FOLDER, error.strerror)
+        return []
+    for path in (folder / FILE for folder in folders):
         try:
-            found.append(read_submission(path.parent))
+            values = read_json(path)
+            if values is not None:  # else it is being submitted
+                found.append(parse_submission(values, path))
         except DamagedFile as error:
             log.warning("%s; its jobs are not shown", error.message)
     return found

@@ -43,12 +43,17 @@ def listing(
 
 
 def protocol_lines() -> Iterator[tuple[str, str]]:
-    """Name and summary of every protocol."""
+    """Name and summary of every protocol; of a broken one, its error."""
     from protocols.spec.protocol import load, names
+    from results.errors import RequestError
 
     for name in names():
-        protocol = load(name)
-        yield name, f"{protocol.summary} ({protocol.fairness})"
+        try:
+            protocol = load(name)
+        except RequestError as error:
+            yield name, f"broken: {error.message}"
+        else:
+            yield name, f"{protocol.summary} ({protocol.fairness})"
 
 
 def plugin_lines(what: Kind, *, options: bool) -> Iterator[tuple[str, str]]:

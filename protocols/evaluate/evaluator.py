@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
+from msgspec import structs
 
 from protocols.backbones.inference import extract_features
 from protocols.datasets.contact_sheet import contact_sheet
@@ -168,7 +169,7 @@ class Evaluator:
             stored = self._load_or_compute(path, StoredEvaluation, partial(self._evaluate, evaluation))
             seconds[name] = stored.seconds
             after = refinement.label if refinement else ""
-            metrics += [replace(metric, label=evaluation.label, refinement=after) for metric in stored.metrics]
+            metrics += [structs.replace(metric, label=evaluation.label, refinement=after) for metric in stored.metrics]
             pictures += [Picture(evaluation.label, dataset.name, file) for file in stored.pictures]
         self.listener.stage("evaluate", 1 + len(evaluations), 1 + len(evaluations))
         self.listener.progress(1 + len(evaluations))
@@ -219,7 +220,7 @@ class Evaluator:
             picture = contact_sheet(context.dataset, result.queries, result.neighbours)
             write_atomically(path, lambda temporary: picture.save(temporary, format="PNG"))
             pictures.append(str(path.relative_to(self.folder)))
-        return {"metrics": [asdict(metric) for metric in metrics], "pictures": pictures}
+        return {"metrics": [structs.asdict(metric) for metric in metrics], "pictures": pictures}
 
     def _health(self) -> StoredHealth:
         path = self.folder / EVALUATIONS_FOLDER / f"health-{digest_of({'version': 1})[:8]}.json"
@@ -235,7 +236,7 @@ class Evaluator:
                 u = randomness.uniforms(randomness.key(self.run.seed, "health"), rows, augmenter.columns)
                 view = augmenter(images.to(context.device), index, u)
                 views.append(extract_features(self.backbone, view, lambda images: images, context.device))
-            return {"health": asdict(diagnose(context.features.train[:HEALTH_IMAGES], *views))}
+            return {"health": structs.asdict(diagnose(context.features.train[:HEALTH_IMAGES], *views))}
 
         return self._load_or_compute(path, StoredHealth, compute)
 
@@ -303,7 +304,7 @@ def restore_evaluations(folder: Path, evaluations: Iterable[Evaluation], record:
         write_json(
             path,
             {
-                "metrics": [asdict(m) for m in record.metrics if (m.label, m.dataset, m.refinement) == key],
+                "metrics": [structs.asdict(m) for m in record.metrics if (m.label, m.dataset, m.refinement) == key],
                 "pictures": [p.file for p in record.pictures if (p.label, p.dataset) == key[:2] and not refinement],
                 "seconds": record.cost.seconds.get(run.evaluation_name(evaluation), 0.0),
                 "run": run.fingerprint(),

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from protocols.spec.labels import HELD_OUT
 from protocols.spec.plugins import dataset_source
 from protocols.spec.resolve import datasets_of
+from results.files import read_bytes
 from results.store import CONFIG, EARLIER_IMAGES, read_earlier_images, write_json
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def any_run_of(folder: Path, name: str, digest: str) -> bool:
     needle = (digest or family).encode()
     for path in folder.glob(f"*/{CONFIG}"):
         try:
-            text = path.read_bytes()
+            text = read_bytes(path)
             if needle not in text:
                 continue
             config = json.loads(text)

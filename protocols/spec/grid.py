@@ -17,7 +17,7 @@ from protocols.spec.plugins import METHODS, REGISTRIES, add_file
 from protocols.spec.resolve import missing_evaluations, parse_changes, resolve
 from results.errors import RequestError
 from results.index import finished_runs
-from results.record import LARGEST_SEED
+from results.record import LARGEST_INTEGER
 from results.store import read_run
 
 if TYPE_CHECKING:
@@ -95,8 +95,9 @@ def parse_seeds(text: str) -> list[int]:
         match = re.fullmatch(r"(\d+)(?:-(\d+))?", word)
         if not match:
             raise RequestError(f"--seeds {text!r}: {word!r} is not a whole number", hint="write 0,1,2 or 0-9")
-        if max(map(len, match[0].split("-"))) > len(str(LARGEST_SEED)) or int(match[2] or match[1]) > LARGEST_SEED:
-            raise RequestError(f"--seeds: {word[:40]} is too large", hint=f"seeds go up to {LARGEST_SEED}")
+        longest = max(map(len, match[0].split("-")))  # an int of thousands of digits cannot be made
+        if longest > len(str(LARGEST_INTEGER)) or int(match[2] or match[1]) > LARGEST_INTEGER:
+            raise RequestError(f"--seeds: {word[:40]} is too large", hint=f"seeds go up to {LARGEST_INTEGER}")
         first, last = int(match[1]), int(match[2] or match[1])
         if first > last:
             raise RequestError(f"--seeds {text!r}: {word} is empty", hint=f"write {last}-{first}")

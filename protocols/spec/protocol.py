@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import copy
 import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -302,14 +303,14 @@ def load(name: str, *, extending: tuple[Path, ...] = ()) -> Protocol:
     """
     folder = extending[-1].parent if extending else Path()
     path = folder / name if name.endswith(".toml") else PRESETS / f"{name}.toml"
-    if not path.is_file():
+    if not os.path.lexists(path):
         raise UnknownName("protocol", name, names())
-    if path.resolve() in extending:
-        raise RequestError(f"{path.name} extends itself", hint="name another protocol after extends")
     try:
         values = read_toml(path)
     except OSError as error:
         raise RequestError(f"cannot read {path}: {error.strerror}") from error
+    if path.resolve() in extending:
+        raise RequestError(f"{path.name} extends itself", hint="name another protocol after extends")
     base = values.pop("extends", "")
     return from_tables(values, path.name, load(str(base), extending=(*extending, path.resolve())) if base else None)
 

@@ -1,17 +1,21 @@
 """Files and folders with odd names, in other encodings, and machines that lack what others have."""
 
 import os
+import shutil
 import sys
 
 import pytest
 from PIL import Image
 
+from bench.commands.list import protocol_lines
+from protocols.spec import protocol
 from protocols.spec.execution import available_cores
 from protocols.spec.grid import parse_request
 from protocols.spec.plugins import add_file
-from results.errors import BrokenPlugin
+from results.errors import BrokenPlugin, RequestError
 from slurm import queue
 from slurm.queue import query_squeue
+from tests.tools.damages import a_broken_link, a_device, a_folder, a_link_loop, a_pipe, empty, huge, zeros
 from tests.tools.forked import bench
 
 PLUGIN = '''from methods.base import Method
@@ -51,6 +55,19 @@ def test_names_are_split_where_no_such_path_is_there(folder, tmp_path):
     asked = parse_request(datasets=f"shapes,folder:x,folder:{folder.name},digits", data=tmp_path)
     assert asked.datasets == ["shapes", "folder:x", f"folder:{folder.name}", "digits"]
     assert parse_request(methods="a[b=1,c=2],d").methods == ["a[b=1,c=2]", "d"]
+
+
+@pytest.mark.parametrize("damage", [empty, a_folder, a_broken_link, a_link_loop, a_pipe, a_device, zeros, huge])
+def test_a_damaged_protocol_costs_a_line(tmp_path, monkeypatch, damage):
+    shutil.copytree(protocol.PRESETS, tmp_path / "presets")
+    monkeypatch.setattr(protocol, "PRESETS", tmp_path / "presets")
+    before = dict(protocol_lines())
+    damage(tmp_path / "presets" / "quick.toml")
+    said = dict(protocol_lines())
+    assert said.pop("quick").startswith("broken: ")
+    assert said.items() <= before.items()
+    with pytest.raises(RequestError, match=r"quick\.toml"):
+        protocol.load("quick")
 
 
 @pytest.mark.parametrize(

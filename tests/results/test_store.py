@@ -6,13 +6,16 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from results import store
-from results.errors import Busy, RequestError
+from results.errors import Busy, DamagedFile, RequestError
+from tests.tools.damages import a_broken_link, a_device, a_folder, a_link_loop, a_pipe
 
 
 def names_in(folder):
@@ -34,6 +37,20 @@ def test_what_is_not_a_number_is_not_written(tmp_path):
     with pytest.raises(ValueError, match="JSON"):
         store.write_json(tmp_path / "x.json", {"a": float("nan")})
     assert not names_in(tmp_path)
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e400", "9" * 5000])
+def test_a_number_that_is_none_is_damage(tmp_path, number):
+    for text in (f'{{"value": {number}}}', f'{{"name": "\\udcff", "value": {number}}}'):
+        (tmp_path / "file.json").write_text(text)
+        with pytest.raises(DamagedFile, match="not JSON"):
+            store.read_json(tmp_path / "file.json")
+
+
+def test_names_in_other_encodings_are_read_back(tmp_path):
+    values = {"command": os.fsdecode(b"bench run --methods ./caf\xe9.py"), "lr": 1e-3, "n": 5}
+    store.write_json(tmp_path / "file.json", values)
+    assert store.read_json(tmp_path / "file.json") == values
 
 
 def test_a_failed_write_keeps_the_old_file(tmp_path):
@@ -170,9 +187,10 @@ def test_a_silent_owner_elsewhere_is_watched_before_its_claim_is_taken(tmp_path,
 
 
 def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path, monkeypatch):
-    """At once where its number is known to be nobody's, else after an hour; what is being written stays."""
+    """At once where its number is known to be nobody's, else after a day; what is being written stays."""
     mine = store.temporary_name("file").split(".")
-    gone, elsewhere, silent = [*mine[:2], str(2**22 + 1), "1"], ["file", "other", "1", "2"], ["file", "other", "1", "3"]
+    gone = [*mine[:2], str(2**22 + 1), "00000001"]
+    elsewhere, silent = ["file", "other", "1", "00000002"], ["file", "other", "1", "00000003"]
     paths = [tmp_path / f".{'.'.join(name)}" for name in (mine, gone, elsewhere, silent)]
     for path in paths:
         path.touch()
@@ -199,11 +217,37 @@ def test_a_claim_that_was_taken_over_is_not_given_back_by_its_first_owner(tmp_pa
 def test_a_damaged_claim_is_taken_over_once_it_is_old(tmp_path):
     claim = tmp_path / store.CLAIM
     claim.write_text("{")
+    start = time.monotonic()
+    with store.claimed(tmp_path):
+        assert time.monotonic() - start > 0.5
+    claim.write_text("{")
+    os.utime(claim, (time.time() - 5,) * 2)
+    start = time.monotonic()
+    with store.claimed(tmp_path):
+        assert time.monotonic() - start < 0.5
+
+
+def test_a_claim_that_is_just_being_written_is_respected(tmp_path):
+    claim = tmp_path / store.CLAIM
+    claim.write_text("{")
+    whole = json.dumps(asdict(store.this_process()))
+    writer = threading.Timer(0.2, lambda: claim.write_text(whole))
+    writer.start()
     with pytest.raises(Busy), store.claimed(tmp_path):
         pass
-    os.utime(claim, (time.time() - 5,) * 2)
+    writer.join()
+    assert claim.read_text() == whole
+
+
+@pytest.mark.parametrize("damage", [a_folder, a_broken_link, a_link_loop, a_pipe, a_device], ids=lambda d: d.__name__)
+def test_whatever_lies_in_the_place_of_a_claim_is_replaced(tmp_path, monkeypatch, damage):
+    monkeypatch.setattr(store, "CLAIM_WRITTEN_S", 0.05)
+    claim = tmp_path / store.CLAIM
+    claim.touch()
+    damage(claim)
     with store.claimed(tmp_path):
-        pass
+        assert store.read_claim(claim) == store.this_process()
+    assert not os.path.lexists(claim)
 
 
 @pytest.mark.parametrize(
@@ -254,3 +298,47 @@ def test_discarding_leaves_the_configuration_only(tmp_path):
     (tmp_path / store.EVALUATIONS).mkdir()
     store.discard(tmp_path)
     assert names_in(tmp_path) == [store.CONFIG]
+
+
+def attempt(started, **code):
+    return {"started": started, "commit": "", "dirty": False, **code}
+
+
+def test_attempts_are_read_as_they_were_added(tmp_path):
+    said = []
+    for number in range(3):
+        store.add_attempt(tmp_path, {"commit": f"{number}", "dirty": number == 1}, said.append)
+    found = store.read_attempts(tmp_path, said.append)
+    assert [(one["commit"], one["dirty"]) for one in found] == [("0", False), ("1", True), ("2", False)]
+    assert said == []
+
+
+@pytest.mark.parametrize(
+    ("content", "left", "lines"),
+    [
+        (b'{"started": "a"}\n{"sta\n{"started": "b"}\n', ["a", "b"], 1),
+        (b'{"started": "a"}\n[1]\n{"started": 5}\n{"dirty": true}\n\xff\xfe\n', ["a"], 4),
+        (b'{"started": "a"}\n{"started"', ["a"], 1),
+        (b"[" * 100_000, [], 1),
+    ],
+)
+def test_damaged_attempts_are_named_once_and_left_out(tmp_path, content, left, lines):
+    said = []
+    (tmp_path / store.ATTEMPTS).write_bytes(content)
+    assert store.read_attempts(tmp_path) == [attempt(started) for started in left]
+    for _ in range(2):
+        store.add_attempt(tmp_path, {}, said.append)
+    (line,) = said
+    assert f"{store.ATTEMPTS} is damaged: {lines} of its lines" in line
+    assert [one["started"] for one in store.read_attempts(tmp_path)][: len(left)] == left
+    assert len(store.read_attempts(tmp_path)) == len(left) + 2
+
+
+@pytest.mark.parametrize("damage", [a_folder, a_broken_link, a_link_loop, a_pipe, a_device], ids=lambda d: d.__name__)
+def test_whatever_lies_in_the_place_of_attempts_is_replaced(tmp_path, damage):
+    said, path = [], tmp_path / store.ATTEMPTS
+    path.touch()
+    damage(path)
+    store.add_attempt(tmp_path, {}, said.append)
+    assert len(said) == 1
+    assert len(store.read_attempts(tmp_path)) == 1

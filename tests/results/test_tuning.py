@@ -102,3 +102,9 @@ def test_the_first_of_the_best_is_chosen(scores, chosen):
 def test_a_value_in_the_outer_twentieth_is_at_an_edge(lr, side):
     one = MethodSearch(SPACE, (Trial({"pretrain.lr": lr, "crop": [0.1, 1.0]}, {}),))
     assert values_at_edges(one, 0) == ({"pretrain.lr": side} if side else {})
+
+
+def test_a_folder_of_searches_that_is_none_is_a_problem(runs):
+    (runs / FOLDER).touch()
+    (problem,) = read_tuning(runs).problems
+    assert problem == f"cannot read {runs / FOLDER}: Not a directory"

@@ -12,6 +12,7 @@ from results import store
 from slurm.queue import JobInfo, QueryResult
 from slurm.status import RETRY_KINDS, StatusOverview, SubmittedJob, read_status, run_status
 from slurm.submission import SubmittedArray, new_submission, read_submissions
+from tests.tools.damages import a_broken_link, a_device, a_folder, a_link_loop, a_pipe, empty, set_value
 from tests.tools.records import empty_record
 
 
@@ -53,6 +54,21 @@ def test_a_submission_is_read_as_it_was_written(sent):
     assert [(job, names) for job, _, names in read.accepted_jobs()] == [("12_0", ("other",)), ("12_1", (sent[0].name,))]
 
 
+@pytest.mark.parametrize("damage", [empty, a_folder, a_broken_link, a_link_loop, a_pipe, a_device])
+def test_a_damaged_submission_is_named(sent, caplog, damage):
+    damage(sent[1].submission.folder / "submission.json")
+    assert read_submissions(sent[0].parent) == []
+    assert "submission.json" in caplog.text
+    assert "its jobs are not shown" in caplog.text
+
+
+def test_a_submission_that_is_being_made_is_passed_over(sent, caplog):
+    (sent[1].submission.folder / "submission.json").unlink()
+    (sent[1].submission.folder.parent / "file").touch()
+    assert read_submissions(sent[0].parent) == []
+    assert not caplog.text
+
+
 def test_waiting(sent):
     assert said(sent, JobInfo("PENDING", "Priority")).state == "queued"
     assert said(sent, JobInfo("PENDING", "Priority")).reason == "Priority"
@@ -67,6 +83,15 @@ def test_at_work(sent):
     state = said(sent, JobInfo("RUNNING"))
     assert (state.state, state.job, state.heartbeat["note"]) == ("running", "12_1", "epoch 1/2")
     assert said(sent, JobInfo("COMPLETING")).state == "running"
+
+
+@pytest.mark.parametrize("damage", [empty, a_folder, a_broken_link, set_value("done", value="x")])
+def test_a_damaged_heartbeat_is_named(sent, damage):
+    begin(sent[0])
+    damage(sent[0] / store.HEARTBEAT)
+    state = said(sent, JobInfo("RUNNING"))
+    assert (state.state, state.heartbeat) == ("running", {})
+    assert store.HEARTBEAT in state.reason
 
 
 ENDINGS = {

@@ -19,6 +19,12 @@ def empty(path: Path) -> None:
     path.write_bytes(b"")
 
 
+def a_flipped_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 4
+    path.write_bytes(content)
+
+
 def zeros(path: Path) -> None:
     path.write_bytes(bytes(path.stat().st_size))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,7 +37,7 @@ def write_records(folder: Path, count: int) -> None:
         path, config = folder / run.folder(), run.config()
         path.mkdir(parents=True)
         write_json(path / CONFIG, config)
-        write_json(path / RECORD, asdict(record_of(run, number)) | {"schema": 1, "status": "done"})
+        write_json(path / RECORD, record_of(run, number).to_json())
 
 
 def record_of(run: Run, number: int) -> Record:

@@ -5,12 +5,16 @@ The main tables hold nothing refined; what is transductive is marked here.
 
 from __future__ import annotations
 
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
+
+from PIL import Image
 
 from results.analysis.refinements import compare_refinements, refinement_names, values_by_refinement
 from results.analysis.statistics import COLUMN, estimate, without_baselines
 from results.analysis.tables import TABLE_KEYS, column_of, records, unique_name
 from results.figures.markers import TRANSDUCTIVE_MARK
+from results.files import read_bytes
 from results.names import direction, display_name
 from results.report.section import MISSING, Cell, Column, Figure, Row, Section, Table
 from results.report.sections import register_section
@@ -19,7 +23,7 @@ from results.report.text import TIED, format_difference, format_number
 from results.store import read_run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     import pandas as pd
@@ -27,6 +31,10 @@ if TYPE_CHECKING:
     from results.report.data import ReportData
 
 UNREFINED = "unrefined"
+
+LARGEST_PICTURE = 2**26
+"""Bytes of the largest picture that a page holds."""
+
 TEXT = (
     "Accuracy in percent, mean ± half-width of the 95 % interval over seeds (number of seeds); after a refinement the "
     "mean, and in brackets the paired difference to the same representation without it; the 95 % of its interval hold "
@@ -44,7 +52,7 @@ NOTES = (
 @register_section(position=20)
 def refinements(data: ReportData) -> Iterator[Section]:
     """One section, a table for each evaluation that was made after any refinement, and one of their differences."""
-    tables: list[Table] = []
+    tables, problems = list[Table](), list[str]()
     illustrated: set[tuple[Any, ...]] = set()
     for _, results in data.frames.results.groupby(COLUMN, sort=False):
         if (results["refinement"] == "").all():
@@ -58,14 +66,21 @@ def refinements(data: ReportData) -> Iterator[Section]:
             for stored, transductive in refinement_names(results).items()
         }
         shown = tuple(first[key] for key in (*TABLE_KEYS, "dataset", "evaluated_on"))
-        figures = () if shown in illustrated else tuple(pictures_of(results, data.frames.folder, name))
+        figures = () if shown in illustrated else tuple(pictures_of(results, data.frames.folder, name, problems.append))
         illustrated.add(shown)
         tables.append(refinement_table(name, title, results, labels, figures))
         tables += difference_table(name, title, results, {"": UNREFINED, **labels})
     if tables:
         competing = without_baselines(data.frames.results)
         notes = (*NOTES, *describe_shared_pretraining(competing))
-        yield Section(name="refinement", title="After refinement", text=TEXT, notes=notes, tables=tuple(tables))
+        yield Section(
+            name="refinement",
+            title="After refinement",
+            text=TEXT,
+            notes=notes,
+            tables=tuple(tables),
+            problems=tuple(problems),
+        )
 
 
 def refinement_table(
@@ -132,8 +147,15 @@ def difference_table(name: str, title: str, results: pd.DataFrame, labels: Mappi
     yield Table(f"{name}-differences", ("minus",), columns, tuple(rows), title=title, caption=DIFFERENCES)
 
 
-def pictures_of(results: pd.DataFrame, runs: Path, name: str) -> Iterator[Figure]:
-    """Of the best method's first run, the pictures of the refinement that has most of them; none transductive."""
+def pictures_of(results: pd.DataFrame, runs: Path, name: str, problem: Callable[[str], object]) -> Iterator[Figure]:
+    """Of the best method's first run, the pictures of the refinement that has most of them; none transductive.
+
+    Args:
+        results: of an evaluation.
+        runs: the runs folder.
+        name: of the table that the pictures belong to.
+        problem: called with a line for a picture that cannot be shown.
+    """
     inductive = without_baselines(results[(results["refinement"] != "") & ~results["transductive"]])
     if inductive.empty:
         return
@@ -146,7 +168,10 @@ def pictures_of(results: pd.DataFrame, runs: Path, name: str) -> Iterator[Figure
             by_label.setdefault(picture["label"], []).append(folder / picture["file"])
     for label, paths in by_label.items():
         if len(paths) == max(map(len, by_label.values())):
-            for index, path in enumerate(path for path in paths if is_file_within(path, folder)):
+            for index, path in enumerate(paths):
+                if why := picture_problem(path, folder):
+                    problem(f"{path.relative_to(runs)} is not shown: {why}")
+                    continue
                 is_map = path.name.endswith("-map.png")
                 what = (
                     "test images on the first two principal components of their features"
@@ -158,9 +183,15 @@ def pictures_of(results: pd.DataFrame, runs: Path, name: str) -> Iterator[Figure
             return
 
 
-def is_file_within(path: Path, folder: Path) -> bool:
-    """Whether a path is a file of a folder, not a link to one elsewhere."""
+def picture_problem(path: Path, folder: Path) -> str:
+    """Why a picture cannot be shown: it is no whole PNG file, or lies outside of the folder of its run; else empty."""
     try:
-        return path.is_file() and path.resolve().is_relative_to(folder.resolve())
-    except (OSError, ValueError, RuntimeError):
-        return False
+        if not path.resolve().is_relative_to(folder.resolve()):
+            return "it lies elsewhere"
+        with Image.open(BytesIO(read_bytes(path, LARGEST_PICTURE)), formats=["PNG"]) as image:
+            image.verify()
+    except OSError as error:
+        return error.strerror or "it is damaged"
+    except Exception:  # noqa: BLE001 - Pillow raises a dozen kinds for files it cannot read
+        return "it is damaged"
+    return ""

@@ -16,6 +16,7 @@ from results.report.data import collect
 from results.report.sections import build_sections
 from results.report.sections.refinements import DIFFERENCES, NOTES
 from results.store import RECORD, read_json, write_json
+from tests.tools.damages import a_flipped_bit, a_pipe, empty, huge
 
 BARE = {"simclr": (60.0, 62.0, 61.0), "byol": (64.0, 66.0, 65.0)}
 GRAPH = {"simclr": (61.0, 63.5, 62.0), "byol": (64.5, 65.5, 65.5)}
@@ -172,6 +173,27 @@ def test_the_page_shows_the_pictures_of_one_run(refined, tmp_path):
     report.write(refined, tmp_path / "report")
     page = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
     assert page.count("data:image/png;base64,") == 2
+
+
+@pytest.mark.parametrize(
+    ("damage", "why"),
+    [(a_flipped_bit, "it is damaged"), (empty, "it is damaged"), (huge, "File too large"), (a_pipe, "it is a pipe")],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_a_damaged_picture_is_named_and_the_others_are_shown(refined, damage, why):
+    folder = next(refined.glob("*byol-s0*"))
+    (folder / "evaluations").mkdir()
+    files = ["evaluations/graph-map.png", "evaluations/graph-neighbours.png"]
+    for file in files:
+        Image.new("RGB", (4, 4)).save(folder / file)
+    record = read_json(folder / RECORD)
+    record["pictures"] = [{"label": "averaged", "dataset": "shapes", "file": file} for file in files]
+    write_json(folder / RECORD, record)
+    damage(folder / files[0])
+    (section,) = (section for section in build_sections(collect(refined)) if section.name == "refinement")
+    assert [figure.path.name for figure in section.tables[0].figures] == ["graph-neighbours.png"]
+    (problem,) = section.problems
+    assert problem.startswith(f"{folder.name}/{files[0]} is not shown: {why}")
 
 
 def test_no_picture_from_outside_of_the_folder_is_shown(refined, tmp_path):
