@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from protocols.datasets.digests import ENDING, folder_of_memory
-from protocols.datasets.prepared import ARRAY, CHECKED, FOLDER, STATISTICS
+from protocols.datasets.prepared import ARRAY, CHECKED, FOLDER, STATISTICS, UNFINISHED
 from protocols.spec.plugins import dataset_source
 from results import store
 from results.errors import BenchError, DamagedFile, DataMissing, UnknownName
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 Kind = Literal["checkpoint", "weights", "failed run", "leftover", "prepared images"]
 
-PREPARED_ENDINGS = (ARRAY, CHECKED, STATISTICS, ENDING)
+PREPARED_ENDINGS = (ARRAY, CHECKED, STATISTICS, ENDING, *UNFINISHED)
 """Of the files that are written below ``prepared``; others are left alone."""
 
 YOUNG_S = 3600.0
@@ -60,15 +60,19 @@ class Inventory:
     Attributes:
         garbage: what no run needs.
         sizes: bytes that are taken in all, by what takes them.
+        unlisted: bytes of prepared images that no run of the runs folder is of, unless they are listed.
         notes: what could not be judged, and why.
     """
 
     garbage: tuple[Garbage, ...]
     sizes: Counter[str]
+    unlisted: int
     notes: tuple[str, ...]
 
 
-def take_inventory(runs: Path, data: Path, *, weights: bool = False, failed: bool = False) -> Inventory:
+def take_inventory(
+    runs: Path, data: Path, *, weights: bool = False, failed: bool = False, prepared: bool = False
+) -> Inventory:
     """List what a runs folder and the prepared images take, and what of it no run needs.
 
     What a running or queued run owns, and what an unfinished one needs to resume, is needed. Links are not followed.
@@ -78,6 +82,7 @@ def take_inventory(runs: Path, data: Path, *, weights: bool = False, failed: boo
         data: folder of the data sets.
         weights: count the weights of finished runs as not needed.
         failed: count runs that failed as not needed.
+        prepared: count prepared images as not needed that no run of the runs folder is of. Runs elsewhere may be.
     """
     sizes, garbage = Counter[str](), list[Garbage]()
     for status in read_status(runs).runs:
@@ -93,11 +98,12 @@ def take_inventory(runs: Path, data: Path, *, weights: bool = False, failed: boo
         if store.is_left_over(path)
     ]
     notes = list[str]()
-    prepared = sorted((data / FOLDER).iterdir()) if (data / FOLDER).is_dir() else []
-    sizes["prepared images"] = sum(map(own_size, prepared))
-    needed = needed_images(runs, data, notes.append)
-    garbage += garbage_of_prepared(prepared, needed)
-    return Inventory(tuple(garbage), sizes, tuple(notes))
+    files = sorted((data / FOLDER).iterdir()) if (data / FOLDER).is_dir() else []
+    sizes["prepared images"] = sum(map(own_size, files))
+    found = list(garbage_of_prepared(files, needed_images(runs, data, notes.append)))
+    garbage += (one for one in found if prepared or one.kind != "prepared images")
+    unlisted = 0 if prepared else sum(one.size for one in found if one.kind == "prepared images")
+    return Inventory(tuple(garbage), sizes, unlisted, tuple(notes))
 
 
 def part_of(path: Path) -> str:
@@ -186,22 +192,30 @@ def needed_images(runs: Path, data: Path, note: Callable[[str], None]) -> set[Pa
 
 
 def garbage_of_prepared(files: list[Path], needed: set[Path] | None) -> Iterator[Garbage]:
-    """The files below ``prepared`` that nothing reads; of unknown needs, what killed writers left."""
+    """The files below ``prepared`` that nothing reads, or no run that is known; of unknown needs, the former.
+
+    Args:
+        files: all of them.
+        needed: see :func:`needed_images`.
+    """
     for path in files:
+        array = path.with_suffix(ARRAY)
+        unfinished = [path.with_suffix(end) for end in UNFINISHED]  # a lock is old while its array is written
         if store.is_left_over(path):
             yield Garbage(path, own_size(path), "leftover", "its writer was killed")
-        elif (
-            needed is None
-            or path in needed
-            or path.suffix not in PREPARED_ENDINGS
-            or path.is_symlink()
-            or store.seconds_since_written(path) < YOUNG_S
-        ):
+        elif path.suffix not in PREPARED_ENDINGS or path.is_symlink() or any(map(is_young, (path, *unfinished))):
             continue
-        else:
-            original = folder_of_memory(path) if path.suffix == ENDING else None
-            reason = f"{original} is gone" if original and not original.is_dir() else "of no data set of the runs"
-            yield Garbage(path, own_size(path), "prepared images", reason)
+        elif path in unfinished and array.exists():
+            yield Garbage(path, own_size(path), "leftover", f"{array.name} is complete")
+        elif path.suffix == ENDING and (folder := folder_of_memory(path)) and not folder.is_dir():
+            yield Garbage(path, own_size(path), "leftover", f"{folder} is gone")
+        elif needed is not None and path not in needed:
+            yield Garbage(path, own_size(path), "prepared images", "of no data set of the runs")
+
+
+def is_young(path: Path) -> bool:
+    """Whether a file was written within the last :data:`YOUNG_S`."""
+    return store.seconds_since_written(path) < YOUNG_S
 
 
 def delete(garbage: tuple[Garbage, ...], runs: Path) -> list[str]:

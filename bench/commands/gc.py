@@ -19,6 +19,8 @@ Examples:
       delete that
   bench gc --failed --weights
       also runs that failed, and the weights of finished ones: their numbers stay, further evaluations pretrain again
+  bench gc --prepared
+      also prepared images of data sets that no run of this runs folder is of; runs of other folders make them again
 """
 
 
@@ -28,26 +30,32 @@ def gc(
     data: Data = DATA,
     weights: Annotated[bool, typer.Option("--weights", help="Also weights of finished runs.")] = False,
     failed: Annotated[bool, typer.Option("--failed", help="Also runs that failed.")] = False,
+    prepared: Annotated[
+        bool, typer.Option("--prepared", help="Also prepared images that no run of this runs folder is of.")
+    ] = False,
     delete: Annotated[bool, typer.Option("--delete", help="Delete what is listed; without it, it is only listed.")] = (
         False
     ),
 ) -> None:
     """List what no run needs any more, with sizes and reasons; delete it with --delete.
 
-    That is: checkpoints of finished runs, files and claims that killed processes left, and prepared images of data
-    sets that no run in the runs folder is of, or of earlier formats. Runs that are running, queued or can be resumed
-    keep everything.
+    That is: checkpoints of finished runs, and files and claims that killed processes left. Runs that are running,
+    queued or can be resumed keep everything. Prepared images serve all runs folders: those of data sets that no run of
+    this one is of, or of earlier formats, are counted, and listed with --prepared.
     """
     from slurm.gc import delete as delete_garbage
     from slurm.gc import take_inventory
 
     if not runs.is_dir():
         raise RequestError(f"no runs folder {runs}", hint="point --runs to it")
-    inventory = take_inventory(runs, data, weights=weights, failed=failed)
+    inventory = take_inventory(runs, data, weights=weights, failed=failed, prepared=prepared)
     for one in inventory.garbage:
         echo(f"{file_size(one.size):>8}  {one.kind}  {one.path}  {one.reason}")
     for note in inventory.notes:
         echo(note)
+    if inventory.unlisted:
+        size = file_size(inventory.unlisted)
+        echo(f"{size} of prepared images are of no run in {runs}, but may be of runs elsewhere: --prepared lists them")
     echo("in all: " + ", ".join(f"{name} {file_size(size)}" for name, size in sorted(inventory.sizes.items())))
     total = f"{len(inventory.garbage)} files or folders, {file_size(sum(one.size for one in inventory.garbage))}"
     if not inventory.garbage:

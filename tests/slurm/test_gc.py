@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -119,7 +118,7 @@ def test_what_a_process_owns_is_left(folder, host, days):
     path = run_folder(folder, 0, done=True)
     (path / store.CLAIM).write_text(owner(os.getpid(), host))
     old(path / store.CLAIM, days)
-    old_temporary(path / f".backbone.pt.{host or socket.gethostname()}.{gone()}.0123abcd")
+    old_temporary(path / f".backbone.pt.{host or store.processes_digest()}.{gone()}.0123abcd")
     assert found(folder, weights=True, failed=True) == []
 
 
@@ -144,7 +143,7 @@ def old_temporary(path, days=2.0):
 
 
 def test_killed_processes_leave_nothing(folder):
-    path, pid, host = run_folder(folder, 0), gone(), socket.gethostname()
+    path, pid, host = run_folder(folder, 0), gone(), store.processes_digest()
     (path / store.CLAIM).write_text(owner(pid))
     (folder / "prepared").mkdir()
     names = {
@@ -163,7 +162,7 @@ def test_killed_processes_leave_nothing(folder):
     for name in names:
         old_temporary(name)
     old_temporary(folder / "prepared" / f".young.npy.elsewhere.{pid}.0123abcd", 0.5)
-    old_temporary(folder / "runs" / f".young.json.{host}.{pid}.0123abcd", 0.01)
+    old_temporary(folder / "runs" / f".being_written.json.{host}.{os.getpid()}.0123abcd")
     expected = [str(name.relative_to(folder)) for name, is_left_over in names.items() if is_left_over]
     assert found(folder) == sorted(
         ("leftover", name) for name in [*expected, str((path / store.CLAIM).relative_to(folder))]
@@ -178,20 +177,22 @@ def test_prepared_images_are_kept_for_the_data_sets_of_the_runs(folder):
     run_folder(folder, 0, dataset=needed)
     arrays = {path.name for path in (folder / "prepared").iterdir()}
     assert len(arrays) == 6
-    assert found(folder) == []  # they have just been made
+    assert found(folder, prepared=True) == []  # they have just been made
     for path in (folder / "prepared").iterdir():
         old(path)
-    assert [path for kind, path in found(folder) if kind == "prepared images"] == sorted(
-        f"prepared/{name}" for name in arrays if "-8px-" in name
-    )
-    gc.delete(gc.take_inventory(folder / "runs", folder).garbage, folder / "runs")
+    assert found(folder) == []  # runs of other folders may be of them
+    unneeded = [name for name in arrays if "-8px-" in name]
+    assert found(folder, prepared=True) == [("prepared images", f"prepared/{name}") for name in sorted(unneeded)]
+    unlisted = gc.take_inventory(folder / "runs", folder).unlisted
+    assert unlisted == sum((folder / "prepared" / name).stat().st_size for name in unneeded)
+    gc.delete(gc.take_inventory(folder / "runs", folder, prepared=True).garbage, folder / "runs")
     before = everything(folder / "prepared")
     assert len(before) == 3
     clear_caches()
     load_dataset(needed, folder)
     assert everything(folder / "prepared") == before
     save(folder / "photos/train/cat/1.png", 200)
-    stale = [path for _, path in found(folder)]
+    stale = [path for _, path in found(folder, prepared=True)]
     assert stale
     assert all("photos-train-4px" in path for path in stale)
 
@@ -202,13 +203,33 @@ def test_images_are_left_where_it_is_not_known_what_is_needed(folder):
     for array in (folder / "prepared").iterdir():
         old(array)
     (folder / "photos").rename(folder / "away")
-    assert found(folder) == []
+    assert found(folder, prepared=True) == []
     (note,) = gc.take_inventory(folder / "runs", folder).notes
     assert "prepared images are left: " in note
     assert "photos is not there" in note
     (path / store.CONFIG).write_text("{")
-    assert found(folder) == []
+    assert found(folder, prepared=True) == []
     assert "config.json is damaged" in gc.take_inventory(folder / "runs", folder).notes[0]
+
+
+def test_what_a_killed_writer_of_an_array_left(folder):
+    """Until the array is complete it is what the next command goes on with."""
+    load_dataset(f"folder:{folder}/photos", folder)
+    run_folder(folder, 0, dataset=f"folder:{folder}/photos")
+    (array,) = (folder / "prepared").glob("*train*.npy")
+    left = [array.with_suffix(end) for end in (".partial", ".progress", ".lock")]
+    for path in (*left, *(folder / "prepared" / f"unknown{path.suffix}" for path in left)):
+        old_temporary(path)
+    unknown = [("prepared images", f"prepared/unknown{end}") for end in (".lock", ".partial", ".progress")]
+    old(array)
+    complete = sorted(("leftover", f"prepared/{path.name}") for path in left)
+    assert found(folder) == complete
+    assert found(folder, prepared=True) == [*complete, *unknown]
+    old(left[1], days=0.01)
+    assert found(folder) == []  # a lock is old, while its array is being written
+    old(left[1])
+    array.unlink()
+    assert found(folder, prepared=True) == unknown
 
 
 def test_links_are_not_followed(folder):
