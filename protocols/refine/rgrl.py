@@ -163,4 +163,5 @@ def neighbour_divergence(
     p = softmax((target[node] * target[source]).sum(1) / temperatures[0], node, num_nodes=n)
     q = softmax((prediction[node] * target[source]).sum(1) / temperatures[1], node, num_nodes=n)
     divergence: Tensor = scatter(p * (p.log() - q.log()), node, dim_size=n, reduce="sum")
-    return divergence.sum() / node.bincount(minlength=n).clamp(max=1).sum().clamp(min=1)
+    nodes: Tensor = node.bincount(minlength=n).clamp(max=1).sum()
+    return divergence.sum() / nodes.clamp(min=1)

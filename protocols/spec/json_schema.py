@@ -1,11 +1,12 @@
-"""A JSON schema of protocol files, for editors, and the reference of their keys, for people.
+"""A JSON schema of protocol files, for editors, the reference of their keys, and the table of methods, for people.
 
-Both are made from the dataclasses and plugins that read the files, their types, defaults and docstrings::
+All are made from the dataclasses and plugins that read the files, their types, defaults and docstrings::
 
     python -m protocols.spec.json_schema
 
-writes ``protocols/presets/protocol.schema.json`` and ``protocols/presets/README.md``. An editor with a TOML language
-server then completes and checks a protocol whose first line is ``#:schema`` and the path of the schema.
+writes ``protocols/presets/protocol.schema.json``, ``protocols/presets/README.md`` and ``methods/README.md``. An editor
+with a TOML language server then completes and checks a protocol whose first line is ``#:schema`` and the path of the
+schema.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ import dataclasses
 import inspect
 import json
 import re
+import sys
 import textwrap
 import types
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -28,7 +31,18 @@ from protocols.spec.plugins import (
     SCHEDULES,
     option_types,
 )
-from protocols.spec.protocol import CONDITIONS, MEASURED, PRESETS, SECTIONS, Augmentation, Grid, Pretrain, Protocol
+from protocols.spec.protocol import (
+    CONDITIONS,
+    MEASURED,
+    PRESETS,
+    SECTIONS,
+    Augmentation,
+    Grid,
+    Pretrain,
+    Protocol,
+    load,
+)
+from protocols.spec.protocol import names as protocol_names
 from protocols.spec.run import IMAGE_SIZE, ImageSize
 from results.constraints import Bound
 from results.names import stored_field, stored_name, stored_options
@@ -40,6 +54,7 @@ if TYPE_CHECKING:
 
 SCHEMA = PRESETS / "protocol.schema.json"
 REFERENCE = PRESETS / "README.md"
+METHODS_PAGE = PRESETS.parents[1] / "methods" / "README.md"
 
 Json = dict[str, Any]
 
@@ -372,16 +387,45 @@ def reference_lines(properties: Json, definitions: Json) -> Iterator[str]:
     yield from ("", "## `[[when]]`", "", *wrap_lines(SECTION_DESCRIPTIONS["when"]))
 
 
+def methods_page() -> str:
+    """The table of the methods that come with the project, as Markdown."""
+    lines = [
+        "# Methods",
+        "",
+        *wrap_lines(
+            "One file each. Views are those of a method's defaults, by the names of augmentations; a protocol may set "
+            "others, and [its keys](../protocols/presets/README.md) have the options of every method. A protocol runs "
+            "methods that it does not name, too: with their defaults. Baselines frame a table and do not compete. "
+            "This page is made from the code by `python -m protocols.spec.json_schema`."
+        ),
+        "",
+        "| method | what it learns by | views of an image | set in protocols | paper |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    protocols = {name: load(name) for name in protocol_names()}
+    for name in built_in(METHODS):
+        method = METHODS.get(name)
+        _, _, idea = as_markdown((sys.modules[method.__module__].__doc__ or "").partition("\n")[0]).partition(": ")
+        set_in = [one for one, protocol in protocols.items() if name in protocol.tables["methods"]]
+        words = " (uses labels)" * method.uses_labels + " (needs a backbone with tokens)" * method.uses_tokens
+        cells = (f"[`{name}`]({method.__module__.rpartition('.')[2]}.py)", idea.removesuffix(".") + words)
+        views = Counter(method.views(method.Options()))
+        counted = " + ".join(f"{count} {augmentation}" for augmentation, count in views.items()) or "none"
+        lines.append(f"| {' | '.join((*cells, counted, ', '.join(set_in), summary(method).removesuffix('.')))} |")
+    return "\n".join([*lines, ""])
+
+
 def wrap_lines(text: str) -> Iterable[str]:
     """A paragraph in lines of the width of the other documents."""
     return textwrap.wrap(text, 120, break_long_words=False, break_on_hyphens=False)
 
 
 def write() -> None:
-    """Write the schema and the reference beside the protocols that come with the project."""
+    """Write the schema and the reference beside the protocols that come with the project, and the table of methods."""
     schema = protocol_schema()
     SCHEMA.write_text(json.dumps(schema, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     REFERENCE.write_text(reference(schema), encoding="utf-8")
+    METHODS_PAGE.write_text(methods_page(), encoding="utf-8")
 
 
 if __name__ == "__main__":

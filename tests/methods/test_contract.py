@@ -11,6 +11,7 @@ import torch
 from methods import EMA, METHODS, Batch, RunInfo
 from protocols.backbones.inference import extract_features
 from protocols.backbones.small import Conv4
+from protocols.backbones.timm_models import timm
 
 TEACHING = {"prototypes": 64, "hidden": 128, "bottleneck": 32, "momentum": 0.9, "freeze": 0.0}
 SMALL = {
@@ -51,7 +52,8 @@ def build(name: str, seed: int = 0, **changes: float):
     options = kind.Options(**{**SMALL.get(name, {}), **changes})
     torch.manual_seed(seed)
     info = RunInfo(classes=10, images=SPLIT, side=16, steps=50, seed=seed)
-    method = kind(Conv4(), options, info).train()
+    backbone = timm("timm:test_vit@patch=4", 16) if kind.uses_tokens else Conv4()
+    method = kind(backbone, options, info).train()
     return method, kind.views(options)
 
 

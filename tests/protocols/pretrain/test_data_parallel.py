@@ -52,7 +52,7 @@ SETTINGS = {
     "mocov3": ("hidden=32",),
     "swav": ("prototypes=16", "hidden=16", "output=8", "crops=2", "queue=13", "queue_start=0.0", "freeze=0.0"),
     "lejepa": ("hidden=32", "output=16", "crops=2", "directions=16"),
-    "wmse": ("hidden=32", "output=3", "sub_batch=6"),
+    "wmse": ("hidden=32", "output=2", "sub_batch=12"),
 }
 STEPS = 3
 
@@ -65,7 +65,7 @@ def run_of(method: str, *settings: str, protocol: str = "quick", plugins: Sequen
         load(protocol),
         method=method,
         dataset="digits",
-        backbone="conv4",
+        backbone="timm:test_vit@patch=4" if METHODS.get(method).uses_tokens else "conv4",
         seed=0,
         changes=changes,
         data=Path("data"),

@@ -71,11 +71,12 @@ def changed(path, value):
     return tables
 
 
-def test_the_committed_schema_and_reference_are_current(schema):
+def test_the_committed_schema_reference_and_table_of_methods_are_current(schema):
     """Otherwise: python -m protocols.spec.json_schema."""
     written = json_schema.SCHEMA.read_text(encoding="utf-8")
     assert json.loads(written) == json.loads(json.dumps(schema))
     assert json_schema.REFERENCE.read_text(encoding="utf-8") == json_schema.reference(schema)
+    assert json_schema.METHODS_PAGE.read_text(encoding="utf-8") == json_schema.methods_page()
 
 
 @pytest.mark.parametrize("path", sorted(PRESETS.glob("*.toml")), ids=lambda path: path.stem)
