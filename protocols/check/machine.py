@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
@@ -11,7 +11,7 @@ import torch
 
 from protocols.check import losses, precision, speeds, training, views
 from protocols.spec.grid import Request, expand
-from protocols.spec.resolve import load_plugins
+from protocols.spec.resolve import backbone_component, load_plugins
 from protocols.system.device import choose_device
 from results.errors import BenchError
 
@@ -26,6 +26,9 @@ Outcome = Literal["ok", "wrong", "slow", "no", "skipped"]
 
 SHARED_METHODS = ("simclr", "byol", "relational", "supervised")
 """Methods whose training by two ranks is compared with that by one: with one network, two, many views, and labels."""
+
+VIT = "timm:test_vit@patch=4"
+"""The backbone of methods that need tokens."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +117,7 @@ def plan_checks(
 
 
 def runs_of(methods: Sequence[str], plugins: Sequence[str], data: Path) -> list[Run]:
-    """A run of each method that is trained, on digits.
+    """A run of each method that is trained, on digits; with a small ViT for those that need tokens.
 
     Raises:
         RequestError: there is no such method or plugin.
@@ -122,9 +125,11 @@ def runs_of(methods: Sequence[str], plugins: Sequence[str], data: Path) -> list[
     from protocols.spec.plugins import METHODS
 
     names = list(methods) or [entry.name for entry in METHODS.entries() if not entry.error]
-    runs = expand(Request(methods=names, datasets=["digits"], seeds=[0], plugins=plugins), data)
-    for run in runs:
+    runs = []
+    for run in expand(Request(methods=names, datasets=["digits"], seeds=[0], plugins=plugins), data):
         load_plugins(run)
+        uses_tokens = METHODS.get(run.method.name).uses_tokens
+        runs.append(replace(run, backbone=backbone_component(VIT)) if uses_tokens else run)
     return [run for run in runs if training.is_trained(run)]
 
 
