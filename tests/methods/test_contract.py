@@ -34,6 +34,7 @@ SMALL = {
     "swav": {"crops": 2, "prototypes": 64, "hidden": 128, "output": 32, "queue": 20, "queue_start": 0.0, "freeze": 0.0},
     "lejepa": {"crops": 2, "directions": 32, "hidden": 128, "output": 32},
     "mae": {"width": 32, "depth": 1, "heads": 2},
+    "ijepa": {"width": 32, "depth": 1, "heads": 2, "momentum": 0.9},
     "wmse": {"views": 4, "hidden": 64, "output": 4, "sub_batch": 8},
 }
 """Options that keep the tests quick; a method that is not named here is tested with its defaults."""

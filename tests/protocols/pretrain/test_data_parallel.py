@@ -53,6 +53,7 @@ SETTINGS = {
     "swav": ("prototypes=16", "hidden=16", "output=8", "crops=2", "queue=13", "queue_start=0.0", "freeze=0.0"),
     "lejepa": ("hidden=32", "output=16", "crops=2", "directions=16"),
     "mae": ("width=16", "depth=1", "heads=2"),
+    "ijepa": ("width=16", "depth=1", "heads=2"),
     "wmse": ("hidden=32", "output=2", "sub_batch=12"),
 }
 STEPS = 3
