@@ -35,6 +35,7 @@ SMALL = {
     "lejepa": {"crops": 2, "directions": 32, "hidden": 128, "output": 32},
     "mae": {"width": 32, "depth": 1, "heads": 2},
     "ijepa": {"width": 32, "depth": 1, "heads": 2, "momentum": 0.9},
+    "ibot": {**TEACHING, "crops": 2},
     "wmse": {"views": 4, "hidden": 64, "output": 4, "sub_batch": 8},
 }
 """Options that keep the tests quick; a method that is not named here is tested with its defaults."""

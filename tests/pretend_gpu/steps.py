@@ -52,6 +52,7 @@ SMALL = {
     "lejepa": "hidden=32 output=16 crops=2 directions=16",
     "mae": "width=16 depth=1 heads=2",
     "ijepa": "width=16 depth=1 heads=2",
+    "ibot": "prototypes=16 hidden=16 crops=2",
     "wmse": "hidden=32 output=4 sub_batch=8",
 }
 """Options that make heads small: what a step does stays, and computing it on a CPU is quick."""

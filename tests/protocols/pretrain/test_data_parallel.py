@@ -54,6 +54,7 @@ SETTINGS = {
     "lejepa": ("hidden=32", "output=16", "crops=2", "directions=16"),
     "mae": ("width=16", "depth=1", "heads=2"),
     "ijepa": ("width=16", "depth=1", "heads=2"),
+    "ibot": ("prototypes=16", "hidden=16", "crops=2"),
     "wmse": ("hidden=32", "output=2", "sub_batch=12"),
 }
 STEPS = 3
