@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from methods.base import Backbone
 
 BATCH_SIZE = 1000
-"""Images in one forward pass."""
+"""Images in one forward pass, at most."""
+
+PIXELS_PER_BATCH = BATCH_SIZE * 96**2
+"""Pixels in one forward pass of larger images: 183 of 224×224, so that feature maps take hundreds of MB, not GB."""
 
 
 def extract_features(
@@ -23,7 +26,9 @@ def extract_features(
 ) -> Tensor:
     """Representations (n, dim) of images (n, …), preprocessed and computed batch by batch in float32."""
     with evaluation_mode(backbone), torch.inference_mode():
-        batches = [backbone(preprocess(batch.to(device))).float() for batch in images.split(BATCH_SIZE)]
+        pixels = preprocess(images[:1].to(device)).shape[2:].numel()
+        size = max(1, min(BATCH_SIZE, PIXELS_PER_BATCH // pixels))
+        batches = [backbone(preprocess(batch.to(device))).float() for batch in images.split(size)]
     return torch.cat(batches).clone()
 
 

@@ -120,9 +120,14 @@ class ImageFolders(Source):
         contents = self.digests(split, files)
         task = f"decoding {self.folder.name}/{split}"
         report = partial(self.report, task, total=count)
-        decode = prepared.ImageDecoder(paths, contents, self.side, self.resize, report, self.by_torchvision)
+        side, options = self.side, {"resize": self.resize, "by_torchvision": self.by_torchvision}
+
+        def decode(number: int) -> np.ndarray:
+            return prepared.decode_image(paths[number], side, digest=contents[number], **options)
+
+        decoder = prepared.Decoder(count, decode, report)
         path = self.array_path(split, contents)
-        return Split(prepared.load_or_write(path, (count, self.side, 3, self.side), decode), labels)
+        return Split(prepared.load_or_write(path, (count, side, 3, side), decoder), labels)
 
     def listing(self, split: str) -> Listing:
         """The images of a split, sorted by class and path; those of ``unlabeled`` by path.

@@ -33,7 +33,7 @@ from results.files import require_file
 from results.store import locked, read_json, remove, write_atomically, write_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
 
     from PIL.Image import Image
 
@@ -129,13 +129,13 @@ def cache_path(root: Path, name: str) -> Path:
     return root / FOLDER / shortened(re.sub(r"[^\w.-]+", "_", name), LONGEST_NAME)
 
 
-def load_or_write(path: Path, shape: ArrayShape, read: Callable[[], Iterable[np.ndarray]] | ImageDecoder) -> np.ndarray:
+def load_or_write(path: Path, shape: ArrayShape, read: Callable[[], Iterable[np.ndarray]] | Decoder) -> np.ndarray:
     """Map the array at ``path`` into memory, after writing it if there is none, or it is damaged.
 
     Args:
         path: of the array; if it cannot be written the array stays in memory, and a warning is logged.
         shape: of the whole array.
-        read: returns the array in C-contiguous uint8 chunks along its first axis. What an ``ImageDecoder`` had written
+        read: returns the array in C-contiguous uint8 chunks along its first axis. What a ``Decoder`` had written
             before its process was killed is not decoded again.
 
     Raises:
@@ -151,7 +151,7 @@ def load_or_write(path: Path, shape: ArrayShape, read: Callable[[], Iterable[np.
             remove(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if isinstance(read, ImageDecoder):
+        if isinstance(read, Decoder):
             write_resumably(path, shape, read)
         else:
             write_atomically(path, lambda temporary: write_array(temporary, path.stem, shape, read()))
@@ -225,7 +225,7 @@ def is_plain_array(path: Path) -> bool:
     return bool(array.dtype == np.uint8 and path.stat().st_size == array.offset + array.size)
 
 
-def write_resumably(path: Path, shape: ArrayShape, decoder: ImageDecoder) -> None:
+def write_resumably(path: Path, shape: ArrayShape, decoder: Decoder) -> None:
     """Write and seal an array; after the process was killed, the next call goes on behind the last finished chunk.
 
     One process writes at a time, others wait for it. Until the array is complete it is called ``.partial``; how many
@@ -326,46 +326,36 @@ def concatenate_chunks(shape: ArrayShape, chunks: Iterable[np.ndarray]) -> np.nd
 
 
 @dataclass(frozen=True)
-class ImageDecoder:
-    """Decodes image files on all available cores.
+class Decoder:
+    """Decodes images on all available cores.
 
     Attributes:
-        paths: of the files.
-        digests: of their content, see ``digests_of_files``.
-        side: of the decoded images, in pixels.
-        resize: whether files of another size are resized or refused.
+        count: number of images.
+        decode: returns the image of a number as (side, side, 3) uint8.
         report: called with the number of decoded images.
-        by_torchvision: whether JPEGs are decoded, and images resized, by torchvision and torch; see ``decode_image``.
     """
 
-    paths: Sequence[Path]
-    digests: Sequence[str]
-    side: int
-    resize: bool
+    count: int
+    decode: Callable[[int], np.ndarray]
     report: Callable[[int], None]
-    by_torchvision: bool = False
 
     def __call__(self, start: int = 0) -> Iterator[np.ndarray]:
-        """Decode the files from ``start`` on, a chunk at a time; the next is decoded while the caller has one.
+        """Decode the images from ``start`` on, a chunk at a time; the next is decoded while the caller has one.
 
         Yields:
-            (≤ CHUNK, side, 3, side) uint8, in the order of ``paths``.
+            (≤ CHUNK, side, 3, side) uint8, in order.
 
         Raises:
-            DataMissing: a file is damaged, of another size, of more than 8 bits a channel, or was changed meanwhile.
+            DataMissing: an image is damaged, of another size, of more than 8 bits a channel, or was changed meanwhile.
         """
-
-        def decode(path: Path, digest: str) -> np.ndarray:
-            return decode_image(path, self.side, resize=self.resize, digest=digest, by_torchvision=self.by_torchvision)
-
-        blocks = [slice(first, first + CHUNK) for first in range(start, len(self.paths), CHUNK)]
+        blocks = [range(first, min(first + CHUNK, self.count)) for first in range(start, self.count, CHUNK)]
         with ThreadPoolExecutor(available_cores()) as pool, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of large images and of transparent palettes
             try:
-                decoding = [pool.map(decode, self.paths[block], self.digests[block]) for block in blocks[:1]]
+                decoding = [pool.map(self.decode, block) for block in blocks[:1]]
                 for following in [*blocks[1:], None][: len(blocks)]:
                     if following:
-                        decoding.append(pool.map(decode, self.paths[following], self.digests[following]))
+                        decoding.append(pool.map(self.decode, following))
                     images = list(decoding.pop(0))
                     start += len(images)
                     yield rows_of_planes(np.stack(images))
@@ -375,37 +365,57 @@ class ImageDecoder:
 
 
 def decode_image(path: Path, side: int, *, resize: bool, digest: str = "", by_torchvision: bool = False) -> np.ndarray:
-    """Decode an image file to (side, side, 3) uint8; resizing takes the largest centred square, bicubic.
-
-    torchvision and torch take half the time of Pillow at 224 pixels. Their pixels differ: centres of squares are whole
-    pixels, JPEGs are never read at reduced resolution, and filtered values are off by at most two.
+    """Decode an image file to (side, side, 3) uint8; see :func:`decode_content`.
 
     Args:
         path: of the file.
         side: of the decoded image, in pixels.
         resize: whether an image of another size is resized or refused.
         digest: that its content must have, see ``digests_of_files``; any if empty.
-        by_torchvision: whether torchvision decodes JPEGs (those in CMYK are left to Pillow), and torch resizes.
+        by_torchvision: whether torchvision and torch do it.
 
     Raises:
         DataMissing: it is damaged, of another size, of more than 8 bits a channel, or its content has another digest.
     """
-    from PIL import Image, ImageOps
-
     try:
         content = path.read_bytes()
     except OSError as error:
         raise DataMissing(f"cannot read {path}: {error.strerror}") from error
     if hashlib.sha256(content).hexdigest()[: len(digest)] != digest:
         raise DataMissing(f"{path} was changed while the images were read", hint="repeat the command")
-    with open_image(path, io.BytesIO(content)) as image:
+    hint = "folder:PATH@SIDE resizes to SIDE"
+    return decode_content(content, path, side, resize=resize, by_torchvision=by_torchvision, hint=hint)
+
+
+def decode_content(
+    content: bytes, name: Path, side: int, *, resize: bool, by_torchvision: bool, hint: str
+) -> np.ndarray:
+    """Decode the content of an image file to (side, side, 3) uint8; resizing takes the largest centred square, bicubic.
+
+    torchvision and torch take half the time of Pillow at 224 pixels. Their pixels differ: centres of squares are whole
+    pixels, JPEGs are never read at reduced resolution, and filtered values are off by at most two.
+
+    Args:
+        content: of the file.
+        name: of the file, for messages.
+        side: of the decoded image, in pixels.
+        resize: whether an image of another size is resized or refused.
+        by_torchvision: whether torchvision decodes JPEGs (those in CMYK are left to Pillow), and torch resizes.
+        hint: what to do about an image of another size.
+
+    Raises:
+        DataMissing: it is damaged, of another size, or of more than 8 bits a channel.
+    """
+    from PIL import Image, ImageOps
+
+    with open_image(name, io.BytesIO(content)) as image:
         if image.mode[0] in "IF":
-            raise DataMissing(f"{path} has more than 8 bits a channel", hint="convert it to 8 bits")
+            raise DataMissing(f"{name} has more than 8 bits a channel", hint="convert it to 8 bits")
         width, height = image.size
         if width == height == side:
             return np.asarray(image.convert("RGB"))
         if not resize:
-            raise DataMissing(f"{path} is {width}×{height}, not {side}×{side}", hint="folder:PATH@SIDE resizes to SIDE")
+            raise DataMissing(f"{name} is {width}×{height}, not {side}×{side}", hint=hint)
         if by_torchvision:
             return resize_by_torch(image, content, side)
         image.draft(None, (2 * side, 2 * side))  # lets the JPEG decoder work at reduced resolution

@@ -19,7 +19,7 @@ from protocols.features.context import EvaluationContext
 from protocols.pretrain.build import build_augmenters
 from protocols.refine.refiner import Refiner, store_graph_and_pictures
 from protocols.spec.plugins import EVALUATIONS, typed_options
-from protocols.spec.run import IMAGE_SIZE, Run, digest_of, shortened
+from protocols.spec.run import CROP_PCT, IMAGE_SIZE, Run, digest_of, shortened
 from protocols.system import randomness
 from results.errors import DamagedFile, RequestError
 from results.record import Health, Metric, Picture
@@ -125,20 +125,25 @@ class Evaluator:
         self.refiner = Refiner(run, folder)
         self._context: EvaluationContext | None = None
 
-    def context(self, dataset: str, image_size: int | None = None) -> EvaluationContext:
-        """The backbone with a data set, whose images are resized if a size is given; the last one stays in memory."""
-        key = dataset, image_size
-        if self._context is None or (self._context.dataset.name, self._context.image_size) != key:
+    def context(self, dataset: str, image_size: int | None = None, crop_pct: float | None = None) -> EvaluationContext:
+        """The backbone with a data set, whose images are resized and cropped if asked; the last one stays in memory."""
+        last = self._context
+        if last is None or (last.dataset.name, last.image_size, last.crop_pct) != (dataset, image_size, crop_pct):
             loaded = load_dataset(dataset, self.data)
             augmenters = build_augmenters(self.run, loaded, size=image_size)
             self._context = EvaluationContext(
-                self.backbone, loaded, augmenters, self.run.seed, self.listener, image_size
+                self.backbone, loaded, augmenters, self.run.seed, self.listener, image_size, crop_pct
             )
+        assert self._context is not None
         return self._context
+
+    def context_of(self, evaluation: Evaluation) -> EvaluationContext:
+        """The backbone with the data set of an evaluation, as it sees the images."""
+        return self.context(evaluation.dataset.name, evaluation.image_size, evaluation.crop_pct)
 
     def features(self, evaluation: Evaluation) -> Features | None:
         """Features that an evaluation measures; None if its refinement does not apply to the method."""
-        context = self.context(evaluation.dataset.name, evaluation.image_size)
+        context = self.context_of(evaluation)
         return self.refiner.refine(context, evaluation.refinement) if evaluation.refinement else context.features
 
     def measure(self) -> Measurements:
@@ -159,6 +164,7 @@ class Evaluator:
                 raise KeyboardInterrupt
             name, dataset, refinement = self.run.evaluation_name(evaluation), evaluation.dataset, evaluation.refinement
             size = f" at {evaluation.image_size} px" if evaluation.image_size else ""
+            size += f", crop {evaluation.crop_pct:g}" if evaluation.crop_pct else ""
             self.listener.stage("evaluate", 1 + len(evaluations), done)  # evaluations may have started nested stages
             self.listener.progress(done, name)
             if refinement:
@@ -182,7 +188,7 @@ class Evaluator:
             refined = self.features(evaluation)
             if refined is None:
                 return {"pictures": []}
-            context = self.context(evaluation.dataset.name, evaluation.image_size)
+            context = self.context_of(evaluation)
             pictures = store_graph_and_pictures(context, refined, path.with_suffix(""))
             return {"pictures": [str(picture.relative_to(self.folder)) for picture in pictures]}
 
@@ -190,7 +196,7 @@ class Evaluator:
 
     def _evaluate(self, evaluation: Evaluation) -> JsonDict:
         function = EVALUATIONS.get(evaluation.name)
-        context = self.context(evaluation.dataset.name, evaluation.image_size)
+        context = self.context_of(evaluation)
         options = typed_options(function, evaluation.own_options, evaluation.name)
         transductive = False
         if EVALUATIONS.describe(evaluation.name).declared["takes"] == "context":
@@ -278,10 +284,9 @@ def evaluation_path(folder: Path, evaluation: Evaluation) -> Path:
 
 def refinement_path(folder: Path, refinement: Component, evaluation: Evaluation) -> Path:
     """Path of a refinement's duration and list of pictures in a run's folder, as an evaluation sees the images."""
-    dataset, size = evaluation.dataset, evaluation.image_size
+    dataset, images = evaluation.dataset, {IMAGE_SIZE: evaluation.image_size, CROP_PCT: evaluation.crop_pct}
     identity: JsonDict = {"refinement": refinement.identity(), "dataset": dataset.identity()}
-    if size is not None:
-        identity[IMAGE_SIZE] = size
+    identity |= {option: value for option, value in images.items() if value is not None}
     return result_path([refinement.name, dataset.name], identity, folder)
 
 

@@ -130,7 +130,7 @@ def training_images(
     images = torch.from_numpy(dataset.train.images)[index].to(context.device)
     key = randomness.key(context.seed, "finetune views", epoch)
     if augmentation == "none":
-        return prepare_images(images, dataset, size)
+        return prepare_images(images, dataset, size, context.crop_pct)
     if augmentation == "affine":
         u = randomness.uniforms(key, index.numpy(), AFFINE_COLUMNS)
         return resize(affine(images, u, dataset.mean, dataset.std, erase=erase), size)
@@ -143,8 +143,8 @@ def score(backbone: Backbone, classifier: nn.Linear, context: EvaluationContext)
     """Accuracies on the test split."""
     dataset, device = context.dataset, context.device
     images, labels = torch.from_numpy(dataset.test.images), torch.from_numpy(dataset.test.labels)
-    size = context.image_size or dataset.side
-    test = extract_features(backbone, images, lambda batch: prepare_images(batch, dataset, size), device)
+    size, crop_pct = context.image_size or dataset.side, context.crop_pct
+    test = extract_features(backbone, images, lambda batch: prepare_images(batch, dataset, size, crop_pct), device)
     with torch.no_grad():
         scores = mask_absent_classes(classifier(test), torch.from_numpy(dataset.train.labels).to(device))
     return top_k(scores, labels.to(device), len(dataset.classes))

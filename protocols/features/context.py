@@ -29,7 +29,8 @@ class EvaluationContext:
         augmenters: by the name of the augmentation, with the data set's normalisation.
         seed: of the run.
         listener: receives the progress of long work, and may ask to stop.
-        image_size: side in pixels that images are resized to; None for that of the data set.
+        image_size: side in pixels of what the backbone sees; None for that of the data set.
+        crop_pct: part of a resized image's side that the backbone sees, its centre; None for the whole image.
     """
 
     backbone: Backbone
@@ -38,6 +39,7 @@ class EvaluationContext:
     seed: int
     listener: ProgressListener
     image_size: int | None = None
+    crop_pct: float | None = None
 
     @property
     def device(self) -> torch.device:
@@ -51,7 +53,9 @@ class EvaluationContext:
         Raises:
             Diverged: they are not finite.
         """
-        features = extract_dataset(self.backbone, self.dataset, self.device, self.seed, self.image_size)
+        features = extract_dataset(
+            self.backbone, self.dataset, self.device, self.seed, size=self.image_size, crop_pct=self.crop_pct
+        )
         if not (features.train.isfinite().all() and features.test.isfinite().all()):
             raise Diverged("the representation is not finite", hint="try a lower learning rate")
         return features

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -18,9 +19,22 @@ if TYPE_CHECKING:
     from protocols.datasets.base import Dataset
 
 
-def prepare_images(images: Tensor, dataset: Dataset, size: int) -> Tensor:
-    """Images (n, side, 3, side) uint8, normalised and resized to (n, 3, size, size) float32, not augmented."""
-    return resize(normalise(images, dataset.mean, dataset.std), size)
+def prepare_images(images: Tensor, dataset: Dataset, size: int, crop_pct: float | None = None) -> Tensor:
+    """Images, normalised and resized, not augmented.
+
+    Args:
+        images: (n, side, 3, side) uint8.
+        dataset: with its normalisation.
+        size: side of the result in pixels.
+        crop_pct: images are resized to ``size / crop_pct``, and their centre is taken; None for the whole image.
+
+    Returns:
+        (n, 3, size, size) float32.
+    """
+    whole = size if crop_pct is None else math.floor(size / crop_pct)
+    resized = resize(normalise(images, dataset.mean, dataset.std), whole)
+    start = round((whole - size) / 2)
+    return resized[..., start : start + size, start : start + size]
 
 
 def resize(images: Tensor, size: int) -> Tensor:
@@ -31,7 +45,13 @@ def resize(images: Tensor, size: int) -> Tensor:
 
 
 def extract_dataset(
-    backbone: Backbone, dataset: Dataset, device: torch.device, seed: int, size: int | None = None
+    backbone: Backbone,
+    dataset: Dataset,
+    device: torch.device,
+    seed: int,
+    *,
+    size: int | None = None,
+    crop_pct: float | None = None,
 ) -> Features:
     """Features of a data set's training and test split; images are normalised and not augmented.
 
@@ -40,12 +60,13 @@ def extract_dataset(
         dataset: with its images.
         device: of the backbone.
         seed: of the run.
-        size: side in pixels that images are resized to; by default they are not.
+        size: side in pixels of what the backbone sees; by default that of the data set.
+        crop_pct: see :func:`prepare_images`.
     """
     size = size or dataset.side
 
     def extract(images: Tensor) -> Tensor:
-        return extract_features(backbone, images, lambda batch: prepare_images(batch, dataset, size), device)
+        return extract_features(backbone, images, lambda batch: prepare_images(batch, dataset, size, crop_pct), device)
 
     return Features(
         train=extract(torch.from_numpy(dataset.train.images)),

@@ -61,7 +61,7 @@ class Refiner:
         Raises:
             Diverged: they are not finite.
         """
-        images = f"{context.dataset.name} {context.image_size}"
+        images = f"{context.dataset.name} {context.image_size} {context.crop_pct}"
         key = digest_of([images, refinement.identity()])
         if self._inputs is None or self._inputs[0] != images:
             self._inputs = images, with_extra_state(context, self.run, self.folder)
@@ -86,7 +86,9 @@ def with_extra_state(context: EvaluationContext, run: Run, folder: Path) -> Feat
         return features
     network = copy.deepcopy(context.backbone)
     network.load_state_dict(weights)
-    student_features = extract_dataset(network, context.dataset, context.device, run.seed, context.image_size)
+    student_features = extract_dataset(
+        network, context.dataset, context.device, run.seed, size=context.image_size, crop_pct=context.crop_pct
+    )
     return replace(features, student=NetworkFeatures(student_features.train, student_features.test, student))
 
 

@@ -43,7 +43,7 @@ from protocols.spec.protocol import (
     load,
 )
 from protocols.spec.protocol import names as protocol_names
-from protocols.spec.run import IMAGE_SIZE, ImageSize
+from protocols.spec.run import CROP_PCT, IMAGE_SIZE, CropPct, ImageSize
 from results.constraints import Bound
 from results.names import stored_field, stored_name, stored_options
 
@@ -239,8 +239,15 @@ def protocol_schema() -> Json:
     image_size = key_schema(
         ImageSize, None, "side in pixels that images are resized to; by default that of the data set."
     )
+    crop_pct = key_schema(
+        CropPct,
+        None,
+        "images are resized to image_size divided by this, and their centred square of image_size is evaluated, 0.875 "
+        "by custom for ImageNet; by default the whole image is.",
+    )
+    common = {IMAGE_SIZE: image_size, CROP_PCT: crop_pct}
     evaluations = {
-        name: table_schema({**function_keys(function), IMAGE_SIZE: image_size}, summary(function))
+        name: table_schema({**function_keys(function), **common}, summary(function))
         for name, function in ((name, EVALUATIONS.get(name)) for name in built_in(EVALUATIONS))
     }
     methods = {

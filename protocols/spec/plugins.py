@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 from methods.registry import METHODS, register_method
-from protocols.spec.run import IMAGE_SIZE
+from protocols.spec.run import CROP_PCT, IMAGE_SIZE
 from results import names
 from results.errors import BrokenPlugin, RequestError, nearest
 from results.figures import FIGURES, register_figure
@@ -92,7 +92,7 @@ EVALUATIONS: Registry[Callable[..., Any]] = Registry(
     package="protocols.evaluate",
     group="bench.evaluations",
     declares={"takes": "features"},
-    common={IMAGE_SIZE: None},
+    common={IMAGE_SIZE: None, CROP_PCT: None},
     check=check_evaluation,
 )
 REFINEMENTS: Registry[Callable[..., Features | None]] = Registry(

@@ -22,7 +22,7 @@ from protocols.spec.plugins import (
     dataset_source,
 )
 from protocols.spec.protocol import Augmentation, Pretrain, TomlTable, merge
-from protocols.spec.run import IMAGE_SIZE, Component, Evaluation, ImageSize, Run
+from protocols.spec.run import CROP_PCT, IMAGE_SIZE, Component, CropPct, Evaluation, ImageSize, Run
 from results.errors import RequestError, UnknownName, nearest
 from results.names import OLD_LABELS, OLD_REFINEMENTS, stored_field, stored_name, stored_options
 from results.registry import digest_of_file
@@ -118,7 +118,8 @@ def resolve(
         for word in evaluate or tables["evaluations"]
     ]
     for component in measured:
-        convert(component.options.get(IMAGE_SIZE), ImageSize, f"{component.name}.{IMAGE_SIZE}")
+        for option, kind in ((IMAGE_SIZE, ImageSize), (CROP_PCT, CropPct)):
+            convert(component.options.get(option), kind, f"{component.name}.{option}")
     refined = [
         labelled_component(REFINEMENTS, word, tables["refinements"], changes)
         for word in refine or tables["refinements"]

@@ -64,6 +64,12 @@ IMAGE_SIZE = "image_size"
 ImageSize = Annotated[int, AtLeast(1), AtMost(4096)] | None
 """Its type."""
 
+CROP_PCT = "crop_pct"
+"""Option of every evaluation: images are resized to ``image_size`` over this, and the centred square is evaluated."""
+
+CropPct = Annotated[float, AtLeast(0.1), AtMost(1)] | None
+"""Its type; the name is timm's."""
+
 
 @dataclass(frozen=True)
 class Evaluation(Component):
@@ -84,9 +90,15 @@ class Evaluation(Component):
         return size
 
     @property
+    def crop_pct(self) -> float | None:
+        """The part of a resized image's side that is evaluated, its centre; None for the whole image."""
+        part: float | None = self.options.get(CROP_PCT)
+        return part
+
+    @property
     def own_options(self) -> TomlTable:
         """Its options without those that every evaluation has."""
-        return {key: value for key, value in self.options.items() if key != IMAGE_SIZE}
+        return {key: value for key, value in self.options.items() if key not in (IMAGE_SIZE, CROP_PCT)}
 
     def identity(self) -> TomlTable:
         """The fields that can change a number, given the pretrained weights."""

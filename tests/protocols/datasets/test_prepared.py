@@ -192,13 +192,16 @@ def test_order_survives_the_threads(tmp_path, monkeypatch):
     for i, path in enumerate(paths):
         Image.new("RGB", (2, 2), (i, i, i)).save(path)
     done = []
-    images = np.concatenate(list(prepared.ImageDecoder(paths, [""] * len(paths), 2, False, done.append)()))
+    images = np.concatenate(list(decoder_of(paths, resize=False, report=done.append)()))
     assert images[:, 0, 0, 0].tolist() == list(range(20))
     assert done == [7, 14, 20]
 
 
-def decoder_of(paths, *, by_torchvision=False, report=lambda done: None):
-    return prepared.ImageDecoder(paths, [""] * len(paths), 2, True, report, by_torchvision)
+def decoder_of(paths, *, resize=True, by_torchvision=False, report=lambda done: None):
+    def decode(number):
+        return prepared.decode_image(paths[number], 2, resize=resize, by_torchvision=by_torchvision)
+
+    return prepared.Decoder(len(paths), decode, report)
 
 
 @pytest.fixture

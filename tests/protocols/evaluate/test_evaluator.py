@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torchvision.transforms.functional import normalize, resize
+from torchvision.transforms.functional import center_crop, normalize, resize
 
 from bench.commands import show
 from protocols.backbones.small import Conv4
@@ -114,6 +114,37 @@ def test_images_are_measured_at_the_size_that_an_evaluation_asks_for(tmp_path, c
     assert len(measured) == 4
     assert {(m.label, m.refinement): m.value for m in native.metrics}.items() <= measured.items()
     assert record.cost.seconds.keys() > {f"graph on {colours}", f"graph at 24 px on {colours}"}
+
+
+def test_images_are_resized_and_cropped_as_an_evaluation_asks_for(tmp_path, colours):
+    """Torchvision's resize and centre crop beside ours; the identity without a crop is what it was."""
+    run = run_of(evaluate=["knn", "knn[image_size=24,crop_pct=0.875]"], evaluate_on=[colours])
+    record = carry_out(run, tmp_path)
+    backbone = Conv4().eval()
+    backbone.load_state_dict(torch.load(tmp_path / run.folder() / store.BACKBONE, weights_only=True)["backbone"])
+    target = load_dataset(colours, tmp_path)
+
+    def features_of(split):
+        pixels = torch.from_numpy(split.images).permute(0, 2, 1, 3) / 255
+        with torch.no_grad():
+            cropped = center_crop(resize(pixels, [27, 27]), [24, 24])
+            return backbone(normalize(cropped, target.mean, target.std))
+
+    train, test = features_of(target.train), features_of(target.test)
+    seen = extract_dataset(backbone, target, CPU, 0, size=24, crop_pct=0.875)
+    torch.testing.assert_close(seen.test, test, atol=1e-4, rtol=1e-4)
+    labels = [torch.from_numpy(split.labels) for split in (target.train, target.test)]
+    expected = knn(Features(train, labels[0], test, labels[1], 3, 0))
+    measured = {m.label: m.value for m in record.metrics}
+    assert measured[run.evaluations[1].label] == pytest.approx(expected["top1"])
+    assert "crop_pct" not in run.evaluations[0].identity()["options"]
+    assert run.evaluations[1].identity()["options"]["crop_pct"] == 0.875
+
+
+@pytest.mark.parametrize("part", ["0", "1.5", "half"])
+def test_an_impossible_crop_is_refused(part):
+    with pytest.raises(RequestError, match=r"knn\.crop_pct (is|must be)"):
+        run_of(f"knn.crop_pct={part}", evaluate=["knn"])
 
 
 def test_finetuning_sees_the_size_too(tmp_path, colours):
