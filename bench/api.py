@@ -41,6 +41,7 @@ def run(
     data: str | Path | None = None,
     device: str = DEVICE,
     reference: bool = False,
+    deterministic: bool = False,
     ranks: int = 1,
     jobs: int | None = 1,
     per_gpu: int = 1,
@@ -67,6 +68,8 @@ def run(
         data: folder of the data sets; by default that of ``BENCH_DATA``, else ``data``.
         device: ``auto`` or a torch device.
         reference: train by reference operations: slower, the same to rounding.
+        deterministic: on CUDA, use kernels only that give the same again bit for bit: slower; a run that needs another
+            one fails.
         ranks: processes that share each run's pretraining.
         jobs: runs at a time; more than one in processes of their own; None for as many as this machine allows.
         per_gpu: runs at a time on each GPU, unless ``jobs`` is given.
@@ -115,6 +118,7 @@ def run(
         device,
         reference,
         ranks,
+        deterministic=deterministic,
     )
     asked = expand(request, context.data, print_progress)
     planned = plan(asked, context.runs, context.data, force=force)

@@ -74,6 +74,13 @@ class GridOptions:
     runs: Runs = RUNS
     device: Device = DEVICE
     reference: Reference = False
+    deterministic: Annotated[
+        bool,
+        typer.Option(
+            "--deterministic",
+            help="On CUDA, kernels that give the same again bit for bit: slower, and a run that needs another fails.",
+        ),
+    ] = False
     ranks: Annotated[
         int,
         typer.Option(
@@ -113,7 +120,9 @@ class GridOptions:
         """The context that runs are executed in."""
         from protocols.spec.execution import ExecutionContext
 
-        return ExecutionContext(self.runs, self.data, self.device, self.reference, self.ranks)
+        return ExecutionContext(
+            self.runs, self.data, self.device, self.reference, self.ranks, deterministic=self.deterministic
+        )
 
 
 def print_renamed_refinements(refinements: Iterable[str]) -> None:

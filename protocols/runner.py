@@ -6,14 +6,19 @@ import os
 import traceback
 from typing import TYPE_CHECKING
 
-import torch
-
 from protocols.datasets.load import load_dataset
 from protocols.evaluate.evaluator import Evaluator, restore_evaluations
 from protocols.evaluate.monitor import knn_monitor
 from protocols.pretrain.stage import pretrained_backbone
 from protocols.spec.resolve import missing_evaluations, require_same_images, stored_evaluations
-from protocols.system.device import choose_device, device_name, restore_torch
+from protocols.system.device import (
+    choose_device,
+    deterministic_algorithms,
+    device_name,
+    is_device_fault,
+    is_out_of_memory,
+    restore_torch,
+)
 from protocols.system.heartbeat import Heartbeat
 from protocols.system.provenance import commit, provenance
 from results import store
@@ -64,7 +69,8 @@ def execute_claimed(run: Run, folder: Path, context: ExecutionContext, listener:
     store.write_json(folder / store.CONFIG, run.config())
     store.add_attempt(folder, commit(), listener.warn)
     try:
-        record = run_stages(run, folder, context, listener)
+        with deterministic_algorithms(required=context.deterministic):
+            record = run_stages(run, folder, context, listener)
     except (Exception, SystemExit) as error:
         # An error in a method fails this run only, and is recorded; so does one that wants to end the process.
         raise record_failure(folder, error) from error
@@ -83,6 +89,8 @@ def run_stages(run: Run, folder: Path, context: ExecutionContext, listener: Prog
     backbone, training = pretrained_backbone(run, dataset, device, listener, context, monitor=monitor)
     measured = Evaluator(run, folder, backbone, context.data, listener).measure()
     trained, attempts = training.views > 0, store.read_attempts(folder)
+    seconds = {"pretrain": training.seconds, **measured.seconds}
+    gpu_seconds = sum(seconds.values()) + (context.ranks - 1) * training.seconds
     return Record(
         run=run.config(),
         metrics=measured.metrics,
@@ -92,13 +100,15 @@ def run_stages(run: Run, folder: Path, context: ExecutionContext, listener: Prog
         cost=Cost(
             views=training.views,
             steps=training.step,
-            seconds={"pretrain": training.seconds, **measured.seconds},
+            seconds=seconds,
             views_per_second=training.views / training.seconds if trained else None,
             flops=training.views * (training.flops or 0.0) if trained else None,
             peak_memory=training.peak_memory,
             device=device_name(device) if context.ranks == 1 else f"{context.ranks} × {device_name(device)}",
             precision=training.precision,
             attempts=len(attempts),
+            gpu_seconds=gpu_seconds if device.type == "cuda" else None,
+            energy=training.energy,
         ),
         provenance={**provenance(device), "attempts": attempts},
     )
@@ -107,7 +117,14 @@ def run_stages(run: Run, folder: Path, context: ExecutionContext, listener: Prog
 def record_failure(folder: Path, error: BaseException) -> RunFailed:
     """Store the reason of a failure; returns the exception to raise."""
     reason = str(error) if isinstance(error, BenchError) else describe(error)
-    if isinstance(error, torch.OutOfMemoryError):
-        reason = f"out of memory; lower the batch with --set pretrain.batch=N ({reason.splitlines()[0]})"
+    if is_out_of_memory(error):
+        what = "lower the batch with --set pretrain.batch=N, or execute fewer runs at a time with --jobs or --per-gpu"
+        reason = f"out of memory; {what} ({reason.splitlines()[0]})"
+    elif is_device_fault(error):
+        reason = f"the GPU failed: {reason.splitlines()[0]}"
+    elif "does not have a deterministic implementation" in reason:
+        reason = f"{reason.partition(', but')[0]}; leave --deterministic out"
     store.write_failure(folder, reason, "".join(traceback.format_exception(error)))
-    return RunFailed(reason)
+    failure = RunFailed(reason)
+    failure.needs_new_process = is_out_of_memory(error) or is_device_fault(error)
+    return failure

@@ -65,7 +65,14 @@ class ForeignFile(BenchError):
 
 
 class RunFailed(BenchError):
-    """One run failed; the reason is stored in its folder."""
+    """One run failed; the reason is stored in its folder.
+
+    Attributes:
+        needs_new_process: whether the next run is better executed by another process, since memory or the GPU of this
+            one failed.
+    """
+
+    needs_new_process = False
 
 
 class Diverged(RunFailed):

@@ -146,6 +146,8 @@ class Cost(Struct, frozen=True, forbid_unknown_fields=True):
         device: model of the processor that trained.
         precision: of its matrix products; float32 is without TF32 unless the provenance says so.
         attempts: how often it was started.
+        gpu_seconds: of pretraining times its number of GPUs, and of evaluations; None on a CPU.
+        energy: joules that the GPUs took during pretraining, other work on them included; None where they are not told.
     """
 
     views: int
@@ -157,9 +159,12 @@ class Cost(Struct, frozen=True, forbid_unknown_fields=True):
     device: str
     precision: str
     attempts: int
+    gpu_seconds: float | None = None
+    energy: float | None = None
 
     def __post_init__(self) -> None:
-        require_numbers(self, "views", "steps", "views_per_second", "flops", "peak_memory", "attempts")
+        numbers = ("views", "steps", "views_per_second", "flops", "peak_memory", "attempts", "gpu_seconds", "energy")
+        require_numbers(self, *numbers)
         for stage, seconds in self.seconds.items():
             if not (is_number(seconds) and seconds >= 0):
                 raise ValueError(f"seconds of {stage} are {seconds}")

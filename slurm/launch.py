@@ -108,18 +108,26 @@ def visible_gpus() -> list[str]:
 
 
 def run_inline(runs: Sequence[Run], context: ExecutionContext, monitor: Monitor) -> Iterator[Outcome]:
-    """Execute runs in this process, one after the other; see :func:`launch`."""
+    """Execute runs in this process, one after the other; see :func:`launch`.
+
+    After a failure of memory or of the GPU, a new process executes the rest.
+    """
     from protocols.runner import execute
     from protocols.system.device import prepare_process
 
     prepare_process()
-    for run in runs:
+    for number, run in enumerate(runs, start=1):
+        broken = False
         try:
             outcome = Outcome(run, execute(run, context, monitor.on_run_start(run)))
         except RunFailed as failure:
             outcome = Outcome(run, None, failure.message, busy=isinstance(failure, Busy))
+            broken = failure.needs_new_process
         monitor.on_run_end(outcome)
         yield outcome
+        if broken and number < len(runs):
+            yield from run_pool(runs[number:], [context], monitor, threads=available_cores())
+            return
 
 
 def take_or_execute(run: Run, context: ExecutionContext, monitor: Monitor) -> Outcome:

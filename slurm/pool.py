@@ -1,8 +1,9 @@
 """Runs several at a time, in worker processes.
 
-A worker process executes many runs, so that it loads a data set once for all of them. If it dies, only its current run
-counts as failed, and a new process takes the next one. Signals that ask the command to stop are handled by the parent
-process alone: workers are told to stop by an event, and processes that a method starts are not told at all.
+A worker process executes many runs, so that it loads a data set once for all of them. If it dies, or a run finds its
+memory or its GPU broken, only its current run counts as failed, and a new process takes the next one. Signals that ask
+the command to stop are handled by the parent process alone: workers are told to stop by an event, and processes that a
+method starts are not told at all.
 """
 
 from __future__ import annotations
@@ -158,10 +159,20 @@ class Worker:
                     return None
                 if kind == "done":
                     return Outcome(run, Record.from_json(*content))
+                if kind == "broken":
+                    self._end_process()
                 return Outcome(run, None, str(content[0]), busy=kind == "busy")
         except (EOFError, OSError):
             return self._handle_death()
         return None
+
+    def _end_process(self) -> None:
+        """End a process that is no longer fit for runs; the next run gets a new one."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.join()
+        self.pipe.close()
+        self.process = None
 
     def _handle_death(self) -> Outcome | None:
         """Record the failure of the current run, unless it was asked to stop."""
@@ -173,6 +184,8 @@ class Worker:
         if self.stop.is_set():
             return None
         reason = f"its process was killed by {signal_name(-code)}" if code < 0 else "its process died"
+        if code == -signal.SIGKILL:
+            reason += "; if memory ran out, lower the batch with --set pretrain.batch=N, or --jobs"
         fail(run, self.context, reason)
         return Outcome(run, None, reason)
 
@@ -268,7 +281,8 @@ def ignore_stop_signals() -> None:
 def execute_run(run: Run, context: ExecutionContext, reporter: PipeReporter) -> tuple[str, Any]:
     """Execute a run; returns the message to the parent.
 
-    It is ``done`` with the record as JSON, ``failed`` or ``busy`` with the reason, or ``stopped`` with None.
+    It is ``done`` with the record as JSON, ``failed`` or ``busy`` with the reason, ``broken`` with the reason if this
+    process is not fit for another run, or ``stopped`` with None.
     """
     from protocols.runner import execute
     from protocols.spec.resolve import load_plugins
@@ -290,4 +304,4 @@ def execute_run(run: Run, context: ExecutionContext, reporter: PipeReporter) -> 
             # set. A run that fails for lack of its helpers was stopped; it did not fail.
             (folder / FAILURE).unlink(missing_ok=True)
             return "stopped", None
-        return "failed", failure.message
+        return "broken" if failure.needs_new_process else "failed", failure.message

@@ -95,6 +95,7 @@ class Submission:
         tasks: names of the run folders of each task.
         arrays: the job arrays.
         ranks: processes that share the pretraining of each run.
+        deterministic: use deterministic kernels only.
     """
 
     runs: str
@@ -109,6 +110,7 @@ class Submission:
     tasks: tuple[tuple[str, ...], ...]
     arrays: tuple[SubmittedArray, ...]
     ranks: int = 1
+    deterministic: bool = False
 
     def __post_init__(self) -> None:
         datetime.fromisoformat(self.created)
@@ -125,7 +127,14 @@ class Submission:
     @property
     def context(self) -> ExecutionContext:
         """Folders and device of the runs."""
-        return ExecutionContext(Path(self.runs), Path(self.data), self.device, self.reference, self.ranks)
+        return ExecutionContext(
+            Path(self.runs),
+            Path(self.data),
+            self.device,
+            self.reference,
+            self.ranks,
+            deterministic=self.deterministic,
+        )
 
     def context_of(self, task: int) -> ExecutionContext:
         """Folders, device and ranks of the runs of a task; on several nodes srun starts the ranks."""
@@ -186,6 +195,7 @@ def new_submission(
         tasks=tuple(map(tuple, tasks)),
         arrays=tuple(arrays),
         ranks=context.ranks,
+        deterministic=context.deterministic,
     )
 
 

@@ -73,7 +73,7 @@ def machine_lines() -> Iterator[str]:
 
     from bench import __version__
     from protocols.system.compiled import compilation_works
-    from protocols.system.device import describe_machine, device_name, has_bfloat16
+    from protocols.system.device import choose_precision, describe_machine, device_name
     from protocols.system.provenance import commit
 
     here = commit()
@@ -82,8 +82,7 @@ def machine_lines() -> Iterator[str]:
     yield f"python {facts['python']}, {', '.join(f'{k} {v}' for k, v in facts['packages'].items())}"
     devices = [torch.device("cpu")] + [torch.device("cuda", i) for i in range(torch.cuda.device_count())]
     for device in devices:
-        precision = "bfloat16" if has_bfloat16(device.type) else "float32"
-        yield f"{device}: {device_name(device)}, trains in {precision}"
+        yield f"{device}: {device_name(device)}, trains in {choose_precision('auto', device)}"
     yield f"compiled kernels: {'work' if compilation_works() else 'do not work; training on the CPU is much slower'}"
 
 

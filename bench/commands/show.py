@@ -98,6 +98,9 @@ def record_lines(record: dict[str, Any]) -> Iterator[str]:
     yield f"  {cost['views']:,} views in {cost['steps']:,} steps" + speed(cost)
     yield "  " + ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in cost["seconds"].items())
     yield f"  {cost['peak_memory'] / 2**20:,.0f} MiB at most, {cost['precision']}, {cost['attempts']} attempt(s)"
+    if cost.get("gpu_seconds") is not None:
+        energy = f", {cost['energy'] / 3.6e6:.3g} kWh in pretraining" if cost.get("energy") is not None else ""
+        yield f"  {cost['gpu_seconds'] / 3600:.3g} GPU-hours{energy}"
     yield "\nprovenance"
     yield from (f"  {key:10} {value}" for key, value in sorted(record["provenance"].items()))
 

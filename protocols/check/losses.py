@@ -25,11 +25,12 @@ if TYPE_CHECKING:
     from methods.base import Batch
     from protocols.pretrain.loop import PretrainJob
     from protocols.spec.run import Run
+    from protocols.system.device import Precision
 
 BATCH = 512
 """Images: so many that the compiled kernels are used."""
 
-TOLERANCE = {"float32": (1e-4, 2e-2), "bfloat16": (0.05, 0.5)}
+TOLERANCE = {"float32": (1e-4, 2e-2), "bfloat16": (0.05, 0.5), "float16": (0.05, 0.5)}
 """Largest relative error of the loss, and of the gradient as the norm of the difference over the norm."""
 
 DRAWS = {torch.rand, torch.randn, torch.randint, torch.randperm}
@@ -82,7 +83,7 @@ class LossAndGradient:
     exact: bool
 
 
-def check_loss(run: Run, data: Path, device: torch.device, precision: str) -> tuple[Literal["ok", "wrong"], str]:
+def check_loss(run: Run, data: Path, device: torch.device, precision: Precision) -> tuple[Literal["ok", "wrong"], str]:
     """Loss and gradient of a method on a device in a precision, of the same weights and views as the reference."""
     expected = reference_loss(run, data)
     job = dataclasses.replace(job_of(run, data, device), precision=precision)
@@ -148,9 +149,10 @@ def loss_and_gradient(job: PretrainJob, batch: Batch, *, exact: bool = False) ->
     torch.manual_seed(randomness.key(0, "step", 0))
     with HostDraws(), float64_instead() if exact else contextlib.nullcontext():
         loss = forward(job, batch)["loss"]
-    loss.backward()
+    job.scaler.scale(loss).backward()
+    scale = job.scaler.get_scale()
     gradients = [
-        (torch.zeros_like(parameter) if parameter.grad is None else parameter.grad).cpu().double().flatten()
+        (torch.zeros_like(parameter) if parameter.grad is None else parameter.grad).cpu().double().flatten() / scale
         for parameter in job.method.parameters()
         if parameter.requires_grad
     ]

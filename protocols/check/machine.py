@@ -31,6 +31,10 @@ VIT = "timm:test_vit@patch=4"
 """The backbone of methods that need tokens."""
 
 
+RECOMPILATIONS = 256
+"""Times that a function may be compiled: for every shape and type that it meets."""
+
+
 @dataclass(frozen=True)
 class Check:
     """A check that is to be made.
@@ -89,6 +93,7 @@ def plan_checks(
     Raises:
         RequestError: there is no such method, plugin or device.
     """
+    allow_recompilation()
     runs = runs_of(methods, plugins, data)
     chosen = [choose_device(device)] if device else devices_here()
     checks = []
@@ -114,6 +119,14 @@ def plan_checks(
             for expected in speeds.expected_speeds(one)
         ]
     return checks
+
+
+def allow_recompilation() -> None:
+    """Let torch compile a function for every method and precision in one process, instead of giving up after eight."""
+    from torch._dynamo import config
+
+    limit = "recompile_limit" if hasattr(config, "recompile_limit") else "cache_size_limit"  # before torch 2.7
+    setattr(config, limit, RECOMPILATIONS)
 
 
 def runs_of(methods: Sequence[str], plugins: Sequence[str], data: Path) -> list[Run]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import statistics
 import time
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 import torch
 
 from protocols.speed.measure import synchronize
-from protocols.system.device import cpu_flags, disable_tf32, float32_operations, has_bfloat16
+from protocols.system.device import Precision, cpu_flags, disable_tf32, float32_operations, has_bfloat16
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,9 +24,9 @@ GPU_SIDE = 4096
 REPETITIONS = 5
 
 
-def training_precisions(device: torch.device) -> list[str]:
-    """Precisions that methods are checked in on a device: those that pretraining chooses there, or may be told to."""
-    return ["float32", "bfloat16"] if has_bfloat16(device.type) else ["float32"]
+def training_precisions(device: torch.device) -> list[Precision]:
+    """Precisions that methods are checked in on a device: those in which pretraining may be fast there."""
+    return [name for name in get_args(Precision) if has_precision(device, name)]
 
 
 def check_products(device: torch.device, precision: str) -> tuple[Literal["ok", "wrong", "no"], str]:

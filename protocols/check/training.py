@@ -31,7 +31,7 @@ NONDETERMINISM = 10.0
 """On a GPU whose kernels add in any order a resumed training may differ from one that was not stopped by this multiple
 of what two of the latter differ by."""
 
-RANKS_TOLERANCE = 1e-2
+RANKS_TOLERANCE = 3e-2
 """Largest difference of the weights of two ranks from those of one, as a fraction of what training changed."""
 
 
@@ -68,9 +68,9 @@ def check_resume(run: Run, data: Path, device: torch.device) -> tuple[Literal["o
         return "ok", f"equal bit for bit after {EPOCHS} epochs"
     if device.type == "cpu":
         return "wrong", f"weights differ by {difference:.0e}; on a CPU they have to be equal"
-    unlike = largest_difference(straight, train(run, dataset, device))
-    right = difference <= NONDETERMINISM * unlike
-    return "ok" if right else "wrong", f"weights differ by {difference:.0e}, and by {unlike:.0e} without a stop"
+    repeated = largest_difference(straight, train(run, dataset, device))
+    right = difference <= NONDETERMINISM * repeated
+    return "ok" if right else "wrong", f"weights differ by {difference:.0e}, and by {repeated:.0e} without a stop"
 
 
 def train(run: Run, dataset: Dataset, device: torch.device, *, stop_after: int = 0) -> dict[str, torch.Tensor]:

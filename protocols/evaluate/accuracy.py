@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from protocols.system.device import to_float64
 from results.errors import Diverged
 
 if TYPE_CHECKING:
@@ -32,12 +33,13 @@ def top_k(scores: Tensor, labels: Tensor, classes: int) -> dict[str, float]:
     """
     if not (scores < math.inf).all():
         raise Diverged("the scores of the classifier are not finite", hint="try a lower learning rate")
+    labels = labels.to(scores.device)
     score = scores.gather(1, labels[:, None])
     earlier = torch.arange(scores.shape[1], device=scores.device) < labels[:, None]
     rank = ((scores > score) | ((scores == score) & earlier)).sum(1)
     supported = score[:, 0] > -math.inf
     ks = (1, 5) if classes > 10 else (1,)
-    return {f"top{k}": 100.0 * (supported & (rank < k)).double().mean().item() for k in ks}
+    return {f"top{k}": 100.0 * to_float64(supported & (rank < k)).mean().item() for k in ks}
 
 
 def mask_absent_classes(scores: Tensor, train_labels: Tensor) -> Tensor:
@@ -57,9 +59,10 @@ def calibration_error(scores: Tensor, labels: Tensor, bins: int = 15) -> float:
         labels: (n,) int64.
         bins: number of bins.
     """
-    confidence, prediction = scores.double().softmax(1).max(1)
+    scores = to_float64(scores)
+    confidence, prediction = scores.softmax(1).max(1)
     limits = torch.linspace(0, 1, bins + 1, dtype=torch.float64, device=scores.device)[1:-1]
     index = torch.bucketize(confidence, limits)
     excess = torch.zeros(bins, dtype=torch.float64, device=scores.device)
-    excess.index_add_(0, index, confidence - (prediction == labels).double())
+    excess.index_add_(0, index, confidence - (prediction == labels.to(scores.device)).double())
     return 100.0 * excess.abs().sum().item() / len(labels)

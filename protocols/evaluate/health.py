@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional as F
 
+from protocols.system.device import to_float64
 from results.record import Health
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def rankme(features: Tensor) -> float:
 
     Features are not centred; ε is 1e-7.
     """
-    values = torch.linalg.svdvals(features.double())
+    values = torch.linalg.svdvals(to_float64(features))
     p = values / values.sum().clamp(min=1e-12) + 1e-7
     entropy = -(p * p.log()).sum()
     return float(entropy.exp())

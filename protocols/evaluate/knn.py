@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from protocols.evaluate.accuracy import top_k
 from protocols.features.neighbours import nearest
 from protocols.spec.plugins import register_evaluation
+from protocols.system.device import to_float64
 from results.constraints import Above, AtLeast
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ def vote(neighbours: Neighbours, labels: Tensor, classes: int, temperature: floa
 
     As a logarithm a vote is neither too small for a float at a low temperature nor too large.
     """
-    exponents, voted = neighbours.similarity.double() / temperature, labels[neighbours.index.long()]
+    exponents = to_float64(neighbours.similarity) / temperature
+    voted = labels[neighbours.index.long()].to(exponents.device)
     largest = exponents.new_full((len(exponents), classes), -math.inf).scatter_reduce_(1, voted, exponents, "amax")
     relative = (exponents - largest.gather(1, voted)).exp()
     return largest + largest.new_zeros(largest.shape).scatter_add_(1, voted, relative).log()

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from protocols.evaluate.accuracy import top_k
 from protocols.evaluate.knn import knn
 from protocols.spec.plugins import register_evaluation
+from protocols.system.device import to_float64
 from results.constraints import Above, AtLeast
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def knn_wmse(features: Features, *, k: Annotated[int, AtLeast(1)] = 5) -> dict[s
             for block in features.test.split(rows)
         ]
     )
-    return top_k(votes.double().masked_fill(votes == 0, -math.inf), features.test_labels, features.classes)
+    return top_k(to_float64(votes.where(votes > 0, -math.inf)), features.test_labels, features.classes)
 
 
 def nearest_by_distance(queries: Tensor, bank: Tensor, k: int) -> Tensor:
@@ -97,9 +98,9 @@ def nearest_by_distance(queries: Tensor, bank: Tensor, k: int) -> Tensor:
     Of equal distances that of the first row counts as smaller; there are at most m.
     """
     k = min(k, len(bank))
-    x, y = queries.double(), bank.double()
+    x, y = to_float64(queries), to_float64(bank)
     distance = x.square().sum(1, keepdim=True) - 2 * x @ y.T + y.square().sum(1)
     farthest = distance.kthvalue(k, dim=1, keepdim=True).values
     nearer, tied = distance < farthest, distance == farthest
     chosen = nearer | (tied & (tied.cumsum(1) <= k - nearer.sum(1, keepdim=True)))
-    return chosen.nonzero()[:, 1].view(-1, k)
+    return chosen.nonzero()[:, 1].view(-1, k).to(bank.device)

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from protocols.spec.plugins import register_evaluation
 from protocols.system import randomness
+from protocols.system.device import float64_device, to_float64
 from results.constraints import AtLeast
 
 if TYPE_CHECKING:
@@ -57,12 +58,12 @@ def retrieval(
     """
     train, test = F.normalize(features.train), F.normalize(features.test)
     k = min(k, len(train))
-    sums = torch.zeros(3, dtype=torch.float64, device=train.device)
+    sums = torch.zeros(3, dtype=torch.float64, device=float64_device(train.device))
     rows = max(1, SIMILARITIES_PER_BLOCK // len(train))
     for block, labels in zip(test.split(rows), features.test_labels.split(rows), strict=True):
         similarity, order = (block @ train.T).sort(dim=1, descending=True, stable=True)
         relevant = features.train_labels[order] == labels[:, None]
-        precisions = [relevant[:, :count].double().mean(1) for count in (1, k)]
+        precisions = [to_float64(relevant[:, :count]).mean(1) for count in (1, k)]
         sums += torch.stack([*precisions, average_precision(similarity, relevant)]).sum(1)
     precision_at_1, precision_at_k, mean_ap = (100 * sums / len(test)).tolist()
     shown = randomness.permutation(len(test), features.seed, "retrieval")[:queries]
@@ -82,6 +83,7 @@ def average_precision(similarity: Tensor, relevant: Tensor) -> Tensor:
     Returns:
         (n,) float64; 0 where nothing is relevant.
     """
+    similarity, relevant = (some.to(float64_device(some.device)) for some in (similarity, relevant))
     ranks = torch.arange(similarity.shape[1], device=similarity.device).expand_as(similarity)
     last = F.pad(similarity[:, 1:] != similarity[:, :-1], (0, 1), value=True)
     rank = ranks.where(last, similarity.shape[1]).flip(1).cummin(1).values.flip(1)

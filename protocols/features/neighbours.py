@@ -23,6 +23,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from protocols.system.device import float64_device
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -64,24 +66,27 @@ def nearest(queries: Tensor, bank: Tensor, k: int, *, precision: torch.dtype = t
         k: number of neighbours; the whole bank if it is smaller.
         precision: of the search for candidates, float32 or float16; changes its speed, not the result.
     """
-    return search(unit(queries), unit(bank), min(k, len(bank)), precision)
+    device = float64_device(bank.device)
+    found = search(unit(queries).to(device), unit(bank).to(device), min(k, len(bank)), precision)
+    return Neighbours(found.similarity.to(bank.device), found.index.to(bank.device))
 
 
 def nearest_others(features: Tensor, k: int, *, precision: torch.dtype = torch.float32) -> Neighbours:
     """The rows of (n, d) that are most similar to each row, without itself; all others if there are fewer than k."""
-    units = unit(features)
+    units = unit(features).to(float64_device(features.device))
     found = search(units, units, min(k + 1, len(units)), precision)
     itself = found.index == torch.arange(len(units), device=units.device)[:, None]
     others = itself.byte().argsort(dim=1, stable=True)[:, :-1]
-    return Neighbours(found.similarity.gather(1, others), found.index.gather(1, others))
+    return Neighbours(*(some.gather(1, others).to(features.device) for some in (found.similarity, found.index)))
 
 
 def unit(features: Tensor) -> Tensor:
     """Rows of length 1, float32. Squares are summed component by component: no row's bits depend on another row."""
-    squares = torch.zeros(len(features), dtype=torch.float64, device=features.device)
-    for component in features.unbind(1):
+    rows = features.to(float64_device(features.device))
+    squares = torch.zeros(len(rows), dtype=torch.float64, device=rows.device)
+    for component in rows.unbind(1):
         squares += component.double().square()
-    return (features / squares.sqrt().clamp(min=1e-12)[:, None]).float()
+    return (rows / squares.sqrt().clamp(min=1e-12)[:, None]).float().to(features.device)
 
 
 def search(queries: Tensor, bank: Tensor, k: int, precision: torch.dtype) -> Neighbours:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from protocols.system.device import Precision
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +39,8 @@ class TrainingState:
         flops: floating-point operations of one view, forward and backward; None until counted.
         precision: of the matrix products when the run began.
         peak_memory: in bytes.
+        scaler: state of the scaler of float16; empty in other precisions.
+        energy: joules that the GPUs took; None where they are not told.
     """
 
     step: int = 0
@@ -47,8 +50,10 @@ class TrainingState:
     images: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
     flops: float | None = None
-    precision: str = ""
+    precision: Precision = "float32"
     peak_memory: int = 0
+    scaler: dict[str, Any] = field(default_factory=dict)
+    energy: float | None = None
 
 
 def save(path: Path, content: dict[str, Any], owner: str) -> None:

@@ -26,6 +26,7 @@ from methods.base import Backbone
 from methods.heads import MLP
 from protocols.backbones.norm import update_running_statistics
 from protocols.pretrain.process_group import local_slice, part_of_rank, world_size
+from protocols.system.device import float64_device
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -338,7 +339,7 @@ def total(number: int, device: torch.device) -> float:
     """Sum over ranks of a number."""
     if world_size() == 1:
         return number
-    return all_reduce_sum(torch.tensor(number, dtype=torch.float64, device=device)).item()
+    return all_reduce_sum(torch.tensor(number, dtype=torch.float64, device=float64_device(device))).item()
 
 
 class SyncBatchNorm(_BatchNorm):

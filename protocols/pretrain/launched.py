@@ -150,6 +150,7 @@ class Order:
         data: folder of the data sets.
         device: of the ranks, as for ``--device``.
         reference: whether to use the reference operations.
+        deterministic: whether to use deterministic kernels only.
     """
 
     number: int
@@ -158,6 +159,7 @@ class Order:
     data: str
     device: str
     reference: bool
+    deterministic: bool = False
 
 
 @contextlib.contextmanager

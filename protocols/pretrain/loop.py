@@ -7,7 +7,7 @@ import dataclasses
 import itertools
 import math
 import time
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +23,7 @@ from protocols.pretrain.checkpoint import CheckpointTimer, TrainingState, load
 from protocols.pretrain.optimizers import apply_schedules, build_optimizer, clip_gradients
 from protocols.pretrain.schedules import learning_rate
 from protocols.system import randomness
-from protocols.system.device import PeakMemory
+from protocols.system.device import EnergyMeter, PeakMemory
 from protocols.system.transfer import Transfer
 from results.errors import DamagedFile, Diverged, ForeignFile
 
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from protocols.datasets.device_images import DeviceImages
     from protocols.spec.budget import Budget
     from protocols.spec.protocol import Pretrain
+    from protocols.system.device import Precision
     from protocols.system.progress import ProgressListener
 
 
@@ -56,10 +57,13 @@ class PretrainJob:
         budget: number of steps, images and views.
         pretrain: optimizer, schedule, batch.
         seed: of the run.
-        precision: of the matrix products, ``float32`` or ``bfloat16``.
+        precision: of the matrix products.
         checkpoint: path of the checkpoint.
         owner: fingerprint of the run, which the checkpoint belongs to.
         monitor: measures the backbone every ``knn_every`` epochs, if that is set; its numbers are added to the history.
+        scaler: multiplies the loss by a large factor in float16, so that small gradients are not rounded to zero, and
+            leaves out the update where a gradient overflows; does nothing in other precisions. Whether one did the
+            fused optimizers find out on the GPU; for ``lars`` and those of plugins the host waits.
     """
 
     method: Method
@@ -72,10 +76,15 @@ class PretrainJob:
     budget: Budget
     pretrain: Pretrain
     seed: int
-    precision: str
+    precision: Precision
     checkpoint: Path
     owner: str = ""
     monitor: Callable[[Backbone], dict[str, float]] | None = None
+    scaler: torch.amp.GradScaler = field(init=False)
+
+    def __post_init__(self) -> None:
+        scaler = torch.amp.GradScaler(self.images.device.type, enabled=self.precision == "float16")
+        object.__setattr__(self, "scaler", scaler)
 
 
 def pretrain(job: PretrainJob, listener: ProgressListener) -> TrainingState:
@@ -89,7 +98,10 @@ def pretrain(job: PretrainJob, listener: ProgressListener) -> TrainingState:
     optimizer = build_optimizer(method, job.pretrain)
     state = restore(job, optimizer, listener)
     job = dataclasses.replace(job, precision=state.precision)  # a resumed run keeps the one it began with
+    if state.scaler:
+        job.scaler.load_state_dict(state.scaler)
     seconds_before, start, timer, memory = state.seconds, time.monotonic(), CheckpointTimer(), PeakMemory(device)
+    energy_before, energy = state.energy, EnergyMeter(device, process_group.world_size())
     method.train()
     listener.stage("pretrain", budget.total_views)
     while state.step < budget.steps:
@@ -117,11 +129,14 @@ def pretrain(job: PretrainJob, listener: ProgressListener) -> TrainingState:
                     start += time.monotonic() - paused  # it is no part of what training takes
             if stopping or (timer.due() and process_group.rank() == 0):
                 state.peak_memory = max(state.peak_memory, memory.read())
+                state.scaler = job.scaler.state_dict()
+                state.energy = total_energy(energy_before, energy.read(), seconds_before)
                 content = {"method": method.state_dict(), "optimizer": optimizer.state_dict(), "progress": vars(state)}
                 timer.save(job.checkpoint, content, job.owner)
             if stopping:
                 raise KeyboardInterrupt
     state.peak_memory = max(state.peak_memory, memory.read())
+    state.energy = total_energy(energy_before, energy.read(), seconds_before)
     return state
 
 
@@ -242,7 +257,7 @@ def train_step(
     views = len(index) * job.budget.views
     with FlopCounterMode(display=False) if state.flops is None else contextlib.nullcontext() as counter:
         scalars = forward(job, batch)
-        scalars["loss"].backward()
+        job.scaler.scale(scalars["loss"]).backward()
     if counter:
         state.flops = data_parallel.total(counter.get_total_flops(), job.images.device) / views
     update(job, optimizer, state.step)
@@ -295,7 +310,8 @@ def concatenate_by_size(parts: list[Tensor]) -> list[Tensor]:
 
 def forward(job: PretrainJob, batch: Batch) -> dict[str, Tensor]:
     """The method's loss and scalars, in the job's precision."""
-    autocast = torch.autocast(batch.views.device.type, torch.bfloat16, enabled=job.precision == "bfloat16")
+    dtype = torch.float16 if job.precision == "float16" else torch.bfloat16
+    autocast = torch.autocast(batch.views.device.type, dtype, enabled=job.precision != "float32")
     with autocast, data_parallel.shared_batch(len(batch.index)):
         return job.compute_loss(batch)
 
@@ -304,8 +320,10 @@ def update(job: PretrainJob, optimizer: torch.optim.Optimizer, step: int) -> Non
     """The optimizer's step number ``step``, counted from 0, then the method's ``after_step``."""
     apply_schedules(optimizer, job.pretrain, step / job.budget.steps)
     if job.pretrain.max_grad_norm is not None:
+        job.scaler.unscale_(optimizer)
         clip_gradients(optimizer, job.pretrain.max_grad_norm)
-    optimizer.step()
+    job.scaler.step(optimizer)
+    job.scaler.update()
     optimizer.zero_grad()
     job.method.after_step((step + 1) / job.budget.steps)
 
@@ -322,6 +340,13 @@ def end_epoch(state: TrainingState, epoch: int, rate: float) -> None:
     line: dict[str, Any] = {"epoch": epoch + 1, **means, "lr": rate}
     state.history.append({**line, "views": state.views, "seconds": state.seconds})
     state.sums, state.images = {}, 0
+
+
+def total_energy(before: float | None, here: float | None, seconds_before: float) -> float | None:
+    """Joules of all attempts; None unless all of them are known."""
+    if here is None or (before is None and seconds_before):
+        return None
+    return (before or 0.0) + here
 
 
 def progress_note(state: TrainingState, budget: Budget) -> str:

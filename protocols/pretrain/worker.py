@@ -27,7 +27,7 @@ from protocols.pretrain.process_group import init_process_group, shutdown
 from protocols.spec.execution import ExecutionContext, signal_name
 from protocols.spec.resolve import load_plugins
 from protocols.spec.run import Run
-from protocols.system.device import prepare_process
+from protocols.system.device import deterministic_algorithms, prepare_process
 from protocols.system.progress import ProgressListener
 from results.errors import BenchError, describe
 from results.store import write_atomically
@@ -130,6 +130,7 @@ def share_with_followers(run: Run, folder: Path, context: ExecutionContext) -> I
         "data": str(context.data.resolve()),
         "device": context.device,
         "reference": context.reference,
+        "deterministic": context.deterministic,
     }
     with share_run(this, **order) as store:
         try:
@@ -142,7 +143,14 @@ def share_with_followers(run: Run, folder: Path, context: ExecutionContext) -> I
 def run_follower(this: LaunchedRank, order: Order) -> None:
     """Main function of the process of a follower: its part of the pretraining that an order names."""
     folder = Path(order.folder)
-    context = ExecutionContext(folder.parent, Path(order.data), order.device, order.reference, this.ranks)
+    context = ExecutionContext(
+        folder.parent,
+        Path(order.data),
+        order.device,
+        order.reference,
+        this.ranks,
+        deterministic=order.deterministic,
+    )
     store = run_store(this.connect(), order.number)
 
     def join_group() -> torch.device:
@@ -202,8 +210,9 @@ def run_pretraining(  # noqa: PLR0917 - see run_rank
         load_plugins(run)
         device = join_group()
         dataset = load_dataset(run.dataset.name, context.data)
-        job = build_job(run, folder, dataset, device, reference=context.reference)
-        pretrain(job, ProgressListener())
+        with deterministic_algorithms(required=context.deterministic):
+            job = build_job(run, folder, dataset, device, reference=context.reference)
+            pretrain(job, ProgressListener())
     except (Exception, SystemExit) as error:  # noqa: BLE001 - rank 0 has to report whatever it is
         report(describe(error))
         traceback.print_exc()

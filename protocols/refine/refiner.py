@@ -17,6 +17,7 @@ from protocols.pretrain import checkpoint
 from protocols.spec.plugins import REFINEMENTS, typed_options
 from protocols.spec.run import digest_of
 from protocols.system import randomness
+from protocols.system.device import to_float64
 from results.errors import Diverged
 from results.names import code_options
 from results.store import EXTRA_STATE, write_atomically
@@ -148,7 +149,8 @@ def principal_components(features: Tensor) -> NDArray[np.float32]:
     The sign of a component is such that its largest entry is positive.
     """
     centred = unit(features) - unit(features).mean(0)
-    _, _, axes = torch.linalg.svd(centred.double(), full_matrices=False)
+    centred = to_float64(centred)
+    _, _, axes = torch.linalg.svd(centred, full_matrices=False)
     axes = axes[:2] * axes[:2].gather(1, axes[:2].abs().argmax(1, keepdim=True)).sign()
-    points: NDArray[np.float32] = (centred.double() @ axes.T).float().cpu().numpy()
+    points: NDArray[np.float32] = (centred @ axes.T).float().cpu().numpy()
     return points

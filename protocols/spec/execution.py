@@ -24,6 +24,7 @@ class ExecutionContext:
         ranks: processes that share each run's pretraining, with a GPU each, or a share of the cores.
         launched: the ranks are processes that torchrun or srun has started, on one node or several; otherwise rank 0
             starts the others.
+        deterministic: refuse kernels of CUDA whose results depend on the order in which threads happen to run.
     """
 
     runs: Path
@@ -32,6 +33,7 @@ class ExecutionContext:
     reference: bool = False
     ranks: int = 1
     launched: bool = False
+    deterministic: bool = False
 
 
 MEMORY_PER_RUN = 2 * 2**30

@@ -56,8 +56,8 @@ class Pretrain:
         schedule: name of a registered one, of the learning rate after the warm-up.
         milestones: fractions of the budget at which the schedule ``step`` multiplies by ``step_factor``.
         warmup: fraction of the budget over which the learning rate rises from 0.
-        precision: ``auto`` takes bfloat16 where the hardware has it; fixed when a run begins. TF32 is off in all of
-            them.
+        precision: ``auto`` takes bfloat16 where the hardware has it, float16 on GPUs that have only that, else float32;
+            fixed when a run begins. In float16 the loss is scaled. TF32 is off in all of them.
         betas: of ``adam`` and ``adamw``.
         step_factor: of the schedule ``step``.
         optimizer_options: further options of an optimizer that has some.
@@ -80,7 +80,7 @@ class Pretrain:
     schedule: str = "constant"
     milestones: tuple[float, ...] = (0.5, 0.75)
     warmup: float = 0.0
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     betas: tuple[float, float] = added((0.9, 0.999))
     step_factor: float = added(0.1)
     optimizer_options: TomlTable = added(default_factory=dict)

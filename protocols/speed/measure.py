@@ -191,7 +191,7 @@ class EndlessLoop:
 
     def train_on(self, batch: Batch) -> None:
         """Forward pass, backward pass and update with given views."""
-        forward(self.job, batch)["loss"].backward()
+        self.job.scaler.scale(forward(self.job, batch)["loss"]).backward()
         update(self.job, self.optimizer, 0)
 
     def stages(self, seconds: float) -> dict[str, float]:
@@ -201,7 +201,7 @@ class EndlessLoop:
         while time.perf_counter() < end or len(times["views"]) < ROUNDS:
             batch = timed(times, "views", self.views, device)
             scalars = timed(times, "forward", partial(forward, self.job, batch), device)
-            timed(times, "backward", scalars["loss"].backward, device)
+            timed(times, "backward", self.job.scaler.scale(scalars["loss"]).backward, device)
             timed(times, "update", partial(update, self.job, self.optimizer, 0), device)
         return {name: statistics.median(values) for name, values in times.items()}
 

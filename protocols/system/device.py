@@ -10,13 +10,16 @@ import resource
 import sys
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
 
 from results.errors import RequestError
 
-Precision = Literal["float32", "bfloat16"]
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Precision = Literal["float32", "bfloat16", "float16"]
 
 
 def choose_device(name: str) -> torch.device:
@@ -36,10 +39,15 @@ def choose_device(name: str) -> torch.device:
 
 
 def choose_precision(wanted: str, device: torch.device) -> Precision:
-    """The precision that the protocol asks for; ``auto`` is bfloat16 where the hardware has instructions for it."""
+    """The precision that the protocol asks for.
+
+    ``auto`` is bfloat16 where the hardware has instructions for it, and float16 on GPUs without, such as T4 and V100.
+    """
     if wanted == "auto":
-        return "bfloat16" if has_bfloat16(device.type) else "float32"
-    return "bfloat16" if wanted == "bfloat16" else "float32"
+        if has_bfloat16(device.type):
+            return "bfloat16"
+        return "float16" if device.type == "cuda" else "float32"
+    return next(precision for precision in get_args(Precision) if precision == wanted)
 
 
 def has_bfloat16(device: str) -> bool:
@@ -47,6 +55,20 @@ def has_bfloat16(device: str) -> bool:
     if device == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return device == "cpu" and bool({"avx512_bf16", "amx_bf16", "bf16"} & cpu_flags())
+
+
+WITHOUT_FLOAT64 = frozenset({"mps"})
+"""Kinds of devices that have no float64."""
+
+
+def float64_device(device: torch.device) -> torch.device:
+    """The device, or the CPU for one that has no float64."""
+    return torch.device("cpu") if device.type in WITHOUT_FLOAT64 else device
+
+
+def to_float64(tensor: torch.Tensor) -> torch.Tensor:
+    """A tensor in float64, on its :func:`float64_device`."""
+    return tensor.to(float64_device(tensor.device)).double()
 
 
 def cpu_flags() -> set[str]:
@@ -118,6 +140,74 @@ def float32_operations() -> list[Any]:
     if not hasattr(torch.backends.cudnn, "conv"):
         return []
     return [torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.cudnn.rnn]
+
+
+@contextlib.contextmanager
+def deterministic_algorithms(*, required: bool) -> Iterator[None]:
+    """Meanwhile, let torch refuse kernels whose results depend on the order in which threads happen to run.
+
+    It does nothing unless required. cuBLAS reads its variable before the first product of this process.
+    """
+    if not required:
+        yield
+        return
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory of a device or of the host could not be allocated, here or in another rank that tells of it."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    words = ("out of memory", "outofmemoryerror", "can't allocate memory", "cublas_status_alloc_failed")
+    return any(word in str(error).lower() for word in words)
+
+
+def is_device_fault(error: BaseException) -> bool:
+    """Whether CUDA has failed in a way after which a process can do nothing more on its GPU."""
+    accelerator_error = getattr(torch, "AcceleratorError", None)
+    if accelerator_error is not None and isinstance(error, accelerator_error):
+        return True
+    return any(words in str(error) for words in ("CUDA error:", "CUBLAS_STATUS_", "CUDNN_STATUS_"))
+
+
+class EnergyMeter:
+    """The energy that GPUs have taken since construction, as NVML tells it; needs the package ``nvidia-ml-py``.
+
+    Args:
+        device: the first GPU; on anything else there is nothing to read.
+        count: of GPUs, from the first on.
+    """
+
+    def __init__(self, device: torch.device, count: int) -> None:
+        self._nvml, self._handles, self._start = None, list[Any](), 0.0
+        if device.type != "cuda" or not installed_version("nvidia-ml-py"):
+            return
+        import pynvml
+
+        first = device.index or 0
+        try:
+            pynvml.nvmlInit()
+            uuids = [f"GPU-{torch.cuda.get_device_properties(number).uuid}" for number in range(first, first + count)]
+            self._handles = [pynvml.nvmlDeviceGetHandleByUUID(uuid) for uuid in uuids]
+            self._nvml = pynvml
+            self._start = self._total()
+        except (pynvml.NVMLError, RuntimeError, AssertionError, AttributeError):
+            self._nvml = None  # an old GPU, a part of one, a driver that does not tell, or GPUs of several nodes
+
+    def _total(self) -> float:
+        """Joules since the driver was loaded."""
+        assert self._nvml is not None
+        return sum(float(self._nvml.nvmlDeviceGetTotalEnergyConsumption(handle)) for handle in self._handles) / 1000
+
+    def read(self) -> float | None:
+        """Joules; None where they are not told."""
+        return None if self._nvml is None else self._total() - self._start
 
 
 class PeakMemory:

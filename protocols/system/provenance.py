@@ -7,14 +7,13 @@ import functools
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
 
 from protocols.system.device import describe_machine, installed_version, tf32_enabled
 from results.errors import DamagedFile
 from results.store import now, read_json
-
-if TYPE_CHECKING:
-    import torch
 
 DISTRIBUTION = "ssl-bench"
 
@@ -27,6 +26,7 @@ def provenance(device: torch.device) -> dict[str, Any]:
     return {
         **describe_machine(device),
         "tf32": tf32_enabled(),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
         "bench": installed_version(DISTRIBUTION),
         **commit(),
         "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),

@@ -22,14 +22,17 @@ if TYPE_CHECKING:
     from results.record import JsonDict
     from results.store import Stored
 
-VERSION = 7
+VERSION = 8
 """Of what :func:`summarize_run` returns; raised by hand when it changes."""
 
 IDENTITY = [
     *["dataset", "backbone", "protocol", "version", "fairness", "method", "method_name", "baseline", "seed", "budget"],
     "lr",
 ]
-COST = ["views", "seconds", "pretrain_seconds", "views_per_second", "flops", "peak_memory", "device", "precision"]
+COST = [
+    *["views", "seconds", "pretrain_seconds", "views_per_second", "flops", "peak_memory", "gpu_seconds", "energy"],
+    *["device", "precision"],
+]
 LEARNING = ["epochs", "first_loss", "last_loss"]
 PROVENANCE = ["commit", "dirty", "software", "machine", "command", "finished"]
 SELECTION = ["preset", "rankme"]
@@ -46,7 +49,7 @@ RESULT_COLUMNS = [
 ]
 HISTORY_COLUMNS = ["run", "epoch", "views", "seconds", "loss", "knn_top1"]
 COST_COLUMNS = ["run", *IDENTITY, *COST]
-NUMBERS = ["version", "seed", "lr", *COST[:6], *LEARNING, "rankme"]
+NUMBERS = ["version", "seed", "lr", *COST[:8], *LEARNING, "rankme"]
 
 
 @dataclass(frozen=True)
@@ -242,7 +245,7 @@ def record_columns(record: JsonDict) -> JsonDict:
     versions |= provenance.get("packages", {})
     hardware = [str(provenance[key]) for key in ("device", "processor", "system") if provenance.get(key)]
     return {
-        **{key: cost[key] for key in COST if not key.endswith("seconds")},
+        **{key: cost.get(key) for key in COST if key not in ("seconds", "pretrain_seconds")},
         "seconds": sum(cost["seconds"].values()),
         "pretrain_seconds": cost["seconds"].get("pretrain", 0.0),
         "epochs": len(history),

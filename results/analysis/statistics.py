@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-AVERAGED = ["views", "seconds", "pretrain_seconds", "views_per_second", "flops"]
+AVERAGED = ["views", "seconds", "pretrain_seconds", "views_per_second", "flops", "gpu_seconds", "energy"]
 SUMMARY_COLUMNS = [
     *["method", "dataset", "backbone", "protocol", "evaluation", "metric", "mean", "std", "n", "low", "high"],
     *["evaluated_on", "version", "fairness", "method_name", "evaluation_name", "seeds", "collapsed", "budget"],
@@ -197,7 +197,7 @@ def best_results(results: pd.DataFrame) -> pd.DataFrame:
     """In each column the rows of the method with the best mean that is no baseline, of two seeds if any has two."""
     cells = without_baselines(results).groupby([*COLUMN, "method"], sort=False)["value"].agg(["mean", "size"])
     cells["size"] = cells["size"].clip(upper=2)
-    cells["advantage"] = cells["mean"] * cells.index.get_level_values("metric").map(direction)
+    cells["advantage"] = cells["mean"] * cells.index.get_level_values("metric").map(direction).astype(float)
     ranked = cells.reset_index().sort_values(["size", "advantage"], ascending=False, kind="stable")
     best = ranked.drop_duplicates(COLUMN)
     return results.merge(best[[*COLUMN, "method"]], on=[*COLUMN, "method"])

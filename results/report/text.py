@@ -55,6 +55,12 @@ def format_duration(seconds: float) -> str:
     return f"{seconds:.3g} s"
 
 
+def format_energy(joules: float) -> str:
+    """In watt-hours: ``320 Wh``, ``1.2 kWh``; a dash for what is not known."""
+    number, _, prefix = format_scaled(joules / 3600).partition(" ")
+    return MISSING if math.isnan(joules) else f"{number} {prefix}Wh"
+
+
 def format_seeds(seeds: Iterable[int]) -> str:
     """``seed 0`` or ``seeds 0–2``."""
     ordered = sorted(seeds)

@@ -180,9 +180,10 @@ def test_state_dict_round_trip_carries_everything(trained, name, anew):
     assert train(method, batch, 2) == train(other, batch, 2)
 
 
-def test_works_in_bfloat16(trained):
+@pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16], ids=str)
+def test_works_in_half_precision(trained, precision):
     method, batch = trained
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast("cpu", precision):
         loss = loss_of(method, batch)
     assert loss.dtype == torch.float32
     assert torch.isfinite(loss)

@@ -106,12 +106,17 @@ class GPUTensor(Tensor):
 
 
 class PretendedGPU(TorchDispatchMode):
-    """While it is entered, whatever is made on ``cuda`` or from such tensors is computed on the CPU, and counted."""
+    """While it is entered, whatever is made on ``cuda`` or from such tensors is computed on the CPU, and counted.
+
+    Args:
+        float64: whether it has float64, which Apple's GPUs do not have.
+    """
 
     active: PretendedGPU
 
-    def __init__(self) -> None:
+    def __init__(self, *, float64: bool = True) -> None:
         super().__init__()
+        self.float64 = float64
         self.counts = Counts()
         self._pinned: dict[int, Tensor] = {}  # by address; the tensors are held, so that no address is used again
 
@@ -211,6 +216,10 @@ class PretendedGPU(TorchDispatchMode):
                 return leaf
             return hosts[id(leaf)] if id(leaf) in hosts else GPUTensor(leaf)
 
+        if not self.float64 and any(
+            isinstance(leaf, Tensor) and leaf.dtype == torch.float64 for leaf in tree_leaves(results)
+        ):
+            raise TypeError(f"{name} makes float64, which this device does not have, at {calling_line()}")
         wrapped = tree_map(wrap, results)
         if name not in NO_KERNEL and not operation.is_view:
             many = name.startswith(("_foreach", "_fused"))

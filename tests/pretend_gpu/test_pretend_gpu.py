@@ -37,6 +37,7 @@ FLOAT32 = {"settings": ["pretrain.precision=float32"]}
 REQUESTS = {
     **{method: {} for method in METHODS_TRAINED},
     **{f"{method}, images on the host": {"host_images": True, **FLOAT32} for method in COMPARED},
+    "simclr, float16": {"settings": ["pretrain.precision=float16"]},
     **{f"{method}, float32": FLOAT32 for method in COMPARED},
     **{f"{method}, CPU": {"device": "cpu", **FLOAT32} for method in COMPARED},
 }
@@ -59,6 +60,13 @@ def test_a_step_waits_for_nothing_and_takes_one_copy(steps, method):
     assert sum(events(steps[method], "copy").values()) == 1
 
 
+def test_a_step_in_float16_waits_for_nothing_either(steps):
+    """The fused optimizer is told on the GPU whether a gradient has overflowed."""
+    step = steps["simclr, float16"]
+    assert events(step, "sync", "copy to host", "blocking copy", "unpinned copy") == {}
+    assert "update _amp_foreach_non_finite_check_and_unscale_" in step["operations"]
+
+
 @pytest.mark.parametrize("method", COMPARED)
 def test_images_on_the_host_take_one_copy_more(steps, method):
     """A method that chooses its images on the GPU makes the host wait for the choice, once."""
@@ -75,6 +83,48 @@ def test_losses_are_those_of_a_cpu(steps, method):
     expected = pytest.approx(steps[f"{method}, CPU"]["loss"], rel=1e-4)
     assert steps[f"{method}, float32"]["loss"] == expected
     assert steps[f"{method}, images on the host"]["loss"] == expected
+
+
+def test_evaluations_do_without_float64_on_the_device(python):
+    """As on Apple's GPUs: what needs float64 is computed on the CPU, and the results are those of a CPU."""
+    code = """
+import json, torch
+from protocols.evaluate.accuracy import calibration_error
+from protocols.evaluate.health import rankme
+from protocols.evaluate.knn import knn
+from protocols.evaluate.knn_presets import knn_wmse
+from protocols.evaluate.retrieval import retrieval
+from protocols.features.features import Features
+from protocols.features.neighbours import nearest_others
+from protocols.refine.refiner import principal_components
+from protocols.system import device
+from tests.pretend_gpu.device import PretendedGPU
+
+def measure(where):
+    g = torch.Generator().manual_seed(0)
+    labels = torch.arange(60) % 3
+    train, test = (torch.randn(60, 8, generator=g) + torch.eye(8)[labels] for _ in range(2))
+    train, test, labels = train.to(where), test.to(where), labels.to(where)
+    features = Features(train, labels, test, labels, classes=3, seed=0)
+    return {
+        "knn": knn(features, k=5), "knn-wmse": knn_wmse(features), "rankme": rankme(train),
+        "retrieval": retrieval(features, k=5, queries=2).metrics, "calibration": calibration_error(test, labels),
+        "others": nearest_others(train, 3).index.cpu().tolist(),
+        "map": principal_components(test).tolist(),
+    }
+
+expected = measure("cpu")
+device.WITHOUT_FLOAT64 = frozenset({"cuda"})
+refused = False
+with PretendedGPU(float64=False):
+    try:
+        torch.zeros(2, device="cuda").double()
+    except TypeError:
+        refused = True
+    measured = measure("cuda")
+print(json.dumps({"refused": refused, "same": expected == measured}))
+"""
+    assert python("-c", code) == {"refused": True, "same": True}
 
 
 NOTICED = {

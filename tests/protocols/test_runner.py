@@ -165,6 +165,53 @@ def test_a_killed_run_ends_as_if_it_had_not_been(tmp_path, whole, moment):
     assert not list(folder.rglob(".*"))
 
 
+def test_float16_scales_the_loss_and_resumes_with_its_scale(tmp_path, stop_after):
+    run = run_of("simclr", "pretrain.precision=float16", "pretrain.views=2600", "pretrain.batch=64")
+    record = execute(run, place(tmp_path / "whole"), ProgressListener())
+    assert record.cost.precision == "float16"
+    with pytest.raises(KeyboardInterrupt):
+        execute(run, place(tmp_path / "stopped"), stop_after(3))
+    saved = torch.load(tmp_path / "stopped" / run.folder() / store.CHECKPOINT, weights_only=True)["progress"]
+    assert saved["precision"] == "float16"
+    assert saved["scaler"]["scale"] >= 1.0
+    execute(run, place(tmp_path / "stopped"), ProgressListener())
+    assert_same(outcome(run, tmp_path / "stopped"), outcome(run, tmp_path / "whole"))
+
+
+def test_an_update_that_overflows_in_float16_is_left_out(tmp_path):
+    run = run_of("simclr", "pretrain.precision=float16", "pretrain.batch=8")
+    job = build_job(run, tmp_path, load_dataset("digits", tmp_path), torch.device("cpu"))
+    before = [parameter.clone() for parameter in job.method.parameters()]
+    optimizer, state = build_optimizer(job.method, job.pretrain), TrainingState(precision=job.precision)
+    job.scaler.load_state_dict({**job.scaler.state_dict(), "scale": 2.0**120})
+    train_step(job, optimizer, state, torch.arange(8), epoch=0)
+    assert all(torch.equal(*pair) for pair in zip(before, job.method.parameters(), strict=True))
+    assert job.scaler.get_scale() == 2.0**119
+    job.scaler.update(2.0**10)
+    train_step(job, optimizer, state, torch.arange(8), epoch=0)
+    assert not all(torch.equal(*pair) for pair in zip(before, job.method.parameters(), strict=True))
+
+
+def test_float16_is_chosen_on_gpus_without_bfloat16_only(monkeypatch):
+    monkeypatch.setattr(device, "has_bfloat16", lambda kind: False)
+    assert device.choose_precision("auto", torch.device("cuda")) == "float16"
+    assert device.choose_precision("auto", torch.device("cpu")) == "float32"
+    assert device.choose_precision("bfloat16", torch.device("cuda")) == "bfloat16"
+    monkeypatch.setattr(device, "has_bfloat16", lambda kind: True)
+    assert device.choose_precision("auto", torch.device("cuda")) == "bfloat16"
+
+
+def test_deterministic_algorithms_are_asked_for_and_recorded(tmp_path):
+    run = run_of("simclr", "pretrain.views=200")
+    records = [
+        execute(run, dataclasses.replace(place(tmp_path / str(asked)), deterministic=asked), ProgressListener())
+        for asked in (True, False)
+    ]
+    assert [record.provenance["deterministic"] for record in records] == [True, False]
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert [record.cost.gpu_seconds for record in records] == [None, None], "CPUs have no GPU-hours"
+
+
 def test_a_resumed_run_keeps_the_precision_it_began_with(tmp_path, whole, stop_after, monkeypatch):
     """Begun on a machine without bfloat16, resumed on one with it: the numbers and the record are those of float32."""
     run = run_of("byol", "pretrain.precision=auto")

@@ -71,6 +71,8 @@ def record_of(
     seconds: float = 20.0,
     epochs_seen: int = 4,
     loss: float = 4.0,
+    gpu_seconds: float | None = None,
+    energy: float | None = None,
     **provenance: Any,
 ) -> Record:
     """The record of a finished run.
@@ -84,6 +86,8 @@ def record_of(
         seconds: of pretraining.
         epochs_seen: length of its history.
         loss: of the first epoch.
+        gpu_seconds: of its cost.
+        energy: of its cost, in joules.
         provenance: changes to it.
     """
     trained = config["method"]["name"] != "random"
@@ -122,6 +126,8 @@ def record_of(
             device="Some CPU",
             precision="float32",
             attempts=1,
+            gpu_seconds=gpu_seconds,
+            energy=energy,
         ),
         provenance={
             "commit": "0123456789abcdef0123456789abcdef01234567",
@@ -148,7 +154,10 @@ class Store(Protocol):
     ) -> Path: ...
 
 
-RECORD_OPTIONS = ("evaluated_on", "warning", "seconds", "epochs_seen", "loss", "commit", "dirty", "command")
+RECORD_OPTIONS = (
+    *("evaluated_on", "warning", "seconds", "epochs_seen", "loss", "gpu_seconds", "energy"),
+    *("commit", "dirty", "command"),
+)
 
 
 @pytest.fixture

@@ -33,6 +33,34 @@ class Deadly(Method):
 """
 
 
+FAULTY = """
+import os
+import torch
+from bench import Method, register_method
+
+@register_method("counted")
+class Counted(Method):
+    'Writes down the process that it is executed by.'
+
+    def forward(self, batch):
+        return {"loss": self.backbone(batch.views).square().mean(), "pid": torch.tensor(float(os.getpid()))}
+
+@register_method("large")
+class Large(Method):
+    'Needs more memory than there is.'
+
+    def forward(self, batch):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+@register_method("faulty")
+class Faulty(Method):
+    'Makes the GPU fail, and with it whatever follows in the same process.'
+
+    def forward(self, batch):
+        raise RuntimeError("CUDA error: device-side assert triggered\\nCompile with TORCH_USE_CUDA_DSA")
+"""
+
+
 class Listener(Monitor, ProgressListener):
     """Records the callbacks; asks to stop after the first progress, if ``stop`` is set."""
 
@@ -82,10 +110,28 @@ def test_a_process_that_dies_takes_only_its_own_run_with_it(run_of, tmp_path):
     runs = [run_of("deadly", plugins=[str(plugin)]), *(run_of("random", seed) for seed in range(3))]
     context = ExecutionContext(tmp_path / "runs", tmp_path, "cpu")
     outcomes = {o.run.method.name: o for o in run_pool(runs, [context] * 2, Listener(), threads=1)}
-    assert outcomes["deadly"].reason == "its process was killed by SIGKILL"
+    assert outcomes["deadly"].reason.startswith("its process was killed by SIGKILL; if memory ran out, lower the batch")
     statuses = {run.folder(): store.read_run(context.runs / run.folder()) for run in runs}
     assert [stored.status for stored in statuses.values()] == ["failed", "done", "done", "done"]
-    assert statuses[runs[0].folder()].failure["reason"] == "its process was killed by SIGKILL"
+    assert statuses[runs[0].folder()].failure["reason"] == outcomes["deadly"].reason
+
+
+@pytest.mark.slow
+def test_after_a_fault_of_memory_or_gpu_a_new_process_goes_on(run_of, tmp_path):
+    """A worker process after this one, and another after that; after a run that is done the same process goes on."""
+    plugin = tmp_path / "faulty.py"
+    plugin.write_text(FAULTY)
+    add_file(plugin)
+    names = ("large", "counted", "faulty", "counted", "counted")
+    runs = [run_of(name, seed, plugins=[str(plugin)], views=256) for seed, name in enumerate(names)]
+    context = ExecutionContext(tmp_path / "runs", tmp_path, "cpu")
+    outcomes = list(run_inline(runs, context, Listener()))
+    first, *others = (outcome.record.history[0]["pid"] for outcome in outcomes if outcome.record)
+    assert len({os.getpid(), first, *others}) == 3
+    assert others[0] == others[1]
+    reasons = {outcome.run.method.name: outcome.reason for outcome in outcomes if not outcome.record}
+    assert reasons["large"].startswith("out of memory; lower the batch with --set pretrain.batch=N")
+    assert reasons["faulty"] == "the GPU failed: RuntimeError: CUDA error: device-side assert triggered"
 
 
 def test_a_process_that_dies_before_it_reads_its_run_fails_that_run_alone(run_of, tmp_path, monkeypatch):
@@ -100,7 +146,7 @@ def test_a_process_that_dies_before_it_reads_its_run_fails_that_run_alone(run_of
     monkeypatch.setattr(Worker, "start_run", killed_at_once)
     context = ExecutionContext(tmp_path, tmp_path, "cpu")
     outcomes = {o.run.seed: o for o in run_pool([first, second], [context], Listener(), threads=1)}
-    assert outcomes[0].reason == "its process was killed by SIGKILL"
+    assert outcomes[0].reason.startswith("its process was killed by SIGKILL")
     assert store.read_run(tmp_path / first.folder()).failure["reason"] == outcomes[0].reason
     assert outcomes[1].record
 

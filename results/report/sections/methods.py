@@ -15,6 +15,7 @@ from results.report.text import (
     TIED,
     format_cell,
     format_duration,
+    format_energy,
     format_ranges,
     format_scaled,
     format_seeds,
@@ -50,6 +51,10 @@ COSTS = (
     "pretraining, its floating-point operations, peak memory."
 )
 COST_HEADER = ("method", "data", "views", "pretraining", "whole run", "views/s", "operations", "memory", "device")
+GPU_COSTS = (
+    " GPU-hours are those of pretraining, times its number of GPUs, and of evaluations. Energy is what the GPUs took "
+    "during pretraining."
+)
 LEARNING_HEADER = ("method", "data", "seed", "epochs", "loss, first epoch", "last", "views", "time", "run")
 
 
@@ -209,6 +214,7 @@ def method_table(
 def cost_table(name: str, summary: pd.DataFrame, methods: Sequence[str]) -> Table:
     """What every method cost on every data set."""
     once = summary.drop_duplicates(["method", "dataset"])
+    on_gpu = bool(once["gpu_seconds"].notna().any())
     order = {method: index for index, method in enumerate(methods)}
     lines = [
         (
@@ -220,12 +226,14 @@ def cost_table(name: str, summary: pd.DataFrame, methods: Sequence[str]) -> Tabl
             format_scaled(row["views_per_second"]),
             format_scaled(row["flops"]),
             f"{row['peak_memory'] / 2**20:.0f} MiB",
+            *([format_scaled(row["gpu_seconds"] / 3600), format_energy(row["energy"])] if on_gpu else []),
             f"{row['device']}, {row['precision']}",
         )
         for row in records(once.assign(order=once["method"].map(order)).sort_values(["dataset", "order"]))
     ]
-    words = (1, len(COST_HEADER) - 1)
-    return text_table(f"{name}-cost", COST_HEADER, lines, words=words, title="Cost", caption=COSTS, detail=Detail.MORE)
+    header = (*COST_HEADER[:-1], "GPU-hours", "energy", COST_HEADER[-1]) if on_gpu else COST_HEADER
+    words, caption = (1, len(header) - 1), COSTS + GPU_COSTS if on_gpu else COSTS
+    return text_table(f"{name}-cost", header, lines, words=words, title="Cost", caption=caption, detail=Detail.MORE)
 
 
 def seeds_table(table: ResultTable, results: pd.DataFrame) -> Table:

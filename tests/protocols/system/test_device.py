@@ -1,8 +1,15 @@
-"""TF32 is off in every process that trains or evaluates, whatever switched it on before, and records say so."""
+"""Precision, faults and energy of devices.
+
+TF32 is off in every process that trains or evaluates, whatever switched it on before, and records say so.
+"""
+
+import sys
+import types
 
 import pytest
 import torch
 
+from protocols.system import device
 from protocols.system.device import disable_tf32, prepare_process, tf32_enabled
 from protocols.system.provenance import provenance
 
@@ -53,3 +60,75 @@ def test_provenance_says_whether_tf32_is_on(allowed):
     if allowed:
         allow_in_older_torch()
     assert provenance(torch.device("cpu"))["tf32"] is allowed
+
+
+OUT_OF_MEMORY = [
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+    RuntimeError("rank 1: OutOfMemoryError: CUDA out of memory."),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: can't allocate memory: you tried to"),
+    MemoryError(),
+]
+FAULTS = [
+    RuntimeError("CUDA error: an illegal memory access was encountered"),
+    RuntimeError("CUDNN_STATUS_EXECUTION_FAILED"),
+]
+
+
+@pytest.mark.parametrize("error", OUT_OF_MEMORY)
+def test_memory_that_ran_out_is_recognised(error):
+    assert device.is_out_of_memory(error)
+
+
+@pytest.mark.parametrize("error", FAULTS)
+def test_a_gpu_that_failed_is_recognised(error):
+    assert device.is_device_fault(error)
+    assert not device.is_out_of_memory(error)
+
+
+def test_other_errors_are_neither():
+    error = RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+    assert not device.is_out_of_memory(error)
+    assert not device.is_device_fault(error)
+
+
+def test_a_real_allocation_that_fails_is_recognised():
+    with pytest.raises(RuntimeError) as raised:
+        torch.empty(2**60, dtype=torch.uint8)
+    assert device.is_out_of_memory(raised.value)
+
+
+@pytest.fixture
+def nvml(monkeypatch):
+    """NVML of two GPUs that have taken 100 and 200 joules so far; returns the counters, in millijoules."""
+    energy = {"GPU-a": 100_000, "GPU-b": 200_000}
+    module = types.SimpleNamespace(
+        NVMLError=type("NVMLError", (Exception,), {}),
+        nvmlInit=lambda: None,
+        nvmlDeviceGetHandleByUUID=lambda uuid: uuid,
+        nvmlDeviceGetTotalEnergyConsumption=energy.__getitem__,
+    )
+    monkeypatch.setitem(sys.modules, "pynvml", module)
+    monkeypatch.setattr(device, "installed_version", lambda name: "13" if name == "nvidia-ml-py" else "")
+    monkeypatch.setattr(
+        torch.cuda, "get_device_properties", lambda number: types.SimpleNamespace(uuid=["a", "b"][number])
+    )
+    return energy
+
+
+def test_energy_is_what_the_gpus_took_meanwhile(nvml):
+    meter = device.EnergyMeter(torch.device("cuda", 0), 2)
+    nvml["GPU-a"] += 3_000
+    nvml["GPU-b"] += 4_500
+    assert meter.read() == pytest.approx(7.5)
+
+
+def test_energy_is_unknown_where_it_is_not_told(nvml, monkeypatch):
+    assert device.EnergyMeter(torch.device("cpu"), 1).read() is None
+
+    def refuse(handle):
+        raise sys.modules["pynvml"].NVMLError
+
+    monkeypatch.setattr(sys.modules["pynvml"], "nvmlDeviceGetTotalEnergyConsumption", refuse)
+    assert device.EnergyMeter(torch.device("cuda", 0), 1).read() is None
+    monkeypatch.setattr(device, "installed_version", lambda name: "")
+    assert device.EnergyMeter(torch.device("cuda", 0), 1).read() is None

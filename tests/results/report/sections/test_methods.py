@@ -254,6 +254,25 @@ def test_partial_missing_and_collapsed_cells(store, runs):
     )
 
 
+def cost_cells(runs):
+    (section,) = sections(runs)
+    (table,) = (table for table in section.tables if table.name.endswith("-cost"))
+    return [
+        dict(zip([*table.names, *(column.name for column in table.columns)], [*row.header, *cells], strict=True))
+        for row in table.rows
+        for cells in [[cell.text for cell in row.cells]]
+    ]
+
+
+def test_gpu_hours_and_energy_stand_where_a_gpu_was_used(store, runs):
+    """A run on a CPU has a dash, and a table of CPUs no such columns."""
+    store({"linear": 60.0}, method="simclr", seed=0)
+    assert not {"GPU-hours", "energy"} & cost_cells(runs)[0].keys()
+    store({"linear": 60.0}, method="byol", seed=0, gpu_seconds=5400.0, energy=1.8e6)
+    cells = {row["method"]: (row["GPU-hours"], row["energy"]) for row in cost_cells(runs)}
+    assert cells == {"byol": ("1.5", "500 Wh"), "simclr": ("–", "–")}
+
+
 def test_only_failures_still_make_a_table(store, runs):
     for seed in range(4):
         store(seed=seed, failure={"reason": "out of memory"})
