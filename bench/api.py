@@ -218,6 +218,7 @@ def report(
     to: str | Path = "report",
     *,
     published: bool = False,
+    compare: tuple[str, str] | None = None,
     data: str | Path | None = None,
     show: bool = False,
     plugins: Iterable[str | Path] = (),
@@ -228,6 +229,7 @@ def report(
         runs: the folder of the runs; its default is that of :func:`run`.
         to: folder of the report.
         published: put published numbers beside the measured ones.
+        compare: labels of two methods to compare, paired by seed.
         data: folder of the data sets; published numbers of one that is not there are said to lack it.
         show: print the tables too.
         plugins: Python files that register figures.
@@ -247,7 +249,7 @@ def report(
     load_files(files)
     data = folder_or_default(data, "BENCH_DATA", DATA)
     folder = folder_or_default(runs, "BENCH_RUNS", RUNS)
-    made = write(folder, Path(to), published=published, absent=lambda name: is_absent(name, data))
+    made = write(folder, Path(to), published=published, absent=lambda name: is_absent(name, data), pair=compare)
     if show:
         display(made.sections)
     return made

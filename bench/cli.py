@@ -19,6 +19,7 @@ from bench.commands.doctor import doctor
 from bench.commands.gc import EXAMPLES as GC_EXAMPLES
 from bench.commands.gc import gc
 from bench.commands.list import listing
+from bench.commands.report import EXAMPLES as REPORT_EXAMPLES
 from bench.commands.report import report
 from bench.commands.run import EXAMPLES as RUN_EXAMPLES
 from bench.commands.run import run
@@ -48,7 +49,7 @@ app.command(epilog=TUNE_EXAMPLES)(tune)
 app.command(epilog=SUBMIT_EXAMPLES)(submit)
 app.command()(status)
 app.command()(cancel)
-app.command()(report)
+app.command(epilog=REPORT_EXAMPLES)(report)
 app.command()(show)
 app.command(name="list")(listing)
 app.command()(data)

@@ -10,6 +10,13 @@ import typer
 from bench.echo import echo
 from bench.options import DATA, RUNS, Data, Plugins, Runs
 
+EXAMPLES = """\b
+Examples:
+  bench report --published
+  bench report --compare simclr byol
+  bench report --runs results/measured/quick-shapes --to /tmp/report
+"""
+
 
 def report(
     *,
@@ -19,6 +26,13 @@ def report(
     published: Annotated[
         bool, typer.Option("--published", help="Put published numbers beside the measured ones.")
     ] = False,
+    compare: Annotated[
+        tuple[str, str] | None,
+        typer.Option(
+            metavar="A B",
+            help="Compare two methods, paired by seed: which is better, or how many seeds would decide.",
+        ),
+    ] = None,
     plugins: Plugins = [],  # noqa: B006 - typer copies it
 ) -> None:
     """Print the table, and write tables, figures and a page to a folder; works on a half-finished grid too."""
@@ -28,7 +42,8 @@ def report(
     add_files(plugins)
     load_files(plugins)
 
-    display(write(runs, to, published=published, absent=lambda name: is_absent(name, data)).sections)
+    made = write(runs, to, published=published, absent=lambda name: is_absent(name, data), pair=compare)
+    display(made.sections)
     echo(f"written to {to}")
 
 

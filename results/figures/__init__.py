@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from results.figures.data import FigureData
 
-BUILT_IN = ("accuracy", "curves", "cost", "gains", "published", "tuning")
+BUILT_IN = ("accuracy", "ranks", "curves", "cost", "gains", "published", "tuning")
 """Names of the figures of this package, in the order of the page."""
 
 FIGURES: Registry[Callable[[FigureData], Figure | None]] = Registry(

@@ -23,6 +23,13 @@ CURVE_SEEDS = 5
 """Seeds of a method on a data set whose learning curves are shown."""
 
 
+COLUMN_WIDTH = 3.4
+"""Of a figure, in inches: one column of a two-column paper."""
+
+PAGE_WIDTH = 7.2
+"""Of a figure on a web page, in inches, which is about both columns of a paper."""
+
+
 @dataclass(frozen=True)
 class FigureData:
     """What the figures of one table show: of a table of ours, or of a published one.
@@ -38,6 +45,7 @@ class FigureData:
         points: of a figure in a paper its points and ours, ``results.analysis.published_tables.SERIES_COLUMNS``; empty
             for a table of ours.
         tuning: of a search for hyper-parameters its curves, ``results.analysis.tuning.CURVE_COLUMNS``; else empty.
+        width: of the figure, in inches: of a column of a paper, or of a page.
     """
 
     name: str
@@ -49,6 +57,7 @@ class FigureData:
     refined: pd.DataFrame = field(default_factory=partial(pd.DataFrame, columns=RESULT_COLUMNS))
     points: pd.DataFrame = field(default_factory=partial(pd.DataFrame, columns=SERIES_COLUMNS))
     tuning: pd.DataFrame = field(default_factory=partial(pd.DataFrame, columns=CURVE_COLUMNS))
+    width: float = COLUMN_WIDTH
 
     @cached_property
     def history(self) -> pd.DataFrame:

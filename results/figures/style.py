@@ -15,6 +15,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from results.figures.data import COLUMN_WIDTH
 from results.store import write_atomically
 
 if TYPE_CHECKING:
@@ -25,10 +26,8 @@ if TYPE_CHECKING:
 
     from results.figures.markers import MarkerStyle
 
-WIDTH = 3.4
-"""Of a figure, in inches: one column of a two-column paper."""
-
 LEGEND_COLUMNS = 3
+"""Of a legend below a figure that is a column wide."""
 
 STYLE: dict[Any, Any] = {
     **sns.plotting_context("paper", font_scale=0.73),
@@ -83,23 +82,32 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
 
 
 def make_panels(
-    number: int, columns: int, height: float, xlabel: str, ylabel: str = "", *, legend: int = 0, **options: Any
+    number: int,
+    columns: int,
+    height: float,
+    xlabel: str,
+    ylabel: str = "",
+    *,
+    legend: int = 0,
+    width: float = COLUMN_WIDTH,
+    **options: Any,
 ) -> tuple[Figure, list[Axes]]:
     """A figure with so many panels.
 
     Args:
         number: of panels.
-        columns: panels in a row, at most.
+        columns: panels in a row of a column of a paper, at most; a wider figure has more.
         height: of a row, in inches.
         xlabel: below the lowest panels.
         ylabel: left of the first panels.
         legend: entries of the legend below the panels.
+        width: of the figure, in inches.
         options: of ``Figure.subplots``.
     """
-    columns = min(columns, number)
+    columns = min(columns * round(width / COLUMN_WIDTH), number)
     rows = math.ceil(number / columns)
-    below = 0.15 * math.ceil(legend / LEGEND_COLUMNS)
-    figure = Figure(figsize=(WIDTH, rows * height + below), layout="constrained")
+    below = 0.15 * math.ceil(legend / legend_columns(width))
+    figure = Figure(figsize=(width, rows * height + below), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False, **options).ravel()
     for unused in axes[number:]:
         unused.set_axis_off()
@@ -109,6 +117,11 @@ def make_panels(
     for left in axes[:number:columns]:
         left.set_ylabel(ylabel)
     return figure, list(axes[:number])
+
+
+def legend_columns(width: float) -> int:
+    """Columns of a legend below a figure of some width, in inches."""
+    return LEGEND_COLUMNS * round(width / COLUMN_WIDTH)
 
 
 def clip_to_percent(limits: tuple[float, float], values: Iterable[float]) -> tuple[float, float]:

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from results.report.section import Section
 
 
+OPTIONAL_FILES = {"published.csv", "pair.csv", "findings.csv"}
+"""Files of an older report that are removed where this one has none."""
+
+
 @dataclass(frozen=True)
 class Report:
     """A report that was written.
@@ -47,6 +51,7 @@ def write(
     *,
     published: bool = False,
     absent: Callable[[str], bool] = assume_present,
+    pair: tuple[str, str] | None = None,
     every_figure: bool = False,
 ) -> Report:
     """Write tables, figures and a page; every file appears complete or not at all.
@@ -56,12 +61,13 @@ def write(
         to: where the report goes; made if need be, files of an older report are replaced.
         published: compare with published numbers.
         absent: see ``results.report.data.collect``.
+        pair: labels of two methods to compare.
         every_figure: draw figures for every table; else, where there are many, for the largest.
 
     Raises:
-        RequestError: there are no runs, or the folder cannot be written.
+        RequestError: there are no runs, a method of the pair is unknown, or the folder cannot be written.
     """
-    data = collect(runs, published=published, absent=absent)
+    data = collect(runs, published=published, absent=absent, pair=pair)
     require_writable(to, "--to")
     try:
         wanted = figure_data(data.frames, data.tables, data.comparison, every=every_figure, curves=data.tuning_curves)
@@ -72,8 +78,8 @@ def write(
         texts["index.html"] = html.render(sections, title="bench report", headline=describe_runs(data.frames))
         for name, text in texts.items():
             write_atomically(to / name, partial(write_text, text=text))
-        if "published.csv" not in texts:
-            (to / "published.csv").unlink(missing_ok=True)
+        for name in OPTIONAL_FILES - texts.keys():
+            (to / name).unlink(missing_ok=True)
     except OSError as error:
         raise RequestError(
             f"cannot write to {to}: {error.strerror}", hint="name another folder with --to DIR"

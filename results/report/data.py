@@ -7,9 +7,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from results.analysis import statistics
+from results.analysis.across import compare_across
+from results.analysis.findings import find_findings
 from results.analysis.frame import load_runs
+from results.analysis.pair import compare_pair
 from results.analysis.published_tables import compare_with_published
-from results.analysis.tables import result_tables
+from results.analysis.tables import by_table, result_tables
 from results.analysis.tuning import trial_table, tuning_curves
 from results.errors import RequestError
 from results.printable import printable
@@ -21,8 +24,11 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from results.analysis.across import AcrossDatasets
+    from results.analysis.findings import Finding
     from results.analysis.frame import Frames
     from results.analysis.multiple_comparisons import AllPairs
+    from results.analysis.pair import PairDifference
     from results.analysis.published_tables import Comparison
     from results.analysis.tables import ResultTable
     from results.figures.draw import DrawnFigure
@@ -41,6 +47,10 @@ class ReportData:
         tables: one per protocol and backbone.
         comparison: with published numbers; None if not asked for.
         trials: of every search for hyper-parameters, by its name; ``results.analysis.tuning.TRIAL_COLUMNS``.
+        findings: what each column says, by the key of a table.
+        across: methods over the data sets of a table, by its key; nothing of tables with few data sets.
+        pair: how two methods differ that were asked for, by column.
+        pair_methods: their labels.
         figures: by name of a table; empty until they are drawn.
     """
 
@@ -51,6 +61,10 @@ class ReportData:
     tables: tuple[ResultTable, ...]
     comparison: Comparison | None
     trials: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    findings: Mapping[tuple[Any, ...], list[Finding]] = field(default_factory=dict)
+    across: Mapping[tuple[Any, ...], list[AcrossDatasets]] = field(default_factory=dict)
+    pair: tuple[PairDifference, ...] = ()
+    pair_methods: tuple[str, str] = ("", "")
     figures: Mapping[str, Sequence[DrawnFigure]] = field(default_factory=dict)
 
     @property
@@ -96,6 +110,7 @@ def collect(
     only: Container[str] | None = None,
     published: bool = False,
     absent: Callable[[str], bool] = assume_present,
+    pair: tuple[str, str] | None = None,
 ) -> ReportData:
     """Read the runs below a folder and compare them.
 
@@ -104,9 +119,10 @@ def collect(
         only: names of run folders, if not all shall be read.
         published: compare with published numbers.
         absent: whether a data set, by its name, is not on this machine; asked of those that no run has used.
+        pair: labels of two methods to compare.
 
     Raises:
-        RequestError: there are no runs.
+        RequestError: there are no runs, or none of the two methods.
     """
     frames = printable_frames(load_runs(runs, only))
     if frames.runs.empty and frames.trials.empty:
@@ -123,6 +139,10 @@ def collect(
         tables=tuple(result_tables(frames, unrefined, differences, comparisons)),
         comparison=compare_with_published(frames, unrefined, absent) if published else None,
         trials={name: trial_table(search, frames) for name, search in frames.tuning.searches.items()},
+        pair=compare_pair(frames, *pair) if pair else (),
+        pair_methods=pair or ("", ""),
+        findings=find_findings(frames, unrefined, comparisons),
+        across={key: found for key, rows in by_table(frames.unrefined).items() if (found := compare_across(rows))},
     )
 
 

@@ -49,16 +49,25 @@ PAGE_LINES = 48
 
 
 def render(sections: Iterable[Section]) -> str:
-    """Every table of the main level as one document; text without a table is left out."""
-    floats = [
-        text
-        for section in sections
-        if section.detail <= Detail.MAIN
-        for number, table in enumerate(section.tables_of(Detail.MAIN))
-        if table.rows and table.columns
-        for text in table_floats(table, section, problems=shorten_problems(section.problems) if number == 0 else ())
-    ]
-    return PREAMBLE + "\n".join(floats or ["No run has finished.\n"]) + "\\end{document}\n"
+    """Leading sentences and every table of the main level as one document; other text without a table is left out."""
+    blocks = []
+    for section in sections:
+        if section.detail > Detail.MAIN:
+            continue
+        if section.lead:
+            blocks.append(itemize(section))
+        problems: Sequence[str] = shorten_problems(section.problems)
+        for table in section.tables_of(Detail.MAIN):
+            if table.rows and table.columns:
+                blocks += table_floats(table, section, problems=problems)
+                problems = ()
+    return PREAMBLE + "\n".join(blocks or ["No run has finished.\n"]) + "\\end{document}\n"
+
+
+def itemize(section: Section) -> str:
+    """The leading sentences of a section as a list."""
+    items = "".join(f"\\item {escape(text)}\n" for text in section.lead)
+    return f"\\section*{{{escape(section.title)}}}\n\\begin{{itemize}}\n{items}\\end{{itemize}}\n"
 
 
 def table_floats(table: Table, section: Section, *, problems: Sequence[str]) -> Iterator[str]:

@@ -32,6 +32,8 @@ def render(sections: Iterable[Section]) -> str:
 def section_blocks(section: Section) -> Iterator[str]:
     """One section as blocks of Markdown."""
     yield f"## {escape(section.title)}"
+    if section.lead:
+        yield bullets(section.lead)
     if section.text:
         yield paragraph(section.text)
     if section.notes:

@@ -146,6 +146,7 @@ class Section:
     Attributes:
         name: safe as an identifier.
         title: heading.
+        lead: sentences that answer what the report is about.
         text: what it shows.
         notes: what holds of all its tables.
         tables: those of the main level first; the others follow the figures.
@@ -158,6 +159,7 @@ class Section:
 
     name: str
     title: str
+    lead: tuple[str, ...] = ()
     text: str = ""
     notes: tuple[str, ...] = ()
     tables: tuple[Table, ...] = ()

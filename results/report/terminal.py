@@ -27,6 +27,7 @@ def render(sections: Iterable[Section], width: int) -> Iterator[RenderableType]:
         if section.detail > Detail.MAIN:
             continue
         yield Text(section.title, style="bold")
+        yield from map(bullet, section.lead)
         yield from (Text(text, style="dim") for text in filter(None, (section.text, *section.notes)))
         for index, table in enumerate(section.tables_of(Detail.MAIN)):
             if index or table.title:
@@ -39,6 +40,13 @@ def render(sections: Iterable[Section], width: int) -> Iterator[RenderableType]:
             yield from (Text(note, style="dim") for note in table.notes)
         yield from (Text(f"! {problem}", style="yellow") for problem in shorten_problems(section.problems))
         yield Text()
+
+
+def bullet(text: str) -> RenderableType:
+    """A sentence whose further lines are indented."""
+    grid = Grid.grid(padding=(0, 1))
+    grid.add_row(Text("•"), Text(text))
+    return grid
 
 
 def grids(table: Table, width: int) -> Iterator[Grid]:

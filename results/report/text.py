@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from results.report.section import MISSING, Cell
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from results.analysis.refinements import RefinementDifference
     from results.analysis.tables import ResultCell
@@ -76,3 +76,14 @@ def format_ranges(numbers: Iterable[int]) -> str:
         else:
             parts.append([number])
     return ", ".join(f"{part[0]}–{part[-1]}" if len(part) > 2 else ", ".join(map(str, part)) for part in parts)
+
+
+def count(number: int, noun: str) -> str:
+    """``1 run``, ``12 runs``."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
+def join_words(words: Sequence[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    *others, last = words
+    return f"{', '.join(others)} and {last}" if others else last

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from results.analysis.frame import LEARNING, first_seeds
@@ -16,6 +17,7 @@ from results.report.text import (
     format_cell,
     format_duration,
     format_energy,
+    format_number,
     format_ranges,
     format_scaled,
     format_seeds,
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from results.analysis.sensitivity import Sensitivity
+    from results.analysis.across import AcrossDatasets
     from results.analysis.tables import ResultRow, ResultTable
     from results.report.data import ReportData
 
@@ -45,12 +47,17 @@ BEST = (
     "Bold: no other method of the column is better beyond the noise; compared over the seeds that both have, corrected "
     "for the number of methods. The baselines supervised and random do not compete."
 )
+ACROSS = (
+    "Average rank of the mean over seeds, 1 for the best; bold: not significantly worse than the best (Nemenyi's test "
+    "at 5 %). Interquartile mean of all runs in percent, with the 95 % interval of the bootstrap over seeds within "
+    "each data set. Baselines are left out; methods that are one pretraining count once."
+)
 NO_FIGURES = "Figures are drawn for the largest tables only; this one has none."
 COSTS = (
     "Cost of a run, mean over seeds: augmented images seen, time of pretraining and of the whole run, speed of "
-    "pretraining, its floating-point operations, peak memory."
+    "pretraining, its FLOPs (floating-point operations), peak memory."
 )
-COST_HEADER = ("method", "data", "views", "pretraining", "whole run", "views/s", "operations", "memory", "device")
+COST_HEADER = ("method", "data", "views", "pretraining", "whole run", "views/s", "FLOPs", "memory", "device")
 GPU_COSTS = (
     " GPU-hours are those of pretraining, times its number of GPUs, and of evaluations. Energy is what the GPUs took "
     "during pretraining."
@@ -78,6 +85,7 @@ def methods(data: ReportData) -> Iterator[Section]:
                 tied = any(cell.tied for row in table.differences for cell in row.cells if cell)
                 below = (NO_DIFFERENCE,) if tied else ()
                 tables.append(method_table(name, table, table.differences, caption=DIFFERENCES, notes=below))
+            tables += across_table(table, data.across.get(table.key, ()))
             tables += [
                 cost_table(table.name, summary[table.key], order),
                 seeds_table(table, results[table.key]),
@@ -110,7 +118,7 @@ def caption_of(table: ResultTable, runs: pd.DataFrame) -> str:
 def notes_of(
     table: ResultTable, runs: pd.DataFrame, results: pd.DataFrame, *, trials: int | None = None
 ) -> Iterator[str]:
-    """What the seeds can tell, the meaning of the marks that occur, and what to consider.
+    """The meaning of the marks that occur, and what to consider.
 
     Args:
         table: with rows.
@@ -119,8 +127,6 @@ def notes_of(
         trials: of each method, if the table is of a tuned protocol.
     """
     cells = [cell for row in table.rows for cell in row.cells if cell is not None]
-    if table.sensitivity is not None and table.sensitivity.methods:
-        yield describe_sensitivity(table.sensitivity)
     if any(cell.best for cell in cells):
         yield BEST
     if any(cell.half is None for cell in cells):
@@ -138,26 +144,6 @@ def notes_of(
         if baseline not in present:
             added = BASELINE_WORDS[baseline]
             yield f"The {method} baseline has not been measured: --methods {method} adds {added}."
-
-
-def describe_sensitivity(found: Sensitivity) -> str:
-    """What the seeds of a table can tell, and what more would take, as a sentence."""
-    if not found.now:
-        return (
-            f"Nothing here can be told from noise: that takes two seeds at least. {found.seeds} seeds of everything "
-            f"take {format_duration(found.seconds)} more, run after run."
-        )
-    now, then = format_points(found.now), format_points(found.then)
-    more = f"and take {format_duration(found.seconds)} more, run after run."
-    if found.methods == 1:
-        return f"The mean of the one method is known to ± {now} points; {found.seeds} seeds would give ± {then} {more}"
-    return f"Differences under about {now} points are noise here; {found.seeds} seeds would show {then} {more}"
-
-
-def format_points(halves: Sequence[float]) -> str:
-    """``2.1``, or ``2.1 to 3.4`` where columns differ."""
-    low, high = f"{min(halves):.1f}", f"{max(halves):.1f}"
-    return low if low == high else f"{low} to {high}"
 
 
 def describe_settings(table: ResultTable, runs: pd.DataFrame, trials: int | None) -> Iterator[str]:
@@ -209,6 +195,50 @@ def method_table(
         caption=caption,
         notes=notes,
     )
+
+
+def across_table(table: ResultTable, found: Sequence[AcrossDatasets]) -> Iterator[Table]:
+    """Average ranks and interquartile means over data sets, by evaluation; nothing where there are few."""
+    if not found:
+        return
+    columns: list[Column] = []
+    by_method: dict[str, list[Cell | None]] = {method: [] for one in found for method in one.methods}
+    for one in found:
+        columns += [Column("average rank", group=one.measure), Column("interquartile mean", group=one.measure)]
+        halves = zip(one.methods, one.ranks, one.iqm, one.low, one.high, strict=True)
+        cells = {
+            method: (Cell(f"{rank:.2f}", is_best=bool(rank - one.ranks[0] <= one.critical_difference)), iqm_cell(*iqm))
+            for method, rank, *iqm in halves
+        }
+        for method in by_method:
+            by_method[method] += cells.get(method, (None, None))
+    datasets = dict.fromkeys(dataset for one in found for dataset in one.datasets)
+    yield Table(
+        name=f"{table.name}-ranks",
+        names=("method",),
+        columns=tuple(columns),
+        rows=tuple(Row((method,), tuple(cells)) for method, cells in by_method.items()),
+        title="Over data sets",
+        caption=f"{ACROSS} Data sets: {', '.join(datasets)}.",
+        notes=tuple(map(describe_test, found)),
+    )
+
+
+def iqm_cell(mean: float, low: float, high: float) -> Cell | None:
+    """``61.20 [58.10, 64.00]``, without the interval where there is none."""
+    if math.isnan(mean):
+        return None
+    return Cell(format_number(mean), "" if math.isnan(low) else f"[{low:.2f}, {high:.2f}]")
+
+
+def describe_test(found: AcrossDatasets) -> str:
+    """Whether the methods differ at all, from which difference on two do, and which are missing."""
+    p = "< 0.001" if found.p < 0.001 else f"= {found.p:.3f}"
+    text = (
+        f"{found.measure}: Friedman's test that all are equal: p {p}; two average ranks differ if they lie more than "
+        f"{found.critical_difference:.2f} apart."
+    )
+    return text + (f" Not measured on all data sets: {', '.join(found.left_out)}." if found.left_out else "")
 
 
 def cost_table(name: str, summary: pd.DataFrame, methods: Sequence[str]) -> Table:

@@ -91,5 +91,5 @@ def describe_total(runs: pd.DataFrame) -> str:
     seconds, views, operations = (float(runs[key].sum()) for key in ("seconds", "views", "flops"))
     return (
         f"{format_duration(seconds)}, {format_scaled(views)} views in pretraining, "
-        f"{format_scaled(operations)} operations, {len(runs)} runs"
+        f"{format_scaled(operations)} FLOPs, {len(runs)} runs"
     )

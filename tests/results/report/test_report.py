@@ -70,8 +70,8 @@ def test_every_file_is_there(grid, runs, tmp_path):
     made = report.write(runs, to, published=True)
     names = {str(path.relative_to(to)) for path in made.files}
     figures = {f"figures/{k}-quick-conv4.{s}" for k in ("accuracy", "curves", "cost") for s in ("svg", "png", "pdf")}
-    tables = {"results.csv", "summary.csv", "differences.csv", "published.csv", "table.md", "table.tex", "index.html"}
-    assert names == tables | figures
+    tables = {"results.csv", "summary.csv", "differences.csv", "published.csv", "findings.csv"}
+    assert names == tables | figures | {"table.md", "table.tex", "index.html"}
     assert all(path.stat().st_size for path in made.files)
     assert not [path for path in to.rglob(".*") if path.name != ".drawn.json"]
 
@@ -253,7 +253,7 @@ def test_a_new_section_is_in_every_format(grid, runs, no_figures, tmp_path, new_
     for text in (" ".join(Page(page).text), html.unescape((tmp_path / "table.md").read_text()), capture.get()):
         assert all(word in text for word in ("The fastest method", "12 & more", "<byol>", "Time of a run.", "A note."))
     assert len(rows_of(tmp_path / "fastest.csv")) == 12
-    assert [section.name for section in made.sections] == ["table-quick-conv4", "fastest", "provenance"]
+    assert [section.name for section in made.sections] == ["answer", "table-quick-conv4", "fastest", "provenance"]
 
 
 def test_show_prints_some_runs(grid, runs, capsys):

@@ -121,8 +121,8 @@ def test_one_seed_has_no_interval_and_a_note(store, runs):
 
 
 def sentence(runs):
-    """What the first note under the main table says."""
-    return main_table(runs).notes[0]
+    """What the report says of its seeds, before it says what failed."""
+    return build_sections(collect(runs))[0].lead[-2]
 
 
 def test_what_the_seeds_can_tell(store, runs):
@@ -174,7 +174,7 @@ def test_one_method_is_known_as_well_as_its_seeds_allow(store, runs):
 
 def test_baselines_alone_need_no_sentence(store, runs):
     store({"linear": 60.0}, method="random")
-    assert not any("seeds" in note for note in main_table(runs).notes)
+    assert not any("seed" in text for text in build_sections(collect(runs))[0].lead)
 
 
 def notes_about(runs, word):
