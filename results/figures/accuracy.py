@@ -26,25 +26,45 @@ if TYPE_CHECKING:
 MOST_DOTS = 50
 """Seeds of a cell that are shown as dots."""
 
+MOST_DOTTED = 200
+"""Cells of a figure up to which single seeds are shown."""
+
+MOST_PANELS = 12
+"""Columns that all have a panel."""
+
 
 @register_figure("accuracy")
 def accuracy(data: FigureData) -> Figure | None:
-    """Accuracy: mean (marker), 95 % interval over seeds (bar) and single seeds (dots below, 50 at most)."""
+    """Accuracy: mean (marker), 95 % interval over seeds (bar) and single seeds (dots below, 50 at most).
+
+    Of more than 12 columns the first evaluation of each data set is shown, and of more than 200 cells no single seeds.
+    """
     table = data.table
     if table is None or not table.rows:
         return None
-    figure, panels = make_panels(len(table.columns), 2, 0.45 + 0.19 * len(table.rows), "accuracy (%)", sharey=True)
+    columns = dict(enumerate(table.columns))
+    if len(columns) > MOST_PANELS:
+        firsts: dict[str, int] = {}
+        for index, column in columns.items():
+            firsts.setdefault(column.data, index)
+        columns = {index: columns[index] for index in firsts.values()}
+    height = 0.45 + 0.19 * len(table.rows)
+    figure, panels = make_panels(len(columns), 2, height, "accuracy (%)", sharey=True, width=data.width)
     levels = {row.method: level for level, row in enumerate(table.rows)}
     palette = {method: data.styles[method].colour for method in levels}
-    for index, (axes, column) in enumerate(zip(panels, table.columns, strict=True)):
+    for axes, (index, column) in zip(panels, columns.items(), strict=True):
         cells = [(level, data.styles[row.method], row.cells[index]) for level, row in enumerate(table.rows)]
         draw_intervals(axes, [(level, style, cell) for level, style, cell in cells if cell is not None])
         seeds = results_of(column, data.results).sort_values("seed", kind="stable")
-        seeds = seeds.groupby("method", sort=False).head(MOST_DOTS)
-        x, method = seeds["value"].to_numpy(), seeds["method"].to_numpy()
-        below = [levels[name] + 0.33 for name in method]
-        dots: dict[str, Any] = {"size": 1.6, "alpha": 0.7, "jitter": False, "native_scale": True}
-        sns.stripplot(x=x, y=below, hue=method, palette=palette, orient="h", legend=False, ax=axes, **dots)
+        x = seeds["value"].to_numpy()
+        if len(columns) * len(table.rows) <= MOST_DOTTED:
+            seeds = seeds.groupby("method", sort=False).head(MOST_DOTS)
+            method = seeds["method"].to_numpy()
+            below = [levels[name] + 0.33 for name in method]
+            dots: dict[str, Any] = {"size": 1.6, "alpha": 0.7, "jitter": False, "native_scale": True}
+            sns.stripplot(
+                x=seeds["value"], y=below, hue=method, palette=palette, orient="h", legend=False, ax=axes, **dots
+            )
         axes.set_title(f"{column.data}, {column.measure}")
         axes.set_xlim(clip_to_percent(axes.get_xlim(), x))
         axes.set_ylim(len(table.rows) - 0.4, -0.6)

@@ -45,6 +45,7 @@ class FigureData:
         points: of a figure in a paper its points and ours, ``results.analysis.published_tables.SERIES_COLUMNS``; empty
             for a table of ours.
         tuning: of a search for hyper-parameters its curves, ``results.analysis.tuning.CURVE_COLUMNS``; else empty.
+        machines: different ones that the runs of the table were made on; times of several are not compared.
         width: of the figure, in inches: of a column of a paper, or of a page.
     """
 
@@ -57,6 +58,7 @@ class FigureData:
     refined: pd.DataFrame = field(default_factory=partial(pd.DataFrame, columns=RESULT_COLUMNS))
     points: pd.DataFrame = field(default_factory=partial(pd.DataFrame, columns=SERIES_COLUMNS))
     tuning: pd.DataFrame = field(default_factory=partial(pd.DataFrame, columns=CURVE_COLUMNS))
+    machines: int = 1
     width: float = COLUMN_WIDTH
 
     @cached_property

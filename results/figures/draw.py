@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from results.analysis.frame import COST
 from results.analysis.tables import by_table
 from results.errors import DamagedFile
 from results.figures import BUILT_IN, FIGURES, figure_names
-from results.figures.data import FigureData
+from results.figures.data import PAGE_WIDTH, FigureData
 from results.figures.markers import method_styles
 from results.names import BASELINES
 from results.store import read_json, write_json
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from results.analysis.published_tables import Comparison
     from results.analysis.tables import ResultTable
 
-VERSION = 5
+VERSION = 7
 """Of how figures look; raised by hand, so that those of an older report are drawn again."""
 
 DRAWN = ".drawn.json"
@@ -46,12 +46,14 @@ class DrawnFigure:
     Attributes:
         kind: its name in the registry.
         caption: for people.
-        files: one per format, the SVG first.
+        files: one per format, the SVG first; a column of a paper wide.
+        page: an SVG that is as wide as a page.
     """
 
     kind: str
     caption: str
     files: tuple[Path, ...]
+    page: Path
 
 
 def figure_data(
@@ -72,6 +74,7 @@ def figure_data(
         curves: of every search for hyper-parameters, by its name.
     """
     results, refined = by_table(frames.unrefined), by_table(frames.refined)
+    runs = by_table(frames.runs)
     filled = [table for table in tables if table.rows]
     series = [(table, table.series) for table in (comparison.tables if comparison else ()) if table.series is not None]
     baselines = {name: BASELINES.get(name, "") for _, points in series for name in points["method"]}
@@ -80,7 +83,10 @@ def figure_data(
     styles = method_styles(baselines)
     for table in filled if every else largest_tables(filled, results):
         after = refined.get(table.key, frames.refined[:0])
-        yield FigureData(table.name, table.title, styles, frames.folder, table, results[table.key], after)
+        machines = int(runs[table.key].loc[runs[table.key]["status"] == "done", "machine"].nunique())
+        yield FigureData(
+            table.name, table.title, styles, frames.folder, table, results[table.key], after, machines=machines
+        )
     for published, points in series:
         yield FigureData(published.name, published.title, styles, frames.folder, points=points)
     for name, rows in curves.items():
@@ -116,19 +122,24 @@ def draw_all(wanted: Iterable[FigureData], folder: Path) -> dict[str, list[Drawn
         if (
             entry is None
             or entry["digest"] != digest
-            or not all((folder / file).exists() for figure in entry["figures"] for file in figure["files"])
+            or not all((folder / file).exists() for figure in entry["figures"] for file in files_of(figure))
         ):
             entry = {"digest": digest, "figures": draw_table(data, folder)}
         drawn[data.name] = entry
     write_json(folder / DRAWN, drawn)
-    needed = {file for entry in drawn.values() for figure in entry["figures"] for file in figure["files"]}
+    needed = {file for entry in drawn.values() for figure in entry["figures"] for file in files_of(figure)}
     for kind in figure_names():
         for path in folder.glob(f"{kind}-*"):
             if path.suffix in (".svg", ".png", ".pdf") and path.name not in needed:
                 path.unlink()
     return {
         table: [
-            DrawnFigure(figure["kind"], figure["caption"], tuple(folder / file for file in figure["files"]))
+            DrawnFigure(
+                figure["kind"],
+                figure["caption"],
+                tuple(folder / file for file in figure["files"]),
+                folder / figure["page"],
+            )
             for figure in entry["figures"]
         ]
         for table, entry in drawn.items()
@@ -146,8 +157,15 @@ def draw_table(data: FigureData, folder: Path) -> list[dict[str, Any]]:
         if figure is not None:
             caption = " ".join((inspect.getdoc(FIGURES.get(kind)) or "").split())
             files = [path.name for path in save(figure, folder, f"{kind}-{data.name}")]
-            drawn.append({"kind": kind, "caption": caption, "files": files})
+            wide = draw_figure(kind, replace(data, width=PAGE_WIDTH)) or figure
+            (page,) = save(wide, folder, f"{kind}-{data.name}-page", ("svg",))
+            drawn.append({"kind": kind, "caption": caption, "files": files, "page": page.name})
     return drawn
+
+
+def files_of(figure: Mapping[str, Any]) -> list[str]:
+    """Names of all files of a figure."""
+    return [*figure["files"], figure["page"]]
 
 
 def draw_figure(kind: str, data: FigureData) -> Figure | None:
@@ -166,7 +184,9 @@ def read_drawn(path: Path) -> dict[str, dict[str, Any]]:
         return {
             name: {
                 "digest": entry["digest"],
-                "figures": [{key: figure[key] for key in ("kind", "caption", "files")} for figure in entry["figures"]],
+                "figures": [
+                    {key: figure[key] for key in ("kind", "caption", "files", "page")} for figure in entry["figures"]
+                ],
             }
             for name, entry in (read_json(path) or {}).items()
         }
@@ -183,6 +203,8 @@ def digest_of(data: FigureData) -> str:
     rows = pd.util.hash_pandas_object(pd.concat([data.results, data.refined])[columns], index=False)
     styles = [data.styles[method] for method in data.methods]
     plugins = [inspect.getsourcefile(FIGURES.get(name)) for name in figure_names() if name not in BUILT_IN]
-    words = repr((VERSION, figure_names(), data.table, styles)) + data.points.to_csv() + data.tuning.to_csv()
+    words = (
+        repr((VERSION, figure_names(), data.table, data.machines, styles)) + data.points.to_csv() + data.tuning.to_csv()
+    )
     plugin_sources = b"".join(Path(source).read_bytes() for source in plugins if source)
     return hashlib.sha256(words.encode() + rows.to_numpy().tobytes() + plugin_sources).hexdigest()

@@ -12,7 +12,7 @@ from results.analysis.statistics import COLUMN, without_baselines
 from results.analysis.tables import column_of, records
 from results.figures import register_figure
 from results.figures.markers import TRANSDUCTIVE_MARK
-from results.figures.style import LEGEND_COLUMNS, make_panels
+from results.figures.style import legend_columns, make_panels
 from results.names import display_name
 
 if TYPE_CHECKING:
@@ -40,7 +40,9 @@ def gains(data: FigureData) -> Figure | None:
     labels = [f"{display_name(name)} {TRANSDUCTIVE_MARK * leaks}".strip() for name, leaks in refinements.items()]
     methods = sorted(competing["method"].unique())
     height = 0.5 + 0.24 * len(labels)
-    figure, panels = make_panels(len(columns), 2, height, "points gained", legend=len(methods) + 1, sharey=True)
+    figure, panels = make_panels(
+        len(columns), 2, height, "points gained", legend=len(methods) + 1, sharey=True, width=data.width
+    )
     for axes, cell in zip(panels, columns, strict=True):
         draw_gains(axes, cell, [*refinements], data)
         (first,) = records(cell.head(1))
@@ -53,7 +55,7 @@ def gains(data: FigureData) -> Figure | None:
         axes.grid(visible=False, axis="y")
     markers = [*((data.styles[method].colour, data.styles[method].marker) for method in methods), ("#000000", "d")]
     handles = [Line2D([], [], color=colour, marker=marker, ls="none") for colour, marker in markers]
-    figure.legend(handles, [*methods, "mean"], loc="outside lower center", ncols=LEGEND_COLUMNS)
+    figure.legend(handles, [*methods, "mean"], loc="outside lower center", ncols=legend_columns(data.width))
     return figure
 
 

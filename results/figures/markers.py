@@ -13,7 +13,17 @@ if TYPE_CHECKING:
 
 # Okabe & Ito's colours that are dark enough for a line on white, then two of Tol's.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#882255", "#999933")
+DARK_COLOURS = ("#4aa6de", "#f08040", "#2fc79a", "#dd9bc0", "#f0b63c", "#86cdf5", "#d1689c", "#bdbd5c")
+"""The same on a dark ground."""
+
 MARKERS = ("o", "s", "D", "^", "v", "P", "p", "<", ">")
+
+KNOWN = (
+    *("simclr", "relational", "byol", "barlow", "vicreg", "dino", "mocov2", "simsiam"),
+    *("nnclr", "swav", "deepcluster", "rotnet", "deepinfomax", "adasim", "graph_nnclr", "mae"),
+    *("mocov3", "dcl", "tico", "wmse", "lejepa", "ijepa", "simmim", "ibot"),
+)
+"""Methods whose style is fixed by their position: new ones are added at the end."""
 
 TRANSDUCTIVE_MARK = "†"
 """Beside the name of a refinement that uses other test images."""
@@ -31,10 +41,11 @@ BASELINE_STYLES = {"upper": MarkerStyle("#000000", "*"), "lower": MarkerStyle("#
 
 
 def method_styles(methods: Mapping[str, Baseline]) -> dict[str, MarkerStyle]:
-    """A style for every method.
+    """A style for every method, no two the same as long as there are enough.
 
-    It depends on the label alone, except where two would share one: there the later in the alphabet takes the next. The
-    baselines are black and grey; where there are several of one kind, the shortest label is.
+    Those of ``KNOWN`` have the same in every report. That of another label depends on the label alone, except where two
+    would share one: there the later in the alphabet takes the next. The baselines are black and grey; where there are
+    several of one kind, the shortest label is.
 
     Args:
         methods: labels, and which baseline they are.
@@ -43,10 +54,17 @@ def method_styles(methods: Mapping[str, Baseline]) -> dict[str, MarkerStyle]:
     for kind, style in BASELINE_STYLES.items():
         labels = sorted((label for label, baseline in methods.items() if baseline == kind), key=lambda n: (len(n), n))
         styles |= dict.fromkeys(labels[:1], style)
-    free = [(shift, colour) for shift in range(len(MARKERS)) for colour in range(len(COLOURS))]
+    styles |= {method: style_of(KNOWN.index(method)) for method in KNOWN if method in methods and method not in styles}
+    free = list(range(len(KNOWN), len(COLOURS) * len(MARKERS)))
     for method in sorted(methods.keys() - styles.keys()):
         start = zlib.crc32(method.encode()) % len(COLOURS)
-        shift, colour = min(free, key=lambda pair: (pair[0], (pair[1] - start) % len(COLOURS)))
-        free = [pair for pair in free if pair != (shift, colour)] or [(shift, colour)]
-        styles[method] = MarkerStyle(COLOURS[colour], MARKERS[(colour + shift) % len(MARKERS)])
+        number = min(free, key=lambda index: (index // len(COLOURS), (index - start) % len(COLOURS)))
+        free = [index for index in free if index != number] or [number]
+        styles[method] = style_of(number)
     return styles
+
+
+def style_of(number: int) -> MarkerStyle:
+    """The style of this number: all colours once, then all with other markers."""
+    shift, colour = divmod(number, len(COLOURS))
+    return MarkerStyle(COLOURS[colour], MARKERS[(colour + shift) % len(MARKERS)])

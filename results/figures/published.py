@@ -33,7 +33,9 @@ def published(data: FigureData) -> Figure | None:
     strokes[PUBLISHED] = {"ls": LINES[3], "markerfacecolor": "white"}
     panels, first = list(points.groupby("panel", sort=False)), points.iloc[0]
     legend = LEGEND_COLUMNS * max(len(data.methods), len(origins))
-    figure, all_axes = make_panels(len(panels), 2, 1.8, first["xlabel"], first["ylabel"], legend=legend)
+    figure, all_axes = make_panels(
+        len(panels), 2, 1.8, first["xlabel"], first["ylabel"], legend=legend, width=data.width
+    )
     for axes, (title, of_panel) in zip(all_axes, panels, strict=True):
         for key, line in of_panel.groupby(["method", "origin"], sort=False):
             method, origin = map(str, key)

@@ -63,8 +63,8 @@ LINES = ("-", "--", "-.", ":")
 """Line styles, of data sets or protocols."""
 
 
-def save(figure: Figure, folder: Path, name: str) -> list[Path]:
-    """Write a figure in every format, the same bytes for the same numbers.
+def save(figure: Figure, folder: Path, name: str, formats: Iterable[str] = tuple(FORMATS)) -> list[Path]:
+    """Write a figure in some formats, by default in every one; the same bytes for the same numbers.
 
     Raises:
         OSError: the folder cannot be written.
@@ -75,9 +75,9 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
         # The layout is computed once, not once per format.
         figure.draw_without_rendering()
         figure.set_layout_engine("none")
-        for kind, metadata in FORMATS.items():
+        for kind in formats:
             paths.append(folder / f"{name}.{kind}")
-            write_atomically(paths[-1], partial(figure.savefig, format=kind, metadata=metadata))
+            write_atomically(paths[-1], partial(figure.savefig, format=kind, metadata=FORMATS[kind]))
     return paths
 
 

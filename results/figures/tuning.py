@@ -8,7 +8,7 @@ from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
 from results.analysis.tables import records
 from results.figures import register_figure
-from results.figures.style import add_method_legend, make_panels
+from results.figures.style import add_method_legend, legend_columns, make_panels
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,7 +29,7 @@ def tuning(data: FigureData) -> Figure | None:
         return None
     methods = list(curves["method"].unique())
     figure, (by_trials, by_flops) = make_panels(
-        2, 2, 1.8, "", "best held-out accuracy (%)", legend=len(methods), sharey=True
+        2, 2, 1.8, "", "best held-out accuracy (%)", legend=len(methods), sharey=True, width=data.width
     )
     for method, rows in curves.groupby("method", sort=False):
         style = data.styles[str(method)]
@@ -47,5 +47,5 @@ def tuning(data: FigureData) -> Figure | None:
         axes.xaxis.set_minor_formatter(NullFormatter())
     by_trials.set_xlabel("trials")
     by_flops.set_xlabel("FLOPs of all trials")
-    add_method_legend(figure, methods, data.styles)
+    add_method_legend(figure, methods, data.styles, ncols=legend_columns(data.width))
     return figure

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from results.errors import RequestError
 from results.figures.draw import draw_all, figure_data
-from results.report import csv_files, html, latex, markdown
+from results.report import csv_files, html, json_file, latex, markdown
 from results.report.data import assume_present, collect
 from results.report.sections import build_sections
 from results.report.sections.provenance import describe_runs
@@ -75,6 +75,7 @@ def write(
         sections = build_sections(data)
         texts = csv_files.render(sections)
         texts |= {"table.md": markdown.render(sections), "table.tex": latex.render(sections)}
+        texts["report.json"] = json_file.render(sections)
         texts["index.html"] = html.render(sections, title="bench report", headline=describe_runs(data.frames))
         for name, text in texts.items():
             write_atomically(to / name, partial(write_text, text=text))

@@ -78,21 +78,24 @@ class ReportData:
         searches = self.frames.tuning.searches
         return {name: tuning_curves(name, searches[name], trials) for name, trials in self.trials.items()}
 
-    def figures_of(self, name: str, title: str, methods: Sequence[str]) -> tuple[Figure, ...]:
+    def figures_of(self, name: str, title: str, methods: Sequence[str], message: str = "") -> tuple[Figure, ...]:
         """The figures that were drawn of a table.
 
         Args:
             name: of the table.
             title: of the table.
             methods: labels of its rows, from the top.
+            message: what its numbers say, for those who cannot see the figures.
         """
         return tuple(
             Figure(
                 name=f"{drawn.kind}-{name}",
-                path=drawn.files[0],
+                path=drawn.page,
                 title=f"{drawn.kind.capitalize()}: {title}",
                 caption=drawn.caption,
-                description=f"{drawn.caption} Methods from the top: {', '.join(methods)}.",
+                description=" ".join(
+                    filter(None, (drawn.caption, message, f"Methods from the top: {', '.join(methods)}."))
+                ),
             )
             for drawn in self.figures.get(name, ())
         )

@@ -1,7 +1,13 @@
-"""Sections as one web page that needs no other file, no script and no network: templates of Jinja2 with autoescape."""
+"""Sections as one web page that needs no other file and no network: templates of Jinja2 with autoescape.
+
+A small script sorts and filters tables; everything can be read without it. The page's Content-Security-Policy allows
+nothing but this script, its style and the pictures within the page.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import zlib
 from base64 import b64encode
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -9,14 +15,14 @@ from typing import TYPE_CHECKING
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from results.figures.svg import inline
+from results.figures.svg import dark_colours, inline
 from results.files import read_bytes
 from results.report.section import MISSING, Detail
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from results.report.section import Column, Figure, Row, Section
+    from results.report.section import Column, Figure, Row, Section, Table
 
 
 def render(sections: Sequence[Section], *, title: str, headline: str) -> str:
@@ -35,10 +41,51 @@ def render(sections: Sequence[Section], *, title: str, headline: str) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    anchors = {row.anchor for section in sections for table in section.tables for row in table.rows if row.anchor}
     environment.globals.update(
-        Detail=Detail, MISSING=MISSING, column_groups=column_groups, row_groups=row_groups, graphic=graphic
+        MISSING=MISSING,
+        anchors=anchors,
+        column_groups=column_groups,
+        row_groups=row_groups,
+        is_folded=is_folded,
+        is_sortable=is_sortable,
+        graphic=graphic,
     )
-    return environment.get_template("page.html").render(sections=sections, title=title, headline=headline)
+    style = environment.get_template("style.css").render(dark_colours=dark_colours())
+    script = environment.loader.get_source(environment, "table.js")[0] if environment.loader else ""
+    policy = (
+        f"default-src 'none'; script-src {source_of(script)}; style-src {source_of(style)}; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    page = environment.get_template("page.html")
+    return page.render(
+        sections=sections,
+        title=title,
+        headline=headline,
+        policy=policy,
+        style=Markup(style),  # noqa: S704 - a file of this package
+        script=Markup(script),  # noqa: S704 - likewise
+    )
+
+
+def source_of(text: str) -> str:
+    """What a Content-Security-Policy calls a text within the page."""
+    return f"'sha256-{b64encode(hashlib.sha256(text.encode()).digest()).decode('ascii')}'"
+
+
+def is_folded(table: Table, section: Section) -> bool:
+    """Whether a reader opens a table on demand."""
+    return table.is_long or (table.detail > Detail.MAIN and section.detail < Detail.ALL)
+
+
+def is_sortable(table: Table) -> bool:
+    """Whether rows can change their order: every row has one name, and there are several."""
+    return (
+        len(table.names) == 1
+        and bool(table.names[0])
+        and len(table.rows) > 2
+        and any(row.header[0] for row in table.rows[1:])
+    )
 
 
 def column_groups(columns: Sequence[Column]) -> list[tuple[str, int]]:
@@ -56,7 +103,8 @@ def row_groups(rows: Sequence[Row]) -> list[list[Row]]:
 def graphic(figure: Figure) -> Markup:
     """The content of a figure's file as an element: an SVG that is described, or an image."""
     if figure.path.suffix == ".svg":
-        svg = read_bytes(figure.path).decode()
-        return Markup(inline(svg, name=figure.name, title=figure.title, description=figure.description))  # noqa: S704
+        svg, name = read_bytes(figure.path).decode(), f"f{zlib.crc32(figure.name.encode()):x}"
+        element = inline(svg, name=name, title=figure.title, description=figure.description)
+        return Markup(element)  # noqa: S704 - texts in it are escaped
     data = b64encode(read_bytes(figure.path)).decode("ascii")
     return Markup('<img src="data:image/png;base64,{}" alt="{}">').format(data, figure.title)

@@ -65,12 +65,14 @@ class Cell:
         seeds: number of seeds, in brackets.
         marks: symbols that the notes explain.
         is_best: whether it stands out.
+        link: identifier of the row that it comes from, such as those of its runs; for formats that have links.
     """
 
     value: str
     seeds: str = ""
     marks: str = ""
     is_best: bool = False
+    link: str = ""
 
     @property
     def text(self) -> str:
@@ -86,11 +88,15 @@ class Row:
         header: its names, one per name column of the table.
         cells: one per column; None where there is nothing.
         group: neighbouring rows of the same group stand together.
+        anchor: identifier that links lead to; unique in a report.
+        link: identifier of the row that its first name leads to.
     """
 
     header: tuple[str, ...]
     cells: tuple[Cell | None, ...]
     group: str = ""
+    anchor: str = ""
+    link: str = ""
 
 
 @dataclass(frozen=True)
@@ -126,6 +132,7 @@ class Table:
         notes: below it.
         figures: of the same numbers.
         detail: formats of a lower level leave it out.
+        is_long: whether a page shows it on demand only.
     """
 
     name: str
@@ -137,6 +144,7 @@ class Table:
     notes: tuple[str, ...] = ()
     figures: tuple[Figure, ...] = ()
     detail: Detail = Detail.MAIN
+    is_long: bool = False
 
 
 @dataclass(frozen=True)

@@ -23,13 +23,13 @@ def format_number(mean: float, half: float | None = None, *, signed: bool = Fals
     return text.replace("-", "−") + ("" if half is None else f" ± {half:.2f}")
 
 
-def format_cell(cell: ResultCell | None, *, signed: bool = False) -> Cell | None:
+def format_cell(cell: ResultCell | None, *, signed: bool = False, link: str = "") -> Cell | None:
     """A number with its interval, seeds and marks; ``(2/3)`` where seeds are missing."""
     if cell is None:
         return None
     seeds = f"({cell.n})" if cell.n == cell.planned else f"({cell.n}/{cell.planned})"
     marks = TIED * cell.tied + COLLAPSED * bool(cell.collapsed)
-    return Cell(format_number(cell.mean, cell.half, signed=signed), seeds, marks, cell.best)
+    return Cell(format_number(cell.mean, cell.half, signed=signed), seeds, marks, cell.best, link)
 
 
 def format_difference(found: RefinementDifference) -> str:

@@ -70,7 +70,8 @@ def test_every_text_of_a_report_is_free_of_control_characters(written):
 def test_no_format_of_a_report_acts_on_names(written):
     folder, _ = written
     page = (folder / "index.html").read_text(encoding="utf-8")
-    assert "<script>" not in page
+    assert page.count("<script") == 1
+    assert page.index("<script") > page.index("</main>")
     assert "&lt;script&gt;\\1" in page
     assert "<script>" not in "".join(path.read_text(encoding="utf-8") for path in folder.glob("figures/*.svg"))
     markdown = (folder / "table.md").read_text(encoding="utf-8")

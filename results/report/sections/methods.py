@@ -11,6 +11,8 @@ from results.figures.data import CURVE_SEEDS
 from results.names import BASELINES
 from results.report.section import Cell, Column, Detail, Row, Section, Table, text_table
 from results.report.sections import register_section
+from results.report.sections.answer import MOST_SENTENCES, describe_finding
+from results.report.sections.runs import method_anchor, runs_anchor
 from results.report.text import (
     COLLAPSED,
     TIED,
@@ -91,7 +93,8 @@ def methods(data: ReportData) -> Iterator[Section]:
                 seeds_table(table, results[table.key]),
                 learning_table(table.name, runs[table.key]),
             ]
-        figures = data.figures_of(table.name, table.title, [row.method for row in table.rows])
+        message = " ".join(map(describe_finding, data.findings.get(table.key, [])[:MOST_SENTENCES]))
+        figures = data.figures_of(table.name, table.title, [row.method for row in table.rows], message)
         yield Section(
             name=f"table-{table.name}",
             title=table.title,
@@ -189,7 +192,15 @@ def method_table(
         names=("method",),
         columns=tuple(Column(column.measure, group=column.data) for column in table.columns),
         rows=tuple(
-            Row((row.method,), tuple(format_cell(cell, signed=signed) for cell in row.cells), row.baseline)
+            Row(
+                (row.method,),
+                tuple(
+                    format_cell(cell, signed=signed, link=runs_anchor(table.key, column.dataset, row.method))
+                    for cell, column in zip(row.cells, table.columns, strict=True)
+                ),
+                row.baseline,
+                anchor="" if signed else method_anchor(table.key, row.method),
+            )
             for row in rows
         ),
         caption=caption,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from results.analysis.frame import RESULT_COLUMNS
 from results.report.section import Cell, Column, Detail, Row, Section, Table
 from results.report.sections import register_section
+from results.report.sections.runs import origin_anchor
 from results.report.text import format_duration, format_ranges, format_scaled
 
 if TYPE_CHECKING:
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 CAPTION = "Code, machines, settings and total cost of all runs."
 
+LINKED = ("Commits", "Machines", "Commands")
+"""Origins that the runs of the report lead to."""
+
 MOST_COMMANDS = 20
 """Commands that are named; a grid submitted run by run has thousands."""
 
@@ -27,7 +31,12 @@ MOST_COMMANDS = 20
 def provenance(data: ReportData) -> Iterator[Section]:
     """One section with a table of origins; and the numbers of all other sections as CSV files."""
     rows = tuple(
-        Row((title if index == 0 else "",), (Cell(value),), group=title)
+        Row(
+            (title if index == 0 else "",),
+            (Cell(value),),
+            group=title,
+            anchor=origin_anchor(value) if title in LINKED else "",
+        )
         for title, values in origins(data.frames)
         for index, value in enumerate(values)
     )

@@ -5,6 +5,7 @@ The main tables hold nothing refined; what is transductive is marked here.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from results.names import direction, display_name
 from results.report.section import MISSING, Cell, Column, Figure, Row, Section, Table
 from results.report.sections import register_section
 from results.report.sections.methods import describe_shared_pretraining
+from results.report.sections.runs import runs_anchor
 from results.report.text import TIED, format_difference, format_number
 from results.store import read_run
 
@@ -95,6 +97,7 @@ def refinement_table(
         labels: of the refinements, by their stored names.
         figures: of the table.
     """
+    (first,) = records(results.head(1))
     higher_is_better = direction(results["metric"].iloc[0]) > 0
     means = results[results["refinement"] == ""].groupby("method")["value"].mean()
     unrefined = means.sort_values(ascending=not higher_is_better)
@@ -112,7 +115,9 @@ def refinement_table(
             if (stored, "") in differences:
                 text += f" ({format_difference(differences[stored, ''])})"
             cells.append(Cell(text))
-        rows.append(Row((str(method),), tuple(cells)))
+        link = runs_anchor(tuple(first[key] for key in TABLE_KEYS), first["dataset"], str(method))
+        linked = (None if cell is None else replace(cell, link=link) for cell in cells)
+        rows.append(Row((str(method),), tuple(linked)))
     columns = tuple(map(Column, (UNREFINED, *labels.values())))
     return Table(name, ("method",), columns, tuple(rows), title=title, figures=figures)
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from results.figures.accuracy import MOST_DOTS, accuracy
+from results.figures.accuracy import MOST_DOTS, MOST_PANELS, accuracy
 from results.figures.draw import draw_figure
 
 
@@ -23,3 +23,11 @@ def test_accuracy_shows_means_seeds_and_intervals(made, words_of):
 
 def test_the_caption_names_the_limit_that_holds():
     assert f"{MOST_DOTS} at most" in accuracy.__doc__
+    assert f"more than {MOST_PANELS} columns" in accuracy.__doc__
+
+
+def test_of_many_columns_each_data_set_has_one(store, runs, data_of):
+    for number in range(7):
+        store({"linear": 60.0, "knn": 50.0}, dataset=f"d{number}")
+    titles = [axes.get_title() for axes in draw_figure("accuracy", data_of(runs)).axes if axes.get_title()]
+    assert titles == [f"d{number}, linear" for number in range(7)]

@@ -16,7 +16,7 @@ def drawn(report, folder):
 def test_figures_are_drawn_again_only_where_something_changed(grid, runs, store, tmp_path, monkeypatch):
     folder = tmp_path / "figures"
     names = drawn(collect(runs), folder)["quick-conv4"]
-    assert {f"{kind}-quick-conv4.svg" for kind in ("accuracy", "curves", "cost")} <= names
+    assert {f"{kind}-quick-conv4.svg" for kind in ("accuracy", "curves")} <= names
     monkeypatch.setattr("results.figures.draw.draw_table", lambda *_: pytest.fail("drawn again"))
     assert drawn(collect(runs), folder)["quick-conv4"] == names
     monkeypatch.undo()
@@ -30,7 +30,7 @@ def test_figures_are_drawn_again_only_where_something_changed(grid, runs, store,
 def test_a_lost_file_or_a_damaged_memory_is_no_harm(grid, runs, tmp_path, monkeypatch):
     folder, report = tmp_path / "figures", collect(runs)
     lost = folder / "accuracy-quick-conv4.svg"
-    entry = [{"kind": "accuracy", "caption": "", "files": [lost.name]}]
+    entry = [{"kind": "accuracy", "caption": "", "files": [lost.name], "page": lost.name}]
     monkeypatch.setattr("results.figures.draw.draw_table", lambda *_: lost.touch() or entry)
     drawn(report, folder)
     lost.unlink()

@@ -1,6 +1,6 @@
 """Colours and markers of methods."""
 
-from results.figures.markers import BASELINE_STYLES, COLOURS, method_styles
+from results.figures.markers import BASELINE_STYLES, COLOURS, KNOWN, method_styles
 
 
 def test_styles_are_distinct_and_do_not_change():
@@ -12,6 +12,15 @@ def test_styles_are_distinct_and_do_not_change():
     assert method_styles(few) == {name: method_styles({**few, "supervised": "upper"})[name] for name in few}
     assert len({style.colour for style in method_styles(few).values()}) == 3
     assert len(COLOURS) == len(set(COLOURS))
+
+
+def test_known_methods_look_the_same_whatever_they_are_compared_with():
+    alone = {name: method_styles({name: ""})[name] for name in KNOWN}
+    assert len(set(alone.values())) == len(KNOWN)
+    others = [*(f"method{number}" for number in range(30)), *(f"simclr[temperature={t}]" for t in range(9))]
+    found = method_styles(dict.fromkeys([*others, *KNOWN], ""))
+    assert {name: found[name] for name in KNOWN} == alone
+    assert len(set(found.values())) == len(found)
 
 
 def test_of_several_baselines_of_a_kind_one_is_black():

@@ -24,7 +24,7 @@ def grid(store):
     for method, level in {"supervised": 90.0, "relational": 61.0, "simclr": 60.0, "random": 30.0}.items():
         for seed in (1, 2, 3):
             values = {"linear": level + seed / 10, "knn": level - 5 + seed / 10}
-            store(values, method=method, dataset="cifar10", seed=seed)
+            store(values, method=method, dataset="cifar10", seed=seed, seconds=level)
     store(method="byol", dataset="cifar10", seed=1, failure={"reason": "the <loss> became nan & stayed so"})
 
 
@@ -69,9 +69,11 @@ def test_every_file_is_there(grid, runs, tmp_path):
     to = tmp_path / "a" / "report"
     made = report.write(runs, to, published=True)
     names = {str(path.relative_to(to)) for path in made.files}
-    figures = {f"figures/{k}-quick-conv4.{s}" for k in ("accuracy", "curves", "cost") for s in ("svg", "png", "pdf")}
+    kinds = ("accuracy", "curves", "cost")
+    figures = {f"figures/{kind}-quick-conv4.{suffix}" for kind in kinds for suffix in ("svg", "png", "pdf")}
     tables = {"results.csv", "summary.csv", "differences.csv", "published.csv", "findings.csv"}
-    assert names == tables | figures | {"table.md", "table.tex", "index.html"}
+    assert names == tables | figures | {"table.md", "table.tex", "index.html", "report.json"}
+    assert all((to / "figures" / f"{kind}-quick-conv4-page.svg").stat().st_size for kind in kinds)
     assert all(path.stat().st_size for path in made.files)
     assert not [path for path in to.rglob(".*") if path.name != ".drawn.json"]
 
@@ -105,10 +107,14 @@ def test_page_stands_alone(grid, runs, tmp_path):
     report.write(runs, tmp_path, published=True)
     text = (tmp_path / "index.html").read_text()
     page = Page(text)
-    assert "http" not in text
-    assert "script" not in page.tags
+    assert "http:" not in text
+    assert "https:" not in text
+    assert page.tags.count("script") == 1
     assert not [a for tag, a in page.attributes if tag in ("link", "img", "iframe") or "src" in a]
-    assert page.tags.count("table") == page.tags.count("caption") > 4
+    captions = {a["id"] for _, a in page.attributes if a.get("class") == "caption"}
+    assert {a["aria-describedby"] for tag, a in page.attributes if tag == "table"} == captions
+    assert len(captions) == page.tags.count("table") > 4
+    assert not [a for _, a in page.attributes if "style" in a or any(name.startswith("on") for name in a)]
     assert page.tags.count("svg") == page.tags.count("desc") == 3
     assert all(a.get("scope") for tag, a in page.attributes if tag == "th")
     names = [a["id"] for _, a in page.attributes if "id" in a]
@@ -253,7 +259,8 @@ def test_a_new_section_is_in_every_format(grid, runs, no_figures, tmp_path, new_
     for text in (" ".join(Page(page).text), html.unescape((tmp_path / "table.md").read_text()), capture.get()):
         assert all(word in text for word in ("The fastest method", "12 & more", "<byol>", "Time of a run.", "A note."))
     assert len(rows_of(tmp_path / "fastest.csv")) == 12
-    assert [section.name for section in made.sections] == ["answer", "table-quick-conv4", "fastest", "provenance"]
+    names = [section.name for section in made.sections]
+    assert names == ["answer", "table-quick-conv4", "fastest", "runs", "provenance"]
 
 
 def test_show_prints_some_runs(grid, runs, capsys):

@@ -1,0 +1,94 @@
+"""The same numbers in every format."""
+
+import csv
+import html
+import json
+import re
+import unicodedata
+
+import pytest
+from rich.console import Console
+
+from results import report
+from results.report import terminal
+from results.report.section import Detail
+
+HOSTILE = "sim|clr[a&b=50%,c={x},d=~^\\#$<é>_*]"
+
+
+@pytest.fixture
+def made(store, runs, tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "draw_all", lambda *_, **__: {})
+    methods = {"simclr": (HOSTILE, 60.0), "byol": ("byol", 55.5), "random": ("random", 30.25)}
+    for method, (label, level) in methods.items():
+        for seed in range(3):
+            values = {"linear": level + seed / 7, "knn": level - seed / 3}
+            store(values, method=method, method_label=label, seed=seed)
+    return report.write(runs, tmp_path), tmp_path
+
+
+def numbers(made):
+    """The main table as the model of all formats has it: by method, the texts of its cells."""
+    (table,) = (table for section in made.sections for table in section.tables if table.name == "quick-conv4")
+    assert table.detail == Detail.MAIN
+    return {row.header[0]: [cell.text for cell in row.cells] for row in table.rows}
+
+
+def test_markdown(made):
+    lines = (made[1] / "table.md").read_text().splitlines()
+    rows = [re.split(r"(?<!\\) \| ", line.strip("| ")) for line in lines if line.startswith("| ")]
+    plain = [[html.unescape(re.sub(r"\\(.)", r"\1", cell.strip("*"))) for cell in row] for row in rows]
+    for method, texts in numbers(made[0]).items():
+        # A star at the end of a label is stripped with those of bold cells.
+        assert [method.rstrip("*"), *texts] in [[row[0].rstrip("*"), *row[1:]] for row in plain]
+
+
+def test_html(made):
+    page = (made[1] / "index.html").read_text()
+    rows = [
+        [
+            html.unescape(re.sub(r"<[^>]*>", "", cell)).strip()
+            for cell in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.DOTALL)
+        ]
+        for row in re.findall(r"<tr[^>]*>(.*?)</tr>", page, re.DOTALL)
+    ]
+    for method, texts in numbers(made[0]).items():
+        assert [method, *texts] in rows
+
+
+def test_latex(made):
+    tex = (made[1] / "table.tex").read_text().replace("\\textbf{\\boldmath ", "").replace("$\\pm$", "±")
+    for texts in numbers(made[0]).values():
+        assert re.search(" & ".join(re.escape(text) + r"\}?" for text in texts) + r" \\\\", tex)
+
+
+def test_terminal(made):
+    with (console := Console(width=200)).capture() as capture:
+        for block in terminal.render(made[0].sections, 200):
+            console.print(block)
+    for method, texts in numbers(made[0]).items():
+        assert any(method in line and all(text in line for text in texts) for line in capture.get().splitlines())
+
+
+def test_json(made):
+    values = json.loads((made[1] / "report.json").read_text())
+    tables = {table["name"]: table for section in values["sections"] for table in section["tables"]}
+    found = {
+        row["header"][0]: [f"{cell['value']} {cell['seeds']}" for cell in row["cells"]]
+        for row in tables["quick-conv4"]["rows"]
+    }
+    assert found == numbers(made[0])
+    assert values["sections"][0]["lead"] == list(made[0].sections[0].lead)
+    summary = {name: rows for section in values["sections"] for name, rows in section["frames"].items()}["summary"]
+    assert summary == json.loads(made[0].data.summary.to_json(orient="records"))
+
+
+def test_csv(made):
+    with (made[1] / "summary.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    shown = numbers(made[0])
+    for row in rows:
+        half = (float(row["high"]) - float(row["low"])) / 2
+        text = shown[row["method"]][["linear", "knn"].index(row["evaluation"])]
+        assert text == f"{float(row['mean']):.2f} ± {half:.2f} ({row['n']})"
+    assert unicodedata.normalize("NFC", HOSTILE) in {row["method"] for row in rows}
