@@ -179,7 +179,7 @@ def load_backbone(run: str | Path, *, runs: str | Path | None = None, device: st
     """The pretrained backbone of a run, in evaluation mode.
 
     Args:
-        run: its folder, or the beginning or end of the folder's name.
+        run: its folder, or any part of the folder's name.
         runs: the folder of the runs, where ``run`` is not a path; its default is that of :func:`run`.
         device: where it is put.
 

@@ -6,6 +6,7 @@ interrupted, the same command resumes.
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import Any
 
@@ -99,10 +100,22 @@ def main() -> None:
     except BenchError as error:
         sys.exit(report_error(error, str(error), 2 if isinstance(error, RequestError) else 1))
     except UsageError as error:
-        sys.exit(report_error(error, error.format_message(), 2))
+        sys.exit(report_error(error, error.format_message() + suggestion(error.format_message()), 2))
     except (KeyboardInterrupt, typer.Abort) as error:
         sys.exit(report_error(error, "interrupted", 130))
     sys.exit(code)
+
+
+def suggestion(message: str) -> str:
+    """What was meant by arguments that are names of methods or data sets: ``run simclr`` is ``--methods simclr``."""
+    from protocols.spec.plugins import DATASETS, METHODS
+
+    found = re.search(r"unexpected extra arguments? \((.+)\)", message)
+    words = re.split(r"[\s,]+", found[1]) if found else []
+    for option, registry in (("methods", METHODS), ("datasets", DATASETS)):
+        if words and all(word in registry for word in words):
+            return f"; did you mean --{option} {','.join(words)}?"
+    return ""
 
 
 def report_error(error: BaseException, line: str, code: int) -> int:

@@ -65,10 +65,13 @@ def make_executor(
     """
     tasks = profile.ranks(ranks) // profile.nodes if profile.nodes > 1 else 1
     cpus = max(1, profile.cpus // tasks)
+    # A cluster that counts GPUs as generic resources would add both requests.
+    asks_for_gpus = any(name.lower() == "gres" and "gpu" in str(value) for name, value in profile.sbatch.items())
+    gpus = f"{profile.gpu_type}:{profile.gpus}" if profile.gpu_type else profile.gpus
     resources = {
         "time": profile.time_limit_minutes,
         "partition": profile.partition,
-        "gpus_per_node": f"{profile.gpu_type}:{profile.gpus}" if profile.gpu_type else profile.gpus,
+        "gpus_per_node": 0 if asks_for_gpus else gpus,
         "cpus_per_task": cpus,
         "mem": profile.mem,
         "account": profile.account,

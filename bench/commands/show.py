@@ -19,10 +19,12 @@ if TYPE_CHECKING:
     from results.store import Stored
 
 
+MOST_ENDINGS = 20
+"""Runs that an error names."""
+
+
 def show(
-    run: Annotated[
-        str, typer.Argument(metavar="RUN", help="The run's folder, or the beginning or end of the folder's name.")
-    ],
+    run: Annotated[str, typer.Argument(metavar="RUN", help="The run's folder, or any part of the folder's name.")],
     *,
     runs: Runs = RUNS,
     as_json: Annotated[bool, typer.Option("--json", help="The record as it is stored.")] = False,
@@ -39,7 +41,7 @@ def show(
 
 
 def find_run(word: str, runs: Path) -> Path:
-    """The folder of a run, given by its path or by its name or the beginning or end of its name.
+    """The folder of a run, given by its path, by its name or by any part of its name that no other run has.
 
     Raises:
         UnknownName: no run matches.
@@ -48,11 +50,16 @@ def find_run(word: str, runs: Path) -> Path:
     if (Path(word) / CONFIG).is_file():
         return Path(word)
     names = sorted(path.parent.name for path in runs.glob(f"*/{CONFIG}"))
-    found = [name for name in names if name == word] or [n for n in names if n.startswith(word) or n.endswith(word)]
+    found = (
+        [name for name in names if name == word]
+        or [name for name in names if name.startswith(word) or name.endswith(word)]
+        or [name for name in names if word in name]
+    )
     if not found:
         raise UnknownName("run", word, names)
     if len(found) > 1:
-        raise RequestError(f"{len(found)} runs match {word}", hint=f"they end in {', '.join(n[-8:] for n in found)}")
+        some = ", ".join(name[-8:] for name in found[:MOST_ENDINGS]) + ", …" * (len(found) > MOST_ENDINGS)
+        raise RequestError(f"{len(found)} runs match {word}", hint=f"they end in {some}")
     return runs / found[0]
 
 

@@ -298,11 +298,14 @@ def load(name: str, *, extending: tuple[Path, ...] = ()) -> Protocol:
         extending: files that extend it, the nearest last.
 
     Raises:
-        UnknownName: neither a known name nor a file.
-        RequestError: the file is not TOML, or says something a protocol does not have.
+        UnknownName: it is not a known name.
+        RequestError: the file is missing or not TOML, or says something a protocol does not have.
     """
     folder = extending[-1].parent if extending else Path()
     path = folder / name if name.endswith(".toml") else PRESETS / f"{name}.toml"
+    if not os.path.lexists(path) and name.endswith(".toml"):
+        hint = f"the protocol of bench is {path.stem}" if path.stem in names() else "check the path of the file"
+        raise RequestError(f"there is no file {path}", hint=hint)
     if not os.path.lexists(path):
         raise UnknownName("protocol", name, names())
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
     from protocols.spec.protocol import Protocol
     from results.registry import Entry, Registry
 
+TIMM_NAME = re.compile(r"(wide_)?resne[xs]?t(18|26|34|50|101|152)\w*")
+"""Names of ResNets that timm has, which people type without ``timm:``."""
+
 EXTRAS: tuple[Registry[Any], ...] = (OPTIMIZERS, SCHEDULES, AUGMENTATIONS)
 """Kinds of plugins that are named by options of a run."""
 
@@ -59,7 +63,9 @@ def parse_changes(settings: Iterable[str], labels: Iterable[str] = ()) -> TomlTa
         path, equals, value = text.partition("=")
         keys = path.strip().split(".")
         if not equals or len(keys) < 2 or not all(keys):
-            raise RequestError(f"--set {text!r}", hint="write it like simclr.temperature=0.2")
+            is_training = path.strip() in {stored_field(field.name) for field in dataclasses.fields(Pretrain)}
+            hint = f"did you mean pretrain.{text.strip()}?" if is_training else "write it like simclr.temperature=0.2"
+            raise RequestError(f"--set {text!r}", hint=hint)
         if keys[0] not in known:
             raise UnknownName("target of --set", keys[0], known)
         merge(changes, nested(keys, value))
@@ -233,6 +239,9 @@ def dataset_component(name: str, data: Path, progress: Progress | None = None) -
 
 def backbone_component(name: str) -> Component:
     """A backbone; where its plugin is given a file after the colon, such as weights, with the digest of that."""
+    if name not in BACKBONES and TIMM_NAME.fullmatch(name):
+        hint = f"did you mean timm:{name}@small, with a stem for small images, or timm:{name}?"
+        raise RequestError(f"unknown backbone {name!r}", hint=hint)
     entry = BACKBONES.describe(name)
     return replace(component_of(entry, name), digest=argument_digest(name) if entry.source else "")
 

@@ -57,6 +57,14 @@ WRONG = {
     "misspelt method": (["--methods", "simclrr"], "unknown method 'simclrr'; did you mean simclr?"),
     "misspelt data set": (["--datasets", "cifar11"], "unknown dataset 'cifar11'; did you mean cifar10"),
     "misspelt backbone": (["--backbones", "con4"], "unknown backbone 'con4'; did you mean conv4?"),
+    "a backbone of timm": (["--backbones", "resnet18"], "did you mean timm:resnet18@small"),
+    "a protocol file that is missing": (["--protocol", "mine.toml"], "there is no file mine.toml; check the path"),
+    "a protocol of bench as a file": (
+        ["--protocol", "quick.toml"],
+        "there is no file quick.toml; the protocol of bench",
+    ),
+    "a method without its option": (["simclr"], "did you mean --methods simclr?"),
+    "--set without a target": (["--set", "lr=0.1"], "did you mean pretrain.lr=0.1?"),
     "misspelt protocol": (["--protocol", "quik"], "unknown protocol 'quik'; did you mean quick?"),
     "misspelt evaluation": (["--evaluations", "liner"], "unknown evaluation 'liner'; did you mean linear"),
     "unknown option in --set": (["--set", "simclr.temprature=1"], "simclr has no option 'temprature'"),
@@ -185,6 +193,10 @@ def test_show_tells_everything_about_a_run(grid):
     assert json.loads(bench("show", name, "--json", cwd=folder, check=0).stdout)["status"] == "done"
     assert bench("show", f"runs/{name}", cwd=folder, check=0).stdout == shown
     assert "unknown run 'x'" in bench("show", "x", cwd=folder, check=2).stderr
+    (line,) = (line for line in bench("list", "runs", cwd=folder, check=0).stdout.splitlines() if name in line)
+    assert "done: linear " in line
+    middle = name.split("-", 1)[1][:-4]
+    assert bench("show", middle, cwd=folder, check=0).stdout == shown
     assert "4 runs match" in bench("show", "digits", cwd=folder, check=2).stderr
 
 

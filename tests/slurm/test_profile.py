@@ -159,6 +159,15 @@ def test_gpus_may_have_a_type(run_of, tmp_path, table, options, line):
     assert f"#SBATCH --gpus-per-node={line}\n" in script
 
 
+@pytest.mark.parametrize(("option", "lines"), [("gres=gpu:2", 0), ("gres=gpu:a100:2", 0), ("gres=scratch:1", 1)])
+def test_gpus_that_are_asked_for_as_generic_resources_are_not_asked_for_twice(run_of, tmp_path, option, lines):
+    run, options = run_of("simclr"), {"gpus": "2", "sbatch": parse_sbatch_options([option])}
+    batch = ArrayBatch(Profiles({"time": "1h"}, options).for_run(run), ((run,),), parallel=0, after=None)
+    (script,) = render_scripts([batch], ExecutionContext(tmp_path, tmp_path))
+    assert script.count("--gpus-per-node") == lines
+    assert f"#SBATCH --{option}\n" in script
+
+
 NO_GPUS = ["", "a100", "a100:", ":2", "a100:0", "a100:-1", "-1", "2:a100", "a 100:2", "a:b:2", "1.5"]
 
 

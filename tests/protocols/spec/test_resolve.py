@@ -197,6 +197,7 @@ def test_labels_are_shared_by_all_methods():
         (("recipes.standard.crop=[0.5]",), "needs 2 values, not 1"),
         (("simclrr.temperature=1",), "unknown target of --set 'simclrr'; did you mean simclr?"),
         (("simclr",), "write it like simclr.temperature=0.2"),
+        (("lr=0.1",), "did you mean pretrain.lr=0.1?"),
         (("knn.neighbours=3",), "knn has no option 'neighbours'"),
     ],
 )
