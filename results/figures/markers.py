@@ -6,6 +6,8 @@ import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from results.names import BASELINES
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -22,6 +24,7 @@ KNOWN = (
     *("simclr", "relational", "byol", "barlow", "vicreg", "dino", "mocov2", "simsiam"),
     *("nnclr", "swav", "deepcluster", "rotnet", "deepinfomax", "adasim", "graph_nnclr", "mae"),
     *("mocov3", "dcl", "tico", "wmse", "lejepa", "ijepa", "simmim", "ibot"),
+    *("ressl", "mmcr", "supcon"),
 )
 """Methods whose style is fixed by their position: new ones are added at the end."""
 
@@ -45,14 +48,15 @@ def method_styles(methods: Mapping[str, Baseline]) -> dict[str, MarkerStyle]:
 
     Those of ``KNOWN`` have the same in every report. That of another label depends on the label alone, except where two
     would share one: there the later in the alphabet takes the next. The baselines are black and grey; where there are
-    several of one kind, the shortest label is.
+    several of one kind, supervised and random are, else the shortest label.
 
     Args:
         methods: labels, and which baseline they are.
     """
     styles: dict[str, MarkerStyle] = {}
     for kind, style in BASELINE_STYLES.items():
-        labels = sorted((label for label, baseline in methods.items() if baseline == kind), key=lambda n: (len(n), n))
+        labels = [label for label, baseline in methods.items() if baseline == kind]
+        labels.sort(key=lambda label: (label not in BASELINES, len(label), label))
         styles |= dict.fromkeys(labels[:1], style)
     styles |= {method: style_of(KNOWN.index(method)) for method in KNOWN if method in methods and method not in styles}
     free = list(range(len(KNOWN), len(COLOURS) * len(MARKERS)))

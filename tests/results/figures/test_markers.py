@@ -28,3 +28,6 @@ def test_of_several_baselines_of_a_kind_one_is_black():
     assert found["supervised"] == BASELINE_STYLES["upper"]
     assert found["noise"] == BASELINE_STYLES["lower"]
     assert found["supervised[epochs=9]"].colour in COLOURS
+    found = method_styles({"supcon": "upper", "supervised": "upper"})
+    assert found["supervised"] == BASELINE_STYLES["upper"]
+    assert found["supcon"] == method_styles({"supcon": ""})["supcon"]
