@@ -42,7 +42,7 @@ SlurmdSpoolDir={root}/spool-%n
 CommunicationParameters=NoCtldInAddrAny
 AuthInfo=socket={root}/munge.socket,cred_expire=5
 CredType=cred/munge
-ProctrackType=proctrack/linuxproc
+ProctrackType=proctrack/pgid
 TaskPlugin=task/none
 MpiDefault=none
 ReturnToService=2
@@ -59,6 +59,8 @@ MinJobAge=300
 {nodes}
 PartitionName=both Nodes=node1,node2 Default=YES MaxTime=INFINITE State=UP
 """
+"""Processes are tracked by their group. ``proctrack/linuxproc``, which goes by their parents, loses the ``srun`` of a
+requeued job when its shell has ended, and that ends the same step of the job when it was started again meanwhile."""
 
 
 def up() -> None:
