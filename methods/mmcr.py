@@ -92,7 +92,7 @@ def polar_factor(matrices: Tensor) -> Tensor:
     """
     if matrices.shape[-2] < matrices.shape[-1]:
         return polar_factor(matrices.mT).mT
-    x: Tensor = matrices.double()
+    x: Tensor = (matrices.cpu() if matrices.device.type == "mps" else matrices).double()  # mps has no float64
     x = x / torch.linalg.matrix_norm(x, keepdim=True).clamp(min=1e-30)
     identity = torch.eye(x.shape[-1], dtype=x.dtype, device=x.device)
     low = LOWEST
@@ -103,4 +103,4 @@ def polar_factor(matrices: Tensor) -> Tensor:
         factor, _ = torch.linalg.cholesky_ex(identity + c * x.mT @ x)
         x = b / c * x + (a - b / c) * torch.cholesky_solve(x.mT, factor).mT
         low = min(low * (a + b * low**2) / (1.0 + c * low**2), 1.0 - 1e-16)
-    return x.to(matrices.dtype)
+    return x.to(matrices)
