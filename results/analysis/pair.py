@@ -16,6 +16,7 @@ from results.names import direction
 
 if TYPE_CHECKING:
     import pandas as pd
+    from numpy.typing import NDArray
 
     from results.analysis.frame import Frames
     from results.analysis.tables import ResultColumn
@@ -138,12 +139,12 @@ def deciding_seeds(mean: float, std: float) -> int | None:
         return None
     if std == 0:
         return 2
-    n = np.arange(2, MOST_SEEDS + 1)
+    n = np.arange(2, MOST_SEEDS + 1, dtype=np.int64)
     enough = power(abs(mean) / std, n) >= POWER
     return int(n[np.argmax(enough)]) if enough.any() else None
 
 
-def power(effect: float, n: np.ndarray[tuple[int], np.dtype[np.int64]]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def power(effect: float, n: NDArray[np.int64]) -> NDArray[np.float64]:
     """Probability that a two-sided paired t test with n seeds shows a difference.
 
     Args:
@@ -157,4 +158,4 @@ def power(effect: float, n: np.ndarray[tuple[int], np.dtype[np.int64]]) -> np.nd
     shift = effect * np.sqrt(n)
     missed = nctdtr(n - 1, shift, critical) - nctdtr(n - 1, shift, -critical)
     # Far in its tails the distribution is NaN; there the difference is never missed.
-    return 1 - np.nan_to_num(missed, nan=0.0)
+    return np.asarray(1 - np.nan_to_num(missed, nan=0.0), dtype=float)

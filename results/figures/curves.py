@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
@@ -36,7 +36,7 @@ def curves(data: FigureData) -> Figure | None:
     unit, word = (1e6, "million views") if history["views"].max() >= 1e6 else (1e3, "thousand views")
     datasets = sorted(history["dataset"].unique())
     columns = 2 if len(methods) in (2, 4) else 3
-    options = {"sharex": True, "legend": len(datasets), "width": data.width}
+    options: dict[str, Any] = {"sharex": True, "legend": len(datasets), "width": data.width}
     figure, panels = make_panels(len(methods), columns, 1.1, word, "loss", **options)
     wider = round(data.width / COLUMN_WIDTH)
     letters = TITLE_LETTERS * wider // min(columns * wider, len(methods))

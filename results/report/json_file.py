@@ -40,4 +40,6 @@ def table_object(table: Table) -> dict[str, Any]:
 
 def cell_object(cell: Cell | None) -> dict[str, Any] | None:
     """A cell as it is shown, with its marks; ``best`` where it stands out."""
-    return cell and {"value": cell.value, "seeds": cell.seeds, "marks": cell.marks, "best": cell.is_best}
+    if cell is None:
+        return None
+    return {"value": cell.value, "seeds": cell.seeds, "marks": cell.marks, "best": cell.is_best}
