@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 Methods = Annotated[str | None, typer.Option(help="Names, labels or Python files, by commas.")]
 Datasets = Annotated[str | None, typer.Option(help="Names or Python files, by commas.")]
-Backbones = Annotated[str | None, typer.Option(help="Names or Python files, by commas; timm:NAME or timm:NAME@small.")]
+Backbones = Annotated[
+    str | None, typer.Option(help="Names or Python files, by commas; timm:NAME[@small] or timm:VIT@patch=4.")
+]
 Protocol = Annotated[str, typer.Option(help="Name, or a TOML file.")]
 Runs = Annotated[Path, typer.Option("--runs", envvar="BENCH_RUNS", help="Folder of the runs.")]
 Data = Annotated[Path, typer.Option("--data", envvar="BENCH_DATA", help="Folder of the data sets.")]

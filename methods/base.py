@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from torch import nn
 
 from results.errors import BrokenPlugin, RequestError
-from results.names import OLD_HOOKS
+from results.names import OLD_HOOKS, Baseline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -16,8 +16,13 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+Channels: TypeAlias = tuple[float, float, float]
+
 TOKENS_EXAMPLE = "timm:vit_tiny_patch16_224@patch=4"
 """A backbone with tokens of patches, for messages."""
+
+
+NOT_OF_TIMM = "the backbone is not one of timm's models"
 
 
 class Backbone(nn.Module):
@@ -111,6 +116,36 @@ class Backbone(nn.Module):
         del images, keep, mask, mask_token
         raise RequestError(f"{type(self).__name__} has no tokens", hint=f"choose a ViT, such as {TOKENS_EXAMPLE}")
 
+    def common_names(self) -> dict[str, str]:
+        """Keys of the state dict by the names that files of other libraries have for them, each tensor once."""
+        keys: dict[int, str] = {}
+        for key, value in self.state_dict(keep_vars=True).items():
+            keys.setdefault(id(value), key)
+        return {key: key for key in keys.values()}
+
+    def published_weights(self, tag: str) -> dict[str, Tensor]:
+        """The weights that the library of the backbone publishes for it, downloaded at the first call.
+
+        Args:
+            tag: which of several; empty for the library's choice.
+
+        Raises:
+            RequestError: there are none, or they are not on this machine and cannot be downloaded.
+        """
+        raise RequestError(
+            f"weights=timm{tag and f',tag={tag}'}: {NOT_OF_TIMM}", hint="name a file, or choose timm:MODEL"
+        )
+
+    def published_statistics(self, tag: str) -> tuple[Channels, Channels]:
+        """Mean and deviation of each channel in [0, 1] that images are normalised with for published weights.
+
+        Raises:
+            RequestError: there are no published weights.
+        """
+        raise RequestError(
+            f"weights=timm{tag and f',tag={tag}'}: {NOT_OF_TIMM}", hint="name a file, or choose timm:MODEL"
+        )
+
     def with_map(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Name of :meth:`forward_with_map` in earlier versions, for methods that call it."""
         return self.forward_with_map(images)
@@ -179,7 +214,10 @@ class Method(nn.Module):
         uses_labels: class attribute; whether ``Batch.labels`` is filled.
         uses_tokens: class attribute; whether the backbone has to have tokens of patches, see ``Backbone.tokens``.
         baseline: class attribute; ``lower`` or ``upper`` for a method that frames a table from below or above and is
-            not itself compared. A literal, since it is read from the source without importing it.
+            not itself compared, ``external`` for weights that were trained elsewhere, which are one repetition whatever
+            the number of seeds. A literal, since it is read from the source without importing it.
+        label_option: class attribute, a literal; name of an option that is the method's label in tables if it is given.
+        notice: of an instance; what a user should know before the run, in one line; empty for nothing.
         augmentations: class attribute; augmentations that a protocol added after its first runs (``added = true``) and
             this method uses. A literal in the class itself, for the same reason.
         SPACE: class attribute; the hyper-parameters that ``bench tune`` searches beside those that all methods share,
@@ -188,7 +226,9 @@ class Method(nn.Module):
 
     uses_labels: ClassVar[bool] = False
     uses_tokens: ClassVar[bool] = False
-    baseline: ClassVar[Literal["", "lower", "upper"]] = ""
+    baseline: ClassVar[Baseline] = ""
+    label_option: ClassVar[str] = ""
+    notice: str = ""
     augmentations: ClassVar[tuple[str, ...]] = ()
     SPACE: ClassVar[Mapping[str, Any]] = {}
 
@@ -222,6 +262,16 @@ class Method(nn.Module):
     def views_per_image(cls, options: Any) -> int:
         """How many views an image counts for in budgets: the number of its views, or of backbone inputs if larger."""
         return len(cls.views(options))
+
+    @classmethod
+    def image_side(cls, options: Any) -> int | None:  # noqa: ARG003 - the images of the data set, whatever the options
+        """Side in pixels that evaluations resize images to, unless they name one; None for that of the data set."""
+        return None
+
+    @classmethod
+    def image_statistics(cls, options: Any, backbone: Backbone) -> tuple[Channels, Channels] | None:  # noqa: ARG003
+        """Mean and deviation of each channel that evaluations normalise images with; None for those of the data set."""
+        return None
 
     @property
     def encoder(self) -> Backbone:

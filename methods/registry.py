@@ -31,7 +31,7 @@ METHODS: Registry[type[Method]] = Registry(
     "method",
     package="methods",
     group="bench.methods",
-    attributes={"baseline": "", "augmentations": ()},
+    attributes={"baseline": "", "augmentations": (), "label_option": ""},
     check=check_method,
 )
 register_method = METHODS.register

@@ -103,7 +103,8 @@ def check_run(run: Run, data: Path, sizes_taken: dict[str, set[int]]) -> Budget:
         try_settings(run, method, dataset)
     if run.pretrain.knn_every and len(dataset.classes) < 2:
         raise RequestError(f"pretrain.knn_every needs two classes, and {dataset.name} has one", hint="leave it out")
-    sizes = {run.augmentations[name].size or dataset.side for name in (*views, HEALTH_AUGMENTATION)} | {dataset.side}
+    side = type(method).image_side(method.options) or dataset.side
+    sizes = {run.augmentations[name].size or side for name in (*views, HEALTH_AUGMENTATION)} | {side}
     for evaluation in run.evaluations:
         target = load_dataset(evaluation.dataset.name, data)
         if len(target.classes) < 2:
@@ -111,7 +112,7 @@ def check_run(run: Run, data: Path, sizes_taken: dict[str, set[int]]) -> Budget:
                 f"{target.name} has one class, of which every prediction is right",
                 hint="name a data set of two classes or more after --evaluate-on",
             )
-        sizes.add(evaluation.image_size or target.side)
+        sizes.add(evaluation.image_size or type(method).image_side(method.options) or target.side)
     known = sizes_taken.setdefault(digest_of(run.backbone.identity()), set())
     for size in sorted(sizes - known):
         try_backbone(method.backbone, run.backbone.name, size)

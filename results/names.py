@@ -86,8 +86,12 @@ def replace_keys(changes: str, known: Mapping[str, str]) -> str:
     return re.sub(r"(?:(?<=^)|(?<=,))\w+(?==)", lambda key: known.get(key[0], key[0]), changes)
 
 
-Baseline = Literal["upper", "lower", ""]
-"""``upper``: supervised training; ``lower``: random weights; empty: a method that competes."""
+Baseline = Literal["upper", "lower", "external", ""]
+"""``upper``: supervised training; ``lower``: random weights; ``external``: weights trained elsewhere; empty: a method
+that competes."""
+
+UNTRAINED = ("lower", "external")
+"""Baselines that are not trained here."""
 
 BASELINES: dict[str, Baseline] = {"supervised": "upper", "random": "lower"}
 """Baselines in records of earlier versions, where methods did not declare them."""

@@ -53,7 +53,8 @@ class Entry:
         version: raised by hand when the same options begin to give other numbers.
         summary: first line of its docstring.
         options: option names and their defaults.
-        files: names of the options that name a file (annotated ``Path``); the file's content decides the numbers.
+        files: options that name a file (annotated ``Path``), whose content decides the numbers, and the words that each
+            takes beside a path (``Path | Literal["timm"]``).
         added: options that were added after runs were recorded: at their default they are left out of identities.
         members: positional parameters of a function, or what the body of a class defines.
         declared: what its decorator or class declares, such as ``takes`` of an evaluation or ``baseline`` of a method.
@@ -68,7 +69,7 @@ class Entry:
     version: int = 1
     summary: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
-    files: tuple[str, ...] = ()
+    files: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     added: tuple[str, ...] = ()
     members: tuple[str, ...] = ()
     declared: Mapping[str, Any] = field(default_factory=dict)
@@ -147,7 +148,7 @@ class Registry(Generic[T]):
                 version=version,
                 summary=(inspect.getdoc(plugin) or "").partition("\n")[0],
                 options=default_options(plugin),
-                files=tuple(file_options(plugin)),
+                files=dict(file_options(plugin)),
                 added=added,
                 members=tuple(members_of(plugin)),
                 declared={**attributes, **declared},
@@ -373,13 +374,13 @@ def read_entry(found: Registration, registry: Registry[Any], *, module: str, ori
         keywords = {word.arg or "": ast.literal_eval(word.value) for word in call.keywords}
         name = ast.literal_eval(call.args[0]) if call.args else keywords.pop("name", None)
         attributes = dict(read_assignments(node.body, registry.attributes)) if isinstance(node, ast.ClassDef) else {}
-        options, files = dict[str, Any](), list[str]()
+        options, files = dict[str, Any](), dict[str, tuple[str, ...]]()
         for option, annotation, default in option_nodes(node):
             if default is None:
                 raise BrokenPlugin(f"{where}: option {option!r} has no default", hint="give it one")
             options[option] = ast.literal_eval(default)
             if annotation is not None and "Path" in ast.unparse(annotation):
-                files.append(option)
+                files[option] = words_in(annotation)
     except ValueError as error:
         raise BrokenPlugin(f"{where}: name, version, declarations and defaults must be literals") from error
     if not isinstance(name, str):
@@ -392,7 +393,7 @@ def read_entry(found: Registration, registry: Registry[Any], *, module: str, ori
         version=keywords.pop("version", 1),
         summary=(ast.get_docstring(node) or "").partition("\n")[0],
         options=options,
-        files=tuple(files),
+        files=files,
         added=tuple(keywords.pop("added", ())),
         members=tuple(member_names(node)),
         declared={**attributes, **keywords},
@@ -465,14 +466,25 @@ def default_options(plugin: Any) -> dict[str, Any]:
     return {p.name: p.default for p in parameters}
 
 
-def file_options(plugin: Any) -> Iterator[str]:
-    """The options of a loaded plugin that are annotated as a ``Path``."""
+def words_in(annotation: ast.expr) -> tuple[str, ...]:
+    """The texts in an annotation: the words that an option takes beside a path."""
+    if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str):  # the whole annotation is quoted
+        annotation = ast.parse(annotation.value, mode="eval").body
+    constants = (node.value for node in ast.walk(annotation) if isinstance(node, ast.Constant))
+    return tuple(value for value in constants if isinstance(value, str))
+
+
+def file_options(plugin: Any) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """The options of a loaded plugin that are annotated as a ``Path``, as in ``Entry.files``."""
     if inspect.isclass(plugin):
         options = getattr(plugin, "Options", None)
         annotations = {item.name: item.type for item in dataclasses.fields(options)} if options else {}
     else:
         annotations = {p.name: p.annotation for p in inspect.signature(plugin).parameters.values()}
-    yield from (name for name in default_options(plugin) if "Path" in str(annotations[name]))
+    for name in default_options(plugin):
+        text = str(annotations[name])
+        if "Path" in text:
+            yield name, words_in(ast.parse(text, mode="eval").body) if isinstance(annotations[name], str) else ()
 
 
 def source_digest(plugin: Any) -> str:

@@ -38,6 +38,15 @@ class Conv4(Backbone):
         """(n, 3, side, side) to (n, 64)."""
         return self._after_stem(self.stem.forward_pooled(images))
 
+    def common_names(self) -> dict[str, str]:
+        """See ``Backbone``; the names of the paper's code."""
+        names = {}
+        for key in self.state_dict():
+            block, index, tensor = key.split(".")
+            number = 1 + ("stem", "second", "third", "fourth").index(block)
+            names[f"layer{number}.{('conv', 'bn')[int(index)]}.{tensor}"] = key
+        return names
+
     def _forward_with_map(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """See ``Backbone``."""
         maps = self.stem(images)
@@ -88,12 +97,28 @@ class ResNet(Backbone):
                 blocks.append(BasicBlock(width, out, stride=2 if stage and not number else 1))
                 width = out
         self.body = nn.Sequential(*blocks)
+        self.depths = depths
         self.mean = SpatialMean()
 
     def forward(self, images: Tensor) -> Tensor:
         """(n, 3, side, side) to (n, dim)."""
         means: Tensor = self.mean(self.body(self.pool(self.stem(images))))
         return means
+
+    def common_names(self) -> dict[str, str]:
+        """See ``Backbone``; the names of torchvision and of the paper's code."""
+        layers = {"stem": ("conv1", "bn1"), "first": ("conv1", "bn1"), "second": ("conv2", "bn2")}
+        blocks = [f"layer{stage}.{block}." for stage, depth in enumerate(self.depths, 1) for block in range(depth)]
+        names = {}
+        for key in self.state_dict():
+            block, part, rest = "", *key.split(".", 1)
+            if part == "body":
+                number, part, rest = rest.split(".", 2)
+                block = blocks[int(number)]
+            index, tensor = rest.split(".")
+            layer = f"downsample.{index}" if part == "shortcut" else layers[part][int(index)]
+            names[f"{block}{layer}.{tensor}"] = key
+        return names
 
 
 def cifar_resnet(depth: int) -> ResNet:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from methods.base import Backbone
+from methods.base import Backbone, Channels
 from protocols.spec.plugins import register_backbone
 from results.errors import RequestError, UnknownName
 
@@ -64,21 +64,33 @@ class Timm(Backbone):
     Images are resized to the input size of models that accept one size only, as most transformers do, unless the model
     was made for the size of the images.
 
+    Attributes:
+        architecture: name of the timm model.
+        options: what it was created with beside ``num_classes=0``.
+        small_stem: whether its stem was replaced by that for small images.
+
     Args:
-        model: created with ``num_classes=0``.
-        native: whether images keep their size, whatever the model's own.
+        model: created with these.
+        architecture: see above.
+        options: see above; with ``img_size``, images keep their size, whatever the model's own.
+        small_stem: see above.
     """
 
-    def __init__(self, model: nn.Module, *, native: bool = False) -> None:
+    def __init__(
+        self, model: nn.Module, architecture: str, options: dict[str, Any], *, small_stem: bool = False
+    ) -> None:
         super().__init__()
         from timm.models.vision_transformer import VisionTransformer
 
         self.model = model
+        self.architecture = architecture
+        self.options = options
+        self.small_stem = small_stem
         # Some models have a layer between their pooled features and the classifier, which is kept.
         self.dim = int(getattr(model, "head_hidden_size", model.num_features))  # type: ignore[arg-type]
         self.stem = self._stem()
         settings: dict[str, Any] = model.pretrained_cfg  # type: ignore[assignment]
-        fixed = settings.get("fixed_input_size") and not native
+        fixed = settings.get("fixed_input_size") and "img_size" not in options
         self.side: int | None = settings["input_size"][-1] if fixed else None
         self.has_tokens = isinstance(model, VisionTransformer)
         if self.has_tokens:
@@ -100,6 +112,49 @@ class Timm(Backbone):
         """(n, 3, side, side) to (n, dim)."""
         features: Tensor = self.model(self._resize(images))
         return features
+
+    def common_names(self) -> dict[str, str]:
+        """See ``Backbone``; timm's names, which for many models are those of torchvision and of papers' code."""
+        return {name: f"model.{name}" for name in self.model.state_dict()}
+
+    def published_weights(self, tag: str) -> dict[str, Tensor]:
+        """See ``Backbone``; timm adapts position embeddings and patches to the size of the images."""
+        import timm as library
+
+        name = self.published_name(tag)
+        try:
+            model = library.create_model(name, pretrained=True, num_classes=0, **self.options)
+        except Exception as error:  # whatever the hub, the network or the file system raise
+            reason = str(error).strip().partition("\n")[0] or type(error).__name__
+            raise RequestError(
+                f"timm's weights of {name} are not on this machine and cannot be downloaded: {reason[:200]}",
+                hint="repeat the command with a connection, or name a file: weights=FILE",
+            ) from error
+        weights: dict[str, Tensor] = model.state_dict()
+        return weights
+
+    def published_statistics(self, tag: str) -> tuple[Channels, Channels]:
+        """See ``Backbone``; those of timm's configuration of the weights."""
+        import timm as library
+
+        settings = library.get_pretrained_cfg(self.published_name(tag))
+        return settings.mean, settings.std
+
+    def published_name(self, tag: str) -> str:
+        """Name in timm of the weights: that of the model and a tag, by default timm's first.
+
+        Raises:
+            UnknownName: it has no weights of that tag.
+            RequestError: it has none of this model.
+        """
+        import timm as library
+
+        tags = [name.partition(".")[2] for name in library.list_pretrained(f"{self.architecture}.*")]
+        if tag and tag not in tags:
+            raise UnknownName(f"tag of {self.architecture}", tag, tags)
+        if not tags and not library.is_model_pretrained(self.architecture):
+            raise RequestError(f"timm has no weights of {self.architecture}", hint="name a file: weights=FILE")
+        return f"{self.architecture}.{tag}" if tag else self.architecture
 
     def _tokens(self, images: Tensor, keep: Tensor | None, mask: Tensor | None, mask_token: Tensor | None) -> Tensor:
         """See ``Backbone``; the steps of timm's ``VisionTransformer.forward_features``."""
@@ -160,7 +215,7 @@ def timm(name: str, side: int) -> Backbone:
         raise RequestError(f"{name} is no VisionTransformer of timm", hint="leave out @patch and @pool")
     if choice.small:
         shrink_stem(model, name)
-    return Timm(model, native=bool(choice.patch))
+    return Timm(model, choice.model, options, small_stem=choice.small)
 
 
 def shrink_stem(model: nn.Module, name: str) -> None:

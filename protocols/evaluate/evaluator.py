@@ -18,7 +18,7 @@ from protocols.evaluate.retrieval import RetrievalResult
 from protocols.features.context import EvaluationContext
 from protocols.pretrain.build import build_augmenters
 from protocols.refine.refiner import Refiner, store_graph_and_pictures
-from protocols.spec.plugins import EVALUATIONS, typed_options
+from protocols.spec.plugins import EVALUATIONS, METHODS, typed_options
 from protocols.spec.run import CROP_PCT, IMAGE_SIZE, Run, digest_of, shortened
 from protocols.system import randomness
 from results.errors import DamagedFile, RequestError
@@ -123,13 +123,24 @@ class Evaluator:
         self.data = data
         self.listener = listener
         self.refiner = Refiner(run, folder)
+        method = METHODS.get(run.method.name)
+        options = build(method.Options, run.method.options, run.method.name)
+        self.image_side = method.image_side(options)
+        self.image_statistics = method.image_statistics(options, backbone)
         self._context: EvaluationContext | None = None
 
     def context(self, dataset: str, image_size: int | None = None, crop_pct: float | None = None) -> EvaluationContext:
-        """The backbone with a data set, whose images are resized and cropped if asked; the last one stays in memory."""
+        """The backbone with a data set, whose images are resized and cropped if asked; the last one stays in memory.
+
+        Weights that were trained elsewhere may have a size and a normalisation of their own.
+        """
+        image_size = image_size or self.image_side
         last = self._context
         if last is None or (last.dataset.name, last.image_size, last.crop_pct) != (dataset, image_size, crop_pct):
             loaded = load_dataset(dataset, self.data)
+            if self.image_statistics:
+                mean, std = self.image_statistics
+                loaded = replace(loaded, mean=mean, std=std)
             augmenters = build_augmenters(self.run, loaded, size=image_size)
             self._context = EvaluationContext(
                 self.backbone, loaded, augmenters, self.run.seed, self.listener, image_size, crop_pct

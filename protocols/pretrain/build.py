@@ -89,7 +89,7 @@ def build_method(run: Run, dataset: Dataset) -> tuple[Method, Budget]:
     side = (run.augmentations[views[0]].size if views else None) or dataset.side
     budget = budget_for(run.pretrain, images=images, views=method_class.views_per_image(options))
     info = RunInfo(len(dataset.classes), images, side, budget.steps, run.seed, budget.batch)
-    backbone = new_backbone(run, dataset.side)
+    backbone = new_backbone(run, method_class.image_side(options) or dataset.side)
     if method_class.uses_tokens and not backbone.patch_size:
         raise RequestError(
             f"{run.method.name} needs tokens of the images' own patches, which {run.backbone.name} does not have",

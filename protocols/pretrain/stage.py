@@ -55,20 +55,24 @@ def pretrained_backbone(
     if saved is None:
         with launch_ranks(run, folder, context):
             job = build_job(run, folder, dataset, device, reference=context.reference, monitor=monitor)
+            if job.method.notice:
+                listener.warn(job.method.notice)
             state = pretrain(job, listener)
         extra = job.method.extra_state()
         if extra:
             checkpoint.save(folder / EXTRA_STATE, extra, run.fingerprint())
         weights = job.method.encoder.state_dict()
+        statistics = job.method.image_statistics(job.method.options, job.method.encoder)
         saved = {
             "backbone": weights,
             "progress": vars(state),
             "has_extra_state": bool(extra),
-            "side": dataset.side,
+            "side": job.method.image_side(job.method.options) or dataset.side,
+            "statistics": statistics or (dataset.mean, dataset.std),
         }
         checkpoint.save(folder / BACKBONE, saved, run.fingerprint())
         (folder / CHECKPOINT).unlink(missing_ok=True)
-    backbone = to_device(new_backbone(run, dataset.side), device)
+    backbone = to_device(new_backbone(run, saved.get("side", dataset.side)), device)
     try:
         backbone.load_state_dict(saved["backbone"])
         return backbone, TrainingState(**saved["progress"])

@@ -17,6 +17,7 @@ from protocols.spec.plugins import METHODS, REGISTRIES, add_file
 from protocols.spec.resolve import missing_evaluations, parse_changes, resolve
 from results.errors import RequestError
 from results.index import finished_runs
+from results.names import UNTRAINED
 from results.record import LARGEST_INTEGER
 from results.store import read_run
 
@@ -217,7 +218,7 @@ def expand(request: Request, data: Path, progress: Progress | None = None) -> li
         require_tuned(protocol.tuned, grids)
     changes = changes_of(request, names, protocol.labels())
     without_seed = [
-        (grid.seeds, run)
+        (grid.seeds[:1] if run.baseline == "external" else grid.seeds, run)
         for grid in grids
         for run in runs_of(grid, protocol, changes=changes, data=data, plugins=request.plugins, progress=progress)
     ]
@@ -237,7 +238,7 @@ def require_tuned(tuned: Tuned, grids: Sequence[Grid]) -> None:
     """
     for label in dict.fromkeys(method for grid in grids for method in grid.methods):
         name, inline = parse_label(label)
-        if METHODS.describe(name).declared["baseline"] != "lower" and (name not in tuned.methods or inline):
+        if METHODS.describe(name).declared["baseline"] not in UNTRAINED and (name not in tuned.methods or inline):
             raise RequestError(
                 f"{label} was not tuned here; a table is tuned or default for all its methods",
                 hint=f"choose among {', '.join(tuned.methods)}, or tune it with the others",

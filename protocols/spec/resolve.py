@@ -108,6 +108,7 @@ def resolve(
     """
     name, inline = parse_label(method)
     entry = METHODS.describe(name)
+    label_option = entry.declared["label_option"]
     tables, extended = protocol.for_run(dataset=dataset.removeprefix(HELD_OUT), backbone=backbone, method=name)
     changes = overlay(extended, changes)
     protocol_options = tables["methods"].get(name, {})
@@ -130,12 +131,13 @@ def resolve(
         labelled_component(REFINEMENTS, word, tables["refinements"], changes)
         for word in refine or tables["refinements"]
     ]
+    component = component_of(entry, name, {**protocol_options, "pretrain": base_pretrain}, change)
     return Run(
         protocol=protocol.root.name,
         version=protocol.version,
         fairness=protocol.fairness,
         label=label(protocol.root.name, tables, shared),
-        method=component_of(entry, name, {**protocol_options, "pretrain": base_pretrain}, change),
+        method=replace(component, label=component.options.get(label_option) or component.label),
         dataset=dataset_component(dataset, data, progress),
         backbone=backbone_component(backbone),
         seed=seed,
@@ -310,7 +312,11 @@ def component_of(
         options[key] = value if checked_later else convert(value, type(default), f"{word}.{key}")
     base = overlay(entry.options, protocol_options)
     options = {key: value for key, value in options.items() if key not in entry.added or value != entry.options[key]}
-    files = {key: digest_of_option_file(f"{word}.{key}", options[key]) for key in entry.files if options.get(key)}
+    files = {
+        key: digest_of_option_file(f"{word}.{key}", options[key])
+        for key, words in entry.files.items()
+        if options.get(key) and options[key] not in words
+    }
     return Component(name, entry.version, options, label(word, base, change), source=entry.source, files=files)
 
 

@@ -13,6 +13,7 @@ from protocols.spec.protocol import MEASURED, Tuned
 from protocols.spec.resolve import overlay
 from protocols.tune.search import changes_of_setting
 from results.errors import RequestError
+from results.names import UNTRAINED
 from results.schema import to_plain
 from results.tuning import TunedColumn, choose, store_column
 
@@ -62,7 +63,7 @@ def tuned_protocol(planned: PlannedSearch, chosen: Mapping[str, int], *, to: Pat
         name
         for grid in planned.protocol.grids
         for name in grid.methods
-        if name in METHODS and METHODS.describe(name).declared["baseline"] == "lower"
+        if name in METHODS and METHODS.describe(name).declared["baseline"] in UNTRAINED
     ]
     first = max(search.seeds) + 10
     changes = overlay(planned.changes)

@@ -15,6 +15,7 @@ from protocols.spec.resolve import overlay, resolve
 from protocols.spec.run import digest_of
 from protocols.tune.sampler import sobol_settings
 from results.errors import RequestError
+from results.names import UNTRAINED
 from results.tuning import MethodSearch, Search, Trial, store_search
 
 if TYPE_CHECKING:
@@ -147,7 +148,7 @@ def is_tunable(method: str, request: Request) -> bool:
     name, inline = parse_label(method)
     if inline:
         raise RequestError(f"{method}: tune takes names of methods", hint="fix options with --set METHOD.KEY=VALUE")
-    if METHODS.describe(name).declared["baseline"] != "lower":
+    if METHODS.describe(name).declared["baseline"] not in UNTRAINED:
         return True
     if request.methods:
         raise RequestError(

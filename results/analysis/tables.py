@@ -30,7 +30,7 @@ TABLE_KEYS = ["protocol", "version", "fairness", "backbone"]
 COLUMN_KEYS = [key for key in COLUMN if key not in TABLE_KEYS]
 """What tells the columns of one table apart."""
 
-BASELINE_ORDER = {"upper": 0, "": 1, "lower": 2}
+BASELINE_ORDER = {"upper": 0, "external": 1, "": 2, "lower": 3}
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class ResultRow:
 
     Attributes:
         method: its label.
-        baseline: ``upper``, ``lower``, or empty for a method that competes.
+        baseline: ``upper``, ``lower``, ``external``, or empty for a method that competes.
         cells: one per column; None where nothing was measured.
     """
 
@@ -106,7 +106,8 @@ class ResultTable:
         key: protocol, version, fairness and backbone.
         name: safe as part of a file's name.
         columns: of ``rows`` and ``differences``.
-        rows: the upper baseline on top, the lower one at the bottom, the others by mean; none if no run has finished.
+        rows: the upper baseline on top, weights trained elsewhere, methods by mean, the lower baseline at the bottom;
+            none if no run has finished.
         differences: to the best method of each column, over the seeds that both have; that method's cell is None.
         sensitivity: what its seeds can tell; None if no run has finished.
         planned: by data set the seeds that any method was started with.
@@ -199,7 +200,7 @@ def result_rows(
             mean=values["mean"],
             half=half_width_of(values),
             n=values["n"],
-            planned=len(planned[values["dataset"]]),
+            planned=1 if values["baseline"] == "external" else len(planned[values["dataset"]]),
             best=values["best"],
             collapsed=values["collapsed"],
         )

@@ -27,6 +27,7 @@ from protocols.pretrain.checkpoint import TrainingState
 from protocols.pretrain.optimizers import build_optimizer
 from protocols.spec.protocol import PRESETS, load
 from protocols.spec.resolve import parse_changes, resolve
+from results.names import UNTRAINED
 from tests.pretend_gpu.device import Counts, PretendedGPU
 
 if TYPE_CHECKING:
@@ -151,7 +152,7 @@ def phases(counts: Counts):
 
 def pretrained_methods() -> list[str]:
     """All registered methods that are trained."""
-    return [name for name in METHODS.names() if name != "random"]
+    return [name for name in METHODS.names() if METHODS.describe(name).declared["baseline"] not in UNTRAINED]
 
 
 if __name__ == "__main__":

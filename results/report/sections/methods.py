@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from results.analysis.frame import LEARNING, first_seeds
 from results.analysis.tables import COLUMN_KEYS, by_table, column_of, records
 from results.figures.data import CURVE_SEEDS
-from results.names import BASELINES
+from results.names import BASELINES, UNTRAINED
 from results.report.section import Cell, Column, Detail, Row, Section, Table, text_table
 from results.report.sections import register_section
 from results.report.sections.answer import MOST_SENTENCES, describe_finding
@@ -142,6 +142,11 @@ def notes_of(
         yield "Braces tell apart methods with the same label that were run with different settings or versions."
     yield from describe_settings(table, runs, trials)
     yield from describe_shared_pretraining(results)
+    if external := [row.method for row in table.rows if row.baseline == "external"]:
+        yield (
+            f"{', '.join(external)}: pretrained elsewhere, on images and with a budget that are not known; one "
+            "repetition whatever the number of seeds, beside the methods and not compared with them."
+        )
     present = {row.baseline for row in table.rows}
     for method, baseline in BASELINES.items():
         if baseline not in present:
@@ -159,7 +164,7 @@ def describe_settings(table: ResultTable, runs: pd.DataFrame, trials: int | None
 
 def describe_learning_rates(runs: pd.DataFrame) -> Iterator[str]:
     """One sentence where trained methods are ranked that share a learning rate, or whose protocol sets it."""
-    trained = runs[(runs["baseline"] != "lower") & runs["lr"].notna()]
+    trained = runs[~runs["baseline"].isin(UNTRAINED) & runs["lr"].notna()]
     if trained.loc[trained["baseline"] == "", "method"].nunique() < 2:
         return
     rates = trained.groupby("lr")["method"].unique().sort_values(key=lambda methods: -methods.map(len), kind="stable")
@@ -332,7 +337,7 @@ def problem_lines(problems: pd.DataFrame | None) -> Iterator[str]:
 def missing_lines(runs: pd.DataFrame, table: ResultTable) -> Iterator[str]:
     """One line for the seeds of a method that no run was started with, though other methods were."""
     started = {key: set(seeds.astype(int)) for key, seeds in runs.groupby(["method", "dataset"])["seed"]}
-    for method in sorted(runs["method"].unique()):
+    for method in sorted(runs.loc[runs["baseline"] != "external", "method"].unique()):  # these are one repetition
         for dataset, seeds in table.planned.items():
             missing = [seed for seed in seeds if seed not in started.get((method, dataset), ())]
             if missing:

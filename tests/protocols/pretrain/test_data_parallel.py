@@ -29,6 +29,7 @@ from protocols.speed.measure import EndlessLoop
 from protocols.system.progress import ProgressListener
 from results import store
 from results.errors import RunFailed
+from results.names import UNTRAINED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -85,7 +86,7 @@ def with_small_crops(folder: Path) -> str:
 
 
 def trainable() -> list[str]:
-    return [name for name in METHODS.names() if name != "random"]
+    return [name for name in METHODS.names() if METHODS.describe(name).declared["baseline"] not in UNTRAINED]
 
 
 def after_some_steps(method: str, protocol: str, folder: Path) -> dict[str, torch.Tensor]:

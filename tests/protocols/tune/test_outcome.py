@@ -11,8 +11,9 @@ from protocols.tune.outcome import chosen_trials, tuned_protocol
 from protocols.tune.search import plan_searches
 from protocols.tune.space import load_spaces
 from results.errors import RequestError
+from results.names import UNTRAINED
 
-TRAINED = [name for name in METHODS.names() if METHODS.describe(name).declared["baseline"] != "lower"]
+TRAINED = [name for name in METHODS.names() if METHODS.describe(name).declared["baseline"] not in UNTRAINED]
 
 
 def written(folder, chosen, *, protocol="quick", **words):
