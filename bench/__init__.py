@@ -23,7 +23,7 @@ from bench.shadowing import shadowed_package
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from bench.api import load_backbone, load_runs, report, run
+    from bench.api import export, load_backbone, load_runs, report, run
     from methods.base import Backbone, Batch, Method, RunInfo
     from methods.ema import EMA
     from methods.heads import mlp
@@ -68,6 +68,7 @@ __all__ = [
     "RunInfo",
     "Source",
     "Split",
+    "export",
     "load_backbone",
     "load_runs",
     "mlp",
@@ -87,7 +88,7 @@ __all__ = [
 ]
 
 _MODULES = {
-    "bench.api": ("load_backbone", "load_runs", "report", "run"),
+    "bench.api": ("export", "load_backbone", "load_runs", "report", "run"),
     "methods.base": ("Backbone", "Batch", "Method", "RunInfo"),
     "methods.ema": ("EMA",),
     "methods.heads": ("mlp",),

@@ -189,6 +189,11 @@ def load_backbone(run: str | Path, *, runs: str | Path | None = None, device: st
     Raises:
         RequestError: there is no such run, or it has no pretrained weights.
     """
+    return read_backbone(str(run), folder_or_default(runs, "BENCH_RUNS", RUNS), device)[2]
+
+
+def read_backbone(run: str, runs: Path, device: str = "cpu") -> tuple[Path, dict[str, Any], Backbone]:
+    """A run's folder, the content of its file of weights, and its backbone with them; see :func:`load_backbone`."""
     import torch
 
     from bench.commands.show import find_run
@@ -198,7 +203,7 @@ def load_backbone(run: str | Path, *, runs: str | Path | None = None, device: st
     from protocols.spec.run import Run
     from results.store import BACKBONE, CONFIG, read_json
 
-    folder = find_run(str(run), folder_or_default(runs, "BENCH_RUNS", RUNS))
+    folder = find_run(run, runs)
     config: dict[str, Any] | None = read_json(folder / CONFIG)
     planned = Run.from_config(config) if config else None
     saved = checkpoint.load(folder / BACKBONE, torch.device(device), planned.fingerprint()) if planned else None
@@ -210,7 +215,72 @@ def load_backbone(run: str | Path, *, runs: str | Path | None = None, device: st
     with torch.random.fork_rng(devices=[]):  # its initial weights, soon replaced, are drawn from the caller's generator
         backbone = new_backbone(planned, saved.get("side", 0)).to(device)  # none was stored before a backbone took one
     backbone.load_state_dict(saved["backbone"])
-    return backbone.eval()
+    return folder, saved, backbone.eval()
+
+
+def export(
+    run: str | Path,
+    to: str | Path,
+    *,
+    runs: str | Path | None = None,
+    data: str | Path | None = None,
+    onnx: bool = False,
+) -> list[Path]:
+    """Write the backbone of a finished run for code without bench, as ``bench export`` does.
+
+    Args:
+        run: its folder, or the beginning or end of the folder's name.
+        to: folder to write to; it must not exist, or be empty.
+        runs: the folder of the runs, where ``run`` is not a path; its default is that of :func:`run`.
+        data: folder of the data sets, read for the normalisation of runs of earlier versions only.
+        onnx: write an ONNX file too.
+
+    Returns:
+        The files: weights as safetensors, the card as JSON and Markdown, and the code that loads them.
+
+    Raises:
+        RequestError: there is no such run, it is not finished, or the folder cannot be written.
+    """
+    from protocols.backbones.export import write_export
+    from protocols.datasets.load import load_dataset
+    from results.store import read_run
+
+    folder, saved, backbone = read_backbone(str(run), folder_or_default(runs, "BENCH_RUNS", RUNS))
+    record = read_run(folder).record
+    if record is None:
+        raise RequestError(f"{folder} is not finished", hint="execute it first; then it says what it measured")
+    config = record["run"]
+    if "statistics" not in saved:
+        dataset = load_dataset(config["dataset"]["name"], folder_or_default(data, "BENCH_DATA", DATA))
+        saved |= {"statistics": (dataset.mean, dataset.std), "side": dataset.side}
+    mean, std = saved["statistics"]
+    card = {
+        "method": config["method"]["label"],
+        "options": config["method"]["options"],
+        "external": config.get("baseline") == "external",
+        "weights": config["method"]["options"].get("weights", ""),
+        "dataset": config["dataset"]["name"],
+        "backbone": config["backbone"]["name"],
+        "protocol": config["label"],
+        "protocol_version": config["version"],
+        "seed": config["seed"],
+        "views": record["cost"]["views"],
+        "run": folder.name,
+        "fingerprint": config["fingerprint"],
+        "provenance": record["provenance"],
+        "accuracies": [
+            {
+                "evaluation": one["label"] + (f" after {one['refinement']}" if one.get("refinement") else ""),
+                **{key: one[key] for key in ("dataset", "metric", "value", "n")},
+            }
+            for one in record["metrics"]
+        ],
+        "normalisation": {"mean": list(mean), "std": list(std)},
+        "image_side": saved["side"],
+        "dim": backbone.dim,
+        "parameters": sum(parameter.numel() for parameter in backbone.parameters()),
+    }
+    return write_export(backbone, Path(to), card, onnx=onnx)
 
 
 def report(

@@ -17,6 +17,8 @@ from bench.commands.cancel import cancel
 from bench.commands.data import data
 from bench.commands.doctor import EXAMPLES as DOCTOR_EXAMPLES
 from bench.commands.doctor import doctor
+from bench.commands.export import EXAMPLES as EXPORT_EXAMPLES
+from bench.commands.export import export
 from bench.commands.gc import EXAMPLES as GC_EXAMPLES
 from bench.commands.gc import gc
 from bench.commands.list import listing
@@ -52,6 +54,7 @@ app.command()(status)
 app.command()(cancel)
 app.command(epilog=REPORT_EXAMPLES)(report)
 app.command()(show)
+app.command(epilog=EXPORT_EXAMPLES)(export)
 app.command(name="list")(listing)
 app.command()(data)
 app.command(epilog=DOCTOR_EXAMPLES)(doctor)

@@ -123,6 +123,10 @@ class Backbone(nn.Module):
             keys.setdefault(id(value), key)
         return {key: key for key in keys.values()}
 
+    def plain_architecture(self) -> dict[str, Any] | None:
+        """What ``protocols/backbones/plain.py`` builds it from; None for a backbone that it does not know."""
+        return None
+
     def published_weights(self, tag: str) -> dict[str, Tensor]:
         """The weights that the library of the backbone publishes for it, downloaded at the first call.
 

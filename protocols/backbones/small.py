@@ -6,7 +6,7 @@ accepted. Convolutions are initialised from a normal distribution by fan-out (He
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 from torch.nn import functional as F
@@ -46,6 +46,10 @@ class Conv4(Backbone):
             number = 1 + ("stem", "second", "third", "fourth").index(block)
             names[f"layer{number}.{('conv', 'bn')[int(index)]}.{tensor}"] = key
         return names
+
+    def plain_architecture(self) -> dict[str, Any]:
+        """See ``Backbone``."""
+        return {"kind": "conv4"}
 
     def _forward_with_map(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """See ``Backbone``."""
@@ -97,6 +101,7 @@ class ResNet(Backbone):
                 blocks.append(BasicBlock(width, out, stride=2 if stage and not number else 1))
                 width = out
         self.body = nn.Sequential(*blocks)
+        self.widths = widths
         self.depths = depths
         self.mean = SpatialMean()
 
@@ -119,6 +124,11 @@ class ResNet(Backbone):
             layer = f"downsample.{index}" if part == "shortcut" else layers[part][int(index)]
             names[f"{block}{layer}.{tensor}"] = key
         return names
+
+    def plain_architecture(self) -> dict[str, Any]:
+        """See ``Backbone``."""
+        large_stem = not isinstance(self.pool, nn.Identity)
+        return {"kind": "resnet", "widths": self.widths, "depths": self.depths, "large_stem": large_stem}
 
 
 def cifar_resnet(depth: int) -> ResNet:

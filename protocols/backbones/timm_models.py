@@ -117,6 +117,16 @@ class Timm(Backbone):
         """See ``Backbone``; timm's names, which for many models are those of torchvision and of papers' code."""
         return {name: f"model.{name}" for name in self.model.state_dict()}
 
+    def plain_architecture(self) -> dict[str, Any]:
+        """See ``Backbone``."""
+        return {
+            "kind": "timm",
+            "model": self.architecture,
+            "options": self.options,
+            "small_stem": self.small_stem,
+            "resize": self.side,
+        }
+
     def published_weights(self, tag: str) -> dict[str, Tensor]:
         """See ``Backbone``; timm adapts position embeddings and patches to the size of the images."""
         import timm as library

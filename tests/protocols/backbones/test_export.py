@@ -1,0 +1,182 @@
+"""Exported backbones, loaded by others: with bench out of reach, equal to the bit."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import bench
+from protocols.backbones.export import write_export
+from protocols.backbones.small import cifar_resnet, resnet34
+from protocols.backbones.timm_models import timm
+from results.errors import RequestError
+from tests.tools import forked
+
+CARD = {
+    "method": "simclr",
+    "dataset": "digits",
+    "backbone": "",
+    "protocol": "quick",
+    "seed": 0,
+    "views": 1000,
+    "external": False,
+    "weights": "",
+    "image_side": 32,
+    "dim": 64,
+    "parameters": 1,
+    "accuracies": [],
+    "normalisation": {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]},
+}
+MAKERS = {
+    "resnet8": lambda: cifar_resnet(1),
+    "resnet34": lambda: resnet34("resnet34"),
+    "small": lambda: timm("timm:resnet18@small", 32),
+    "vit": lambda: timm("timm:test_vit@patch=4@pool=avg", 32),
+    "fixed": lambda: timm("timm:test_vit", 32),
+}
+TIMM_ALONE = ("vit", "fixed")
+
+LOAD = """
+import importlib, json, sys
+for name in ("bench", "methods", "protocols", "results", "slurm"):
+    sys.modules[name] = None  # importing them fails
+try:
+    import bench
+    sys.exit("bench is there")
+except ImportError:
+    pass
+import torch
+
+images = torch.load("images.pt")
+found = {}
+for name in json.loads(sys.argv[1]):
+    sys.path.insert(0, name)
+    sys.modules.pop("model", None)
+    import model
+    with torch.no_grad():
+        found[name] = model.load()(images)
+    sys.path.pop(0)
+import timm
+for name in json.loads(sys.argv[2]):
+    code = open(f"{name}/README.md").read().split("```python")[2].split("```")[0]
+    space = {}
+    exec(code.replace('"model.safetensors"', f'"{name}/model.safetensors"'), space)
+    backbone = space["backbone"]
+    side = 160 if name == "fixed" else 32
+    inputs = torch.nn.functional.interpolate(images, size=side, mode="bicubic", antialias=True)
+    with torch.no_grad():
+        found[f"{name} by timm"] = backbone(inputs if side != 32 else images)
+torch.save(found, "found.pt")
+"""
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A folder with one tiny run, and its export by the command."""
+    folder = tmp_path_factory.mktemp("run")
+    grid = ["--methods", "simclr", "--datasets", "digits", "--seeds", "0", "--views", "2000", "--evaluations", "knn"]
+    assert forked.bench("run", *grid, cwd=folder).returncode == 0
+    done = forked.bench("export", "digits-conv4", "--to", "conv4", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert [line.split("/")[1] for line in done.stdout.split()] == [
+        *["README.md", "card.json", "model.py", "model.safetensors"]
+    ]
+    return folder
+
+
+@pytest.fixture(scope="module")
+def exports(run):
+    """Features by backbone: of the exports, loaded without bench, and of the backbones themselves."""
+    expected, images = {}, torch.rand(3, 3, 32, 32)
+    torch.save(images, run / "images.pt")
+    backbones = {name: make() for name, make in MAKERS.items()}
+    for name, backbone in backbones.items():
+        for key, value in backbone.state_dict().items():
+            if "running" in key:
+                value.copy_(torch.rand_like(value) + 0.5)
+        write_export(backbone, run / name, {**CARD, "backbone": name})
+    backbones["conv4"] = bench.load_backbone("digits-conv4", runs=run / "runs")
+    with torch.no_grad():
+        expected = {name: backbone.eval()(images) for name, backbone in backbones.items()}
+    expected |= {f"{name} by timm": expected[name] for name in TIMM_ALONE}
+    words = [json.dumps(list(names)) for names in (backbones, TIMM_ALONE)]
+    done = subprocess.run([sys.executable, "-c", LOAD, *words], cwd=run, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return torch.load(run / "found.pt"), expected
+
+
+@pytest.mark.parametrize("name", ["conv4", *MAKERS, *(f"{name} by timm" for name in TIMM_ALONE)])
+def test_features_without_bench_are_equal_to_the_bit(exports, name):
+    found, expected = exports
+    assert found[name].shape == expected[name].shape
+    assert torch.equal(found[name], expected[name])
+
+
+def test_the_card_says_what_the_run_measured(run):
+    card = json.loads((run / "conv4" / "card.json").read_text())
+    (path,) = run.glob("runs/*/record.json")
+    record = json.loads(path.read_text())
+    assert card["fingerprint"] == record["run"]["fingerprint"]
+    assert card["provenance"] == record["provenance"]
+    assert [one["value"] for one in card["accuracies"]] == [metric["value"] for metric in record["metrics"]]
+    from protocols.datasets.load import load_dataset
+
+    dataset = load_dataset("digits", run)
+    assert card["normalisation"] == {"mean": list(dataset.mean), "std": list(dataset.std)}
+    assert card["image_side"] == dataset.side
+    readme = (run / "conv4" / "README.md").read_text()
+    assert f"| knn | digits | top1 | {record['metrics'][0]['value']:.2f} |" in readme
+    assert "24,648 parameters, 64 features; pretrained with 2,0" in readme
+    weights = load_file(run / "conv4" / "model.safetensors")
+    assert {key.split(".")[0] for key in weights} == {"layer1", "layer2", "layer3", "layer4"}
+
+
+def test_an_export_is_a_checkpoint_again(run):
+    """What was exported and comes back has the same accuracy."""
+    file = run / "conv4" / "model.safetensors"
+    words = ["--datasets", "digits", "--evaluations", "knn", "--seeds", "0"]
+    done = forked.bench("run", "--methods", f"pretrained[weights={file},name=again]", *words, cwd=run)
+    assert done.returncode == 0, done.stderr
+    records = [json.loads(path.read_text()) for path in run.glob("runs/*/record.json")]
+    values = {record["run"]["method"]["label"]: record["metrics"][0]["value"] for record in records}
+    assert values["again"] == next(value for label, value in values.items() if label.startswith("simclr"))
+
+
+def test_what_cannot_be_exported_is_refused_in_one_line(run, tmp_path):
+    (tmp_path / "file").write_text("here")
+    with pytest.raises(RequestError, match="is not empty; export to another folder"):
+        write_export(cifar_resnet(1), tmp_path, dict(CARD))
+    with pytest.raises(RequestError, match="cannot write to"):
+        write_export(cifar_resnet(1), tmp_path / "file", dict(CARD))
+
+    class Other(bench.Backbone):
+        pass
+
+    with pytest.raises(RequestError, match="the architecture of other is known to its plugin only"):
+        write_export(Other(), tmp_path / "other", {**CARD, "backbone": "other"})
+    done = forked.bench("export", "nothing", "--to", "x", cwd=run)
+    assert done.returncode == 2
+    assert done.stderr.startswith("bench: unknown run 'nothing'")
+
+
+def test_onnx_gives_the_same_features(tmp_path):
+    pytest.importorskip("onnxscript")
+    runtime = pytest.importorskip("onnxruntime")
+    backbone = cifar_resnet(1).eval()
+    write_export(backbone, tmp_path / "onnx", dict(CARD), onnx=True)
+    session = runtime.InferenceSession(tmp_path / "onnx" / "model.onnx")
+    images = torch.rand(5, 3, 32, 32)
+    (features,) = session.run(None, {"images": images.numpy()})
+    torch.testing.assert_close(torch.from_numpy(features), backbone(images).detach(), rtol=1e-4, atol=1e-5)
+
+
+def test_onnx_that_is_not_installed_is_refused_before_anything_is_written(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(RequestError, match=r"--onnx needs a package: .*; pip install"):
+        write_export(cifar_resnet(1), tmp_path / "onnx", dict(CARD), onnx=True)
+    assert not (tmp_path / "onnx").exists()
