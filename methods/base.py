@@ -109,7 +109,7 @@ class Backbone(nn.Module):
             return (self._tokens(images, kept_patches, left[0] if left else None, mask_token),)
 
         (tokens,) = forward(images, *rows) if self.run_parallel is None else self.run_parallel(forward, images, *rows)
-        return tokens  # type: ignore[no-any-return]
+        return tokens
 
     def _tokens(self, images: Tensor, keep: Tensor | None, mask: Tensor | None, mask_token: Tensor | None) -> Tensor:
         """:meth:`tokens` in this process; for a backbone with tokens to override."""

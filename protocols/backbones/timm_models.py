@@ -147,7 +147,7 @@ class Timm(Backbone):
         """See ``Backbone``; those of timm's configuration of the weights."""
         import timm as library
 
-        settings = library.get_pretrained_cfg(self.published_name(tag))
+        settings: Any = library.get_pretrained_cfg(self.published_name(tag))
         return settings.mean, settings.std
 
     def published_name(self, tag: str) -> str:
