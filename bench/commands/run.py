@@ -74,7 +74,9 @@ def run(
     def execute(context: ExecutionContext) -> None:
         failed, requests = 0, [grid.request()]
         if tuned:
-            failed, requests = run_trials(grid, tuned, space, context, jobs=jobs, per_gpu=per_gpu, dry_run=dry_run)
+            from bench.commands.tune import tune_first
+
+            failed, requests = tune_first(grid, tuned, space, context, jobs=jobs, per_gpu=per_gpu, dry_run=dry_run)
         failed += run_grid(requests, grid, context, jobs, per_gpu, dry_run=dry_run, to=to)
         raise typer.Exit(1 if failed else 0)
 
@@ -91,49 +93,6 @@ def run(
                 execute(replace(grid.context(), ranks=this.ranks, launched=True))
             return
     execute(grid.context())
-
-
-def run_trials(
-    grid: GridOptions,
-    trials: int,
-    space: Path | None,
-    context: ExecutionContext,
-    *,
-    jobs: int | None,
-    per_gpu: int,
-    dry_run: bool,
-) -> tuple[int, list[Request]]:
-    """What ``bench tune`` does with the same options, whose seeds, refinements and other data are for what follows.
-
-    Returns:
-        How many trials failed, and the requests for the runs of the tuned protocols.
-
-    Raises:
-        RequestError: something is wrong with a trial, or with what follows; nothing was started.
-        Exit: interrupted, or a dry run with trials that are not done.
-    """
-    from bench.commands.tune import default_file, execute_searches, plan_trials, print_search
-    from protocols.spec.grid import add_plugins, require_tuned
-    from protocols.spec.protocol import Grid
-    from protocols.tune.outcome import tuned_table
-    from protocols.tune.search import plan_searches
-    from protocols.tune.space import load_spaces
-
-    if grid.limit:
-        raise RequestError("--limit and --tuned exclude each other", hint="use bench tune --limit first")
-    request = add_plugins(grid.request())
-    of_trials = replace(request, seeds=(), refinements=(), evaluate_on=())
-    planned = plan_searches(of_trials, grid.data, load_spaces(space), trials=trials)
-    for one in planned:
-        require_tuned(tuned_table(one), [Grid(seeds=tuple(request.seeds))])
-    files = [default_file(one) for one in planned]
-    if dry_run and (plan_trials(planned, grid).todo or not all(file.is_file() for file in files)):
-        print_search(planned, grid)
-        echo("then, with fresh seeds, the runs of the tuned protocols")
-        raise typer.Exit(0)
-    failed = 0 if dry_run else execute_searches(planned, files, grid, context, jobs=jobs, per_gpu=per_gpu)
-    measured = replace(request, methods=(), datasets=(), backbones=(), epochs=None, views=None, settings=())
-    return failed, [replace(measured, protocol=str(file)) for file in files]
 
 
 def run_grid(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -82,6 +83,48 @@ def tune(
     for file in files:
         echo(f"measure them on the test split, with fresh seeds: bench run --protocol {file}")
     raise typer.Exit(1 if failed else 0)
+
+
+def tune_first(
+    grid: GridOptions,
+    trials: int,
+    space: Path | None,
+    context: ExecutionContext,
+    *,
+    jobs: int | None,
+    per_gpu: int,
+    dry_run: bool,
+) -> tuple[int, list[Request]]:
+    """What ``bench run --tuned`` does first: tune, with the same options but for seeds, refinements and other data.
+
+    Returns:
+        How many trials failed, and the requests for the runs of the tuned protocols.
+
+    Raises:
+        RequestError: something is wrong with a trial, or with what follows; nothing was started.
+        Exit: interrupted, or a dry run with trials that are not done.
+    """
+    from protocols.spec.grid import add_plugins, require_tuned
+    from protocols.spec.protocol import Grid
+    from protocols.tune.outcome import tuned_table
+    from protocols.tune.search import plan_searches
+    from protocols.tune.space import load_spaces
+
+    if grid.limit:
+        raise RequestError("--limit and --tuned exclude each other", hint="use bench tune --limit first")
+    request = add_plugins(grid.request())
+    of_trials = replace(request, seeds=(), refinements=(), evaluate_on=())
+    planned = plan_searches(of_trials, grid.data, load_spaces(space), trials=trials)
+    for one in planned:
+        require_tuned(tuned_table(one), [Grid(seeds=tuple(request.seeds))])
+    files = [default_file(one) for one in planned]
+    if dry_run and (plan_trials(planned, grid).todo or not all(file.is_file() for file in files)):
+        print_search(planned, grid)
+        echo("then, with fresh seeds, the runs of the tuned protocols")
+        raise typer.Exit(0)
+    failed = 0 if dry_run else execute_searches(planned, files, grid, context, jobs=jobs, per_gpu=per_gpu)
+    measured = replace(request, methods=(), datasets=(), backbones=(), epochs=None, views=None, settings=())
+    return failed, [replace(measured, protocol=str(file)) for file in files]
 
 
 def execute_searches(

@@ -10,7 +10,7 @@ paper. Not opened are
 
 An *entry* is a step into another module than the one last entered; a *re-entry* is one into a module entered before::
 
-    python tests/tools/reading_path.py                                    # the three paths of this checkout
+    python tests/tools/reading_path.py                                    # all paths of this checkout
     python tests/tools/reading_path.py FOLDER protocols.runner:execute    # one path of another checkout
 """
 
@@ -33,6 +33,7 @@ FOUNDATION = (
 )
 ENTRIES = {
     "the command": "bench.commands.run:run",
+    "the trials": "bench.commands.tune:tune_first",
     "one run": "protocols.runner:execute",
     "the table": "results.report:show",
     "the report": "results.report:write",
