@@ -1,16 +1,22 @@
 """Damage to every kind of file that is read: it is named, or made again; never a traceback, never a wrong number."""
 
+import json
 import os
 import random
 import shutil
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from bench.commands import show
+from protocols.datasets import prepared
+from protocols.pretrain import checkpoint
 from results import store
 from results.analysis.frame import load_runs
+from results.errors import DamagedFile, ForeignFile
 from slurm.status import read_status
 from tests.tools import forked
 from tests.tools.damages import a_broken_link, a_device, a_folder, a_link_loop, a_pipe, empty, huge, set_value, zeros
@@ -165,6 +171,62 @@ def test_what_can_be_made_again_is_made_again(copy, name, damage):
     assert path.name in done.stdout + done.stderr
     assert "again" in done.stdout + done.stderr
     assert numbers(copy) == before
+
+
+FLIPS = 1000
+
+
+def read_weights(path):
+    return checkpoint.load(path, torch.device("cpu"), store.read_config(path.parent)["fingerprint"], pytest.fail)
+
+
+def content_of(value):
+    return json.dumps(value, default=lambda tensor: tensor.tolist())
+
+
+def write_byte(file, position, value):
+    file.seek(position)
+    file.write(bytes([value]))
+    file.flush()
+
+
+READERS = {
+    store.RECORD: lambda path: store.read_record(path.parent, store.read_config(path.parent)),
+    store.CONFIG: lambda path: store.read_config(path.parent),
+    "evaluations/knn*.json": store.read_json,
+    "evaluations/health*.json": store.read_json,
+    store.CHECKPOINT: read_weights,
+    store.BACKBONE: read_weights,
+    store.EXTRA_STATE: read_weights,
+    "images-8px.npy": lambda path: prepared.open_memmap(path, (40, 8, 8, 3)).tolist(),
+}
+"""What reads each kind of file, by its name in the folder of a run."""
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_no_flipped_bit_is_silent(copy, name):
+    """Whichever of the file's bits it is: it is refused by its name, or what is read is what was written."""
+    run, rng = the_run(copy), random.Random(name)
+    fingerprint = store.read_config(run)["fingerprint"]
+    checkpoint.save(run / store.CHECKPOINT, {"progress": {"step": 5}, "weights": torch.randn(50, 50)}, fingerprint)
+    images = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3), np.uint8)
+    prepared.load_or_write(run / "images-8px.npy", images.shape, lambda: [images])
+    path, read = min(run.glob(name)), READERS[name]
+    before, silent = content_of(read(path)), []
+    with path.open("r+b") as file:
+        for _ in range(FLIPS):
+            bit = rng.randrange(8 * path.stat().st_size)
+            file.seek(bit // 8)
+            (byte,) = file.read(1)
+            write_byte(file, bit // 8, byte ^ 1 << bit % 8)
+            try:
+                is_silent = content_of(read(path)) != before
+            except (DamagedFile, ForeignFile) as error:
+                is_silent = path.name not in error.message
+            silent += [bit] * is_silent
+            write_byte(file, bit // 8, byte)
+    assert silent == []
+    assert content_of(read(path)) == before
 
 
 @pytest.mark.parametrize("damage", [flip, a_folder, a_broken_link], ids=lambda value: value.__name__)
