@@ -26,7 +26,7 @@ function sortBy(table, header, index, isNumber) {
   for (const one of table.querySelectorAll("th[aria-sort]")) one.setAttribute("aria-sort", "none");
   header.setAttribute("aria-sort", next);
   const sign = next === "descending" ? -1 : 1;
-  for (const body of table.tBodies) {
+  for (const body of [...table.tBodies]) {
     const rows = [...body.rows];
     rows.forEach((row, position) => { row.position ??= position; });
     const keyed = rows.map((row) => [keyOf(row.cells[index], isNumber), row]);
@@ -35,7 +35,11 @@ function sortBy(table, header, index, isNumber) {
       if (a === undefined || b === undefined) return (a === undefined) - (b === undefined);
       return sign * compare(a, b) || one.position - another.position;
     });
+    /* Out of the document, where moving rows costs no layout. */
+    const following = body.nextSibling;
+    body.remove();
     body.append(...keyed.map(([, row]) => row));
+    table.insertBefore(body, following);
   }
 }
 
