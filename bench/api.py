@@ -84,8 +84,8 @@ def run(
         RequestError: the request is wrong; nothing was started.
         KeyboardInterrupt: interrupted; the same call resumes.
     """
-    from bench.commands.run import execute_runs
     from bench.echo import print_progress
+    from bench.execution import execute_runs
     from protocols.datasets.load import clear_caches
     from protocols.spec.execution import ExecutionContext
     from protocols.spec.grid import Request, expand, parse_seeds, plan

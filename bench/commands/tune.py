@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.echo import echo
+from bench.execution import check_before_work, execute_runs
 from bench.format import duration
 from bench.options import GridOptions, SpaceFile, with_grid_options
 from results.errors import RequestError
@@ -153,7 +154,6 @@ def execute_searches(
         RequestError: something is wrong with a trial, or none of a method has finished.
         Exit: interrupted, or ``--limit`` leaves trials for the next command.
     """
-    from bench.commands.run import execute_runs
     from protocols.tune.search import store_searches
     from results.store import require_writable
 
@@ -201,7 +201,6 @@ def trials_of_budget(budget: int, request: Request, data: Path, spaces: Spaces) 
 
 def print_search(planned: Sequence[PlannedSearch], grid: GridOptions) -> None:
     """Print spaces, trials and an estimate of the time; the default setting of a method stands for all its trials."""
-    from bench.commands.run import check_before_work
     from bench.dry_run import budget_in_words, duration_of, run_line
 
     whole, context = plan_trials(planned, grid), grid.context()
