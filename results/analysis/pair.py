@@ -118,8 +118,8 @@ def describe_pair(
         keys = [*TABLE_KEYS, "dataset"]
         runs = done[(done[keys] == [row[key] for key in keys]).all(axis=1) & done["method"].isin(methods)]
         by_method = runs.groupby("method")["seconds"].agg(["mean", "size"])
-        missing = (seeds - by_method["size"]).clip(lower=0)
-        seconds, missing = float((by_method["mean"] * missing).sum()), int(missing.sum())
+        needed = (seeds - by_method["size"]).clip(lower=0)
+        seconds, missing = float((by_method["mean"] * needed).sum()), int(needed.sum())
     column = column_of({key: row[key] for key in COLUMN_KEYS})
     title = f"{row['protocol']} · {row['backbone']}"
     return PairDifference(title, column, first, other, mean, std, half, n, seeds, seconds, missing)
