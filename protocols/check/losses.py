@@ -40,7 +40,7 @@ DRAWS_LIKE = {torch.rand_like: torch.rand, torch.randn_like: torch.randn}
 class HostDraws(TorchFunctionMode):
     """Draws random numbers in float32 on the CPU, whatever device and type they are for; so all get the same."""
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # type: ignore[override]
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """The function, or the draw and its copy."""
         kwargs = dict(kwargs or {})
         if func in DRAWS_LIKE:
@@ -56,7 +56,7 @@ class HostDraws(TorchFunctionMode):
 class InFloat64(TorchFunctionMode):
     """Converts to float64 where a method converts to float32."""
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # type: ignore[override]
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """The function, or its counterpart for float64."""
         if func is torch.Tensor.float:
             return args[0].double()

@@ -185,4 +185,5 @@ def interquartile_means(
 def trimmed_mean(scores: NDArray[np.float64]) -> NDArray[np.float64]:
     """The mean of the last axis without the lowest and the highest quarter."""
     cut = scores.shape[-1] // 4
-    return np.sort(scores, axis=-1)[..., cut : scores.shape[-1] - cut].mean(axis=-1)
+    means: NDArray[np.float64] = np.sort(scores, axis=-1)[..., cut : scores.shape[-1] - cut].mean(axis=-1)
+    return means

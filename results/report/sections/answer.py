@@ -192,8 +192,8 @@ def failures(data: ReportData) -> Iterator[str]:
         if of_status.empty:
             continue
         names = [
-            row.run if pd.isna(row.dataset) else f"{row.method} on {row.dataset}"
-            for row in of_status.drop_duplicates(["method", "dataset"]).itertuples()
+            str(row["run"]) if pd.isna(row["dataset"]) else f"{row['method']} on {row['dataset']}"
+            for _, row in of_status.drop_duplicates(["method", "dataset"]).iterrows()
         ]
         more = len(names) - MOST_PROBLEMS
         words_of = join_words([*names[:MOST_PROBLEMS], *[f"{more} more"] * (more > 0)])
