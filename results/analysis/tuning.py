@@ -11,6 +11,7 @@ import pandas as pd
 
 from results.analysis.statistics import Estimate, estimate
 from results.analysis.variants import CELL
+from results.names import UNTRAINED
 from results.tuning import choose, position
 
 if TYPE_CHECKING:
@@ -223,7 +224,7 @@ class TunedComparison:
 
 def compare_tuned(frames: Frames) -> Iterator[TunedComparison]:
     """Every tuned protocol beside the one that was tuned, without refinement and without baselines below."""
-    unrefined = frames.unrefined[frames.unrefined["baseline"] != "lower"]
+    unrefined = frames.unrefined[~frames.unrefined["baseline"].isin(UNTRAINED)]
     for column in frames.tuning.columns.values():
         tuned = unrefined[unrefined["protocol"] == column.label]
         default = unrefined[unrefined["protocol"] == column.base]
