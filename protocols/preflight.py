@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import torch
 
+from methods.base import TOKENS_EXAMPLE
 from protocols.backbones.build import new_backbone
 from protocols.backbones.inference import evaluation_mode
 from protocols.datasets.load import load_dataset, require
@@ -111,6 +112,11 @@ def check_run(run: Run, data: Path, sizes_taken: dict[str, set[int]]) -> Budget:
             raise RequestError(
                 f"{target.name} has one class, of which every prediction is right",
                 hint="name a data set of two classes or more after --evaluate-on",
+            )
+        if EVALUATIONS.describe(evaluation.name).declared["uses_tokens"] and not method.backbone.has_tokens:
+            raise RequestError(
+                f"{evaluation.label} needs tokens, which {run.backbone.name} does not have",
+                hint=f"choose a ViT, such as {TOKENS_EXAMPLE}",
             )
         sizes.add(evaluation.image_size or type(method).image_side(method.options) or target.side)
     known = sizes_taken.setdefault(digest_of(run.backbone.identity()), set())

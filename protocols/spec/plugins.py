@@ -91,7 +91,7 @@ EVALUATIONS: Registry[Callable[..., Any]] = Registry(
     "evaluation",
     package="protocols.evaluate",
     group="bench.evaluations",
-    declares={"takes": "features"},
+    declares={"takes": "features", "uses_tokens": False},
     common={IMAGE_SIZE: None, CROP_PCT: None},
     check=check_evaluation,
 )
