@@ -18,7 +18,7 @@ def check_before_work(todo: Sequence[Run], context: ExecutionContext) -> list[Bu
     Raises:
         RequestError: a run cannot work.
     """
-    from protocols.preflight import check
+    from protocols.check.preflight import check
     from protocols.system.device import choose_device
     from results.store import require_writable
 

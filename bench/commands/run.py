@@ -152,7 +152,7 @@ def print_plan(planned: Plan, todo: Sequence[Run], context: ExecutionContext) ->
     if not todo:
         echo("\n".join(plan_lines(planned, (), (), context)))
         return
-    from protocols.preflight import missing_datasets
+    from protocols.check.preflight import missing_datasets
 
     missing = {run.folder(): missing_datasets(run, context.data) for run in todo}
     ready = [run for run in todo if not missing[run.folder()]]

@@ -58,7 +58,7 @@ def speed(
     as_json: Annotated[bool, typer.Option("--json", help="All measurements and the machine, as JSON.")] = False,
 ) -> None:
     """Measure how fast methods train on this machine: each stage of a step, the fraction of peak, the memory."""
-    from protocols.preflight import check
+    from protocols.check.preflight import check
     from protocols.spec.execution import ExecutionContext
     from protocols.spec.grid import Request, expand
     from protocols.spec.labels import split_list

@@ -179,7 +179,7 @@ def prepare_runs(todo: Sequence[Run], context: ExecutionContext, *, dry_run: boo
         RequestError: a run cannot work, or the runs folder cannot be written to.
     """
     from bench.commands.data import fetch_dataset
-    from protocols.preflight import check, dataset_names
+    from protocols.check.preflight import check, dataset_names
     from protocols.spec.resolve import load_plugins
     from results.store import require_writable
 

@@ -1,1 +1,1 @@
-"""Checks of a machine: whether what its devices compute is what the reference operations compute on a CPU."""
+"""What can be found wrong: of runs before work starts, and of what the devices of a machine compute."""

@@ -13,8 +13,8 @@ import torch
 from methods.pretrained import IMAGENET
 from protocols.backbones.small import Conv4
 from protocols.backbones.timm_models import timm
+from protocols.check.preflight import check
 from protocols.evaluate.evaluator import Evaluator
-from protocols.preflight import check
 from protocols.runner import execute
 from protocols.spec.execution import ExecutionContext
 from protocols.spec.grid import Request, expand

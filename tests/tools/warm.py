@@ -14,7 +14,7 @@ from protocols.system.compiled import compilation_works
 mpl.use("Agg")
 for name in ("seaborn", "sklearn.datasets", "timm", "torch._dynamo", "torch._inductor.compile_fx"):
     importlib.import_module(name)
-for name in ("bench.cli", "protocols.preflight", "protocols.runner", "results.report"):
+for name in ("bench.cli", "protocols.check.preflight", "protocols.runner", "results.report"):
     importlib.import_module(name)
 with contextlib.redirect_stdout(io.StringIO()):  # typer imports pydantic when it first reads options
     importlib.import_module("bench.cli").app(["status", "--help"], standalone_mode=False)

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from protocols.backbones.timm_models import timm
+from protocols.check.preflight import check
 from protocols.datasets.load import load_dataset
 from protocols.evaluate import attentive as module
 from protocols.evaluate.attentive import AttentivePool, attentive, tokens_of
 from protocols.features.context import EvaluationContext
-from protocols.preflight import check
 from protocols.spec.grid import Request, expand
 from protocols.system.progress import ProgressListener
 from results.errors import RequestError

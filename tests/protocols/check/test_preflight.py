@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from protocols.preflight import check
+from protocols.check.preflight import check
 from protocols.spec.grid import Request, expand
 from protocols.spec.protocol import PRESETS
 from results.errors import BrokenPlugin, RequestError
