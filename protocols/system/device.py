@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
 
-from results.errors import RequestError
+from results.errors import RequestError, describe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -165,7 +165,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     words = ("out of memory", "outofmemoryerror", "can't allocate memory", "cublas_status_alloc_failed")
-    return any(word in str(error).lower() for word in words)
+    return any(word in describe(error).lower() for word in words)
 
 
 def is_device_fault(error: BaseException) -> bool:
@@ -173,7 +173,7 @@ def is_device_fault(error: BaseException) -> bool:
     accelerator_error = getattr(torch, "AcceleratorError", None)
     if accelerator_error is not None and isinstance(error, accelerator_error):
         return True
-    return any(words in str(error) for words in ("CUDA error:", "CUBLAS_STATUS_", "CUDNN_STATUS_"))
+    return any(words in describe(error) for words in ("CUDA error:", "CUBLAS_STATUS_", "CUDNN_STATUS_"))
 
 
 class EnergyMeter:

@@ -370,7 +370,7 @@ def test_a_view_may_show_another_image_drawn_like_the_images_own(tmp_path):
 
 
 def test_an_augmentation_that_the_protocol_lacks_is_refused(tmp_path):
-    with pytest.raises(RunFailed, match="dino wants views of augmentation 'small', which quick does not have"):
+    with pytest.raises(RunFailed, match="dino uses augmentation 'small', added to quick later, without declaring it"):
         execute(run_of("dino", "dino.crops=2"), place(tmp_path), ProgressListener())
 
 

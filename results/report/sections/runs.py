@@ -113,7 +113,8 @@ def runs_table(table: ResultTable, runs: pd.DataFrame, results: pd.DataFrame) ->
             Cell(", ".join(numbers.get(run["run"], [])) if done else str(run["reason"])),
             Cell(format_duration(run["pretrain_seconds"]) if done else MISSING),
             origin_cell(
-                f"{commit[:7]}{', changed' * (str(run['dirty']) == 'True')}" if commit else "", commit_text(run)
+                f"{commit[:7]}{', changed' * (str(run['dirty']) == 'True')}" if commit else "",
+                commit_text(run) if commit else "",
             ),
             origin_cell(f"machine {machines[run['machine']]}" if done and run["machine"] else "", run["machine"]),
             origin_cell(f"command {commands[run['command']]}" if done and run["command"] else "", run["command"]),

@@ -420,5 +420,6 @@ def test_every_plugin_of_a_file_is_loaded_used_or_not(write):
         load_files([file])
 
 
-def test_protocols_of_the_project_use_no_plugin():
-    assert all(not protocols.load(name).added for name in protocols.names())
+def test_what_protocols_of_the_project_added_is_declared_by_methods_of_the_project():
+    declared = {one for name in METHODS.names() for one in METHODS.describe(name).declared["augmentations"]}
+    assert all(declared.issuperset(protocols.load(name).added) for name in protocols.names())
