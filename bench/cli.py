@@ -113,7 +113,7 @@ def suggestion(message: str) -> str:
     """What was meant by arguments that are names of methods or data sets: ``run simclr`` is ``--methods simclr``."""
     from protocols.spec.plugins import DATASETS, METHODS
 
-    found = re.search(r"unexpected extra arguments? \((.+)\)", message)
+    found = re.search(r"unexpected extra argument(?:s|\(s\))? \((.+)\)", message)
     words = re.split(r"[\s,]+", found[1]) if found else []
     for option, registry in (("methods", METHODS), ("datasets", DATASETS)):
         if words and all(word in registry for word in words):
