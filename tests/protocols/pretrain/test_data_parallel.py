@@ -56,7 +56,7 @@ SETTINGS = {
     "mae": ("width=16", "depth=1", "heads=2"),
     "ijepa": ("width=16", "depth=1", "heads=2"),
     "ibot": ("prototypes=16", "hidden=16", "crops=2"),
-    "wmse": ("hidden=32", "output=2", "sub_batch=12"),
+    "wmse": ("hidden=32", "output=2", "sub_batch=12", "eps=0.5"),
 }
 STEPS = 3
 

@@ -86,7 +86,7 @@ def test_baselines_and_repeated_pretrainings_are_not_ranked():
 
 
 @pytest.mark.parametrize(
-    ("ranks", "cliques"), [([1, 2, 3], []), ([1, 1.5, 3], [(0, 1)]), ([1, 1.9, 2.8, 2.9], [(0, 1), (1, 3)])]
+    ("ranks", "cliques"), [([1, 2, 3], []), ([1, 1.5, 3], [(0, 1)]), ([1, 1.9, 2.8, 2.9], [(0, 1), (1, 2), (2, 3)])]
 )
 def test_cliques_are_the_longest(ranks, cliques):
     nothing = np.zeros(len(ranks))

@@ -129,12 +129,11 @@ def test_units_count_when_costs_are_sorted(opened):
 def test_rows_are_filtered_by_words(opened):
     page, _ = opened()
     page.locator("summary", has_text="Runs:").click()
-    box = page.get_by_role("searchbox").locator("visible=true").last
-    box.fill("byol cifar10")
+    page.locator("details[open]").get_by_role("searchbox").first.fill("byol cifar10")
     rows = page.locator("details[open] tbody tr").locator("visible=true")
     assert rows.count() == 2
     assert all("byol" in text and "cifar10" in text for text in rows.all_inner_texts())
-    assert page.locator("output").locator("visible=true").last.inner_text() == "2 of 32 rows"
+    assert page.locator("details[open] output").first.inner_text() == "2 of 32 rows"
 
 
 def test_a_number_leads_to_its_runs_and_back(opened):
