@@ -64,7 +64,7 @@ def render(sections: Sequence[Section], *, title: str, headline: str) -> str:
         headline=headline,
         policy=policy,
         style=Markup(style),  # noqa: S704 - a file of this package
-        script=Markup(script),  # noqa: S704 - likewise
+        script=Markup(script),  # noqa: S704 - a file of this package
     )
 
 

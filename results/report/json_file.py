@@ -39,7 +39,7 @@ def table_object(table: Table) -> dict[str, Any]:
 
 
 def cell_object(cell: Cell | None) -> dict[str, Any] | None:
-    """A cell as it is shown, with its marks; ``best`` where it stands out."""
+    """The text and the marks of a cell; ``best`` where it stands out."""
     if cell is None:
         return None
     return {"value": cell.value, "seeds": cell.seeds, "marks": cell.marks, "best": cell.is_best}

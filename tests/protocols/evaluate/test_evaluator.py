@@ -69,6 +69,12 @@ class NoTraining(ProgressListener):
         assert name != "pretrain"
 
 
+def stored_backbone(folder):
+    backbone = Conv4().eval()
+    backbone.load_state_dict(torch.load(folder / store.BACKBONE, weights_only=True)["backbone"])
+    return backbone
+
+
 def values(record, metric="top1"):
     return {(m.label, m.dataset): m.value for m in record.metrics if m.metric == metric}
 
@@ -76,8 +82,7 @@ def values(record, metric="top1"):
 def test_a_target_is_measured_with_its_own_normalisation(tmp_path, colours):
     run = run_of(evaluate=["knn"], evaluate_on=[colours])
     record = carry_out(run, tmp_path)
-    backbone = Conv4().eval()
-    backbone.load_state_dict(torch.load(tmp_path / run.folder() / store.BACKBONE, weights_only=True)["backbone"])
+    backbone = stored_backbone(tmp_path / run.folder())
     target = load_dataset(colours, tmp_path)
 
     def features_of(split):
@@ -98,8 +103,7 @@ def test_images_are_measured_at_the_size_that_an_evaluation_asks_for(tmp_path, c
     native = carry_out(run_of(evaluate=["knn"], evaluate_on=[colours], refine=["graph"]), tmp_path)
     run = run_of(evaluate=["knn[image_size=24]"], evaluate_on=[colours], refine=["graph"])
     record = carry_out(run, tmp_path, NoTraining())
-    backbone = Conv4().eval()
-    backbone.load_state_dict(torch.load(tmp_path / run.folder() / store.BACKBONE, weights_only=True)["backbone"])
+    backbone = stored_backbone(tmp_path / run.folder())
     target = load_dataset(colours, tmp_path)
 
     def features_of(split):
@@ -120,8 +124,7 @@ def test_images_are_resized_and_cropped_as_an_evaluation_asks_for(tmp_path, colo
     """Torchvision's resize and centre crop beside ours; the identity without a crop is what it was."""
     run = run_of(evaluate=["knn", "knn[image_size=24,crop_pct=0.875]"], evaluate_on=[colours])
     record = carry_out(run, tmp_path)
-    backbone = Conv4().eval()
-    backbone.load_state_dict(torch.load(tmp_path / run.folder() / store.BACKBONE, weights_only=True)["backbone"])
+    backbone = stored_backbone(tmp_path / run.folder())
     target = load_dataset(colours, tmp_path)
 
     def features_of(split):
