@@ -117,14 +117,16 @@ def run_stages(run: Run, folder: Path, context: ExecutionContext, listener: Prog
 def record_failure(folder: Path, error: BaseException) -> RunFailed:
     """Store the reason of a failure; returns the exception to raise."""
     reason = str(error) if isinstance(error, BenchError) else describe(error)
-    if is_out_of_memory(error):
+    out_of_memory, device_fault = is_out_of_memory(error), is_device_fault(error)
+    if out_of_memory:
         what = "lower the batch with --set pretrain.batch=N, or execute fewer runs at a time with --jobs or --per-gpu"
         reason = f"out of memory; {what} ({reason.splitlines()[0]})"
-    elif is_device_fault(error):
-        reason = f"the GPU failed: {reason.splitlines()[0]}"
+    elif device_fault:
+        first_line, _, _ = str(error).partition("\n")
+        reason = f"the GPU failed: {type(error).__name__}: {first_line}"
     elif "does not have a deterministic implementation" in reason:
         reason = f"{reason.partition(', but')[0]}; leave --deterministic out"
     store.write_failure(folder, reason, "".join(traceback.format_exception(error)))
     failure = RunFailed(reason)
-    failure.needs_new_process = is_out_of_memory(error) or is_device_fault(error)
+    failure.needs_new_process = out_of_memory or device_fault
     return failure

@@ -135,18 +135,19 @@ class Evaluator:
         Weights that were trained elsewhere may have a size and a normalisation of their own.
         """
         image_size = image_size or self.image_side
-        last = self._context
-        if last is None or (last.dataset.name, last.image_size, last.crop_pct) != (dataset, image_size, crop_pct):
+        context = self._context
+        key = dataset, image_size, crop_pct
+        if context is None or (context.dataset.name, context.image_size, context.crop_pct) != key:
             loaded = load_dataset(dataset, self.data)
             if self.image_statistics:
                 mean, std = self.image_statistics
                 loaded = replace(loaded, mean=mean, std=std)
             augmenters = build_augmenters(self.run, loaded, size=image_size)
-            self._context = EvaluationContext(
+            context = EvaluationContext(
                 self.backbone, loaded, augmenters, self.run.seed, self.listener, image_size, crop_pct
             )
-        assert self._context is not None
-        return self._context
+            self._context = context
+        return context
 
     def context_of(self, evaluation: Evaluation) -> EvaluationContext:
         """The backbone with the data set of an evaluation, as it sees the images."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from results.figures.data import FigureData
 
 
-TITLE_LETTERS = 54
+TITLE_LETTERS = 51
 """Letters of the titles of all panels in a row of a column; longer titles have several lines."""
 
 
@@ -46,9 +47,19 @@ def curves(data: FigureData) -> Figure | None:
             style = LINES[datasets.index(dataset) % len(LINES)]
             style = "." * (len(run) == 1) + style
             axes.plot(run["views"] / unit, run["loss"], style, color=data.styles[method].colour, lw=0.7, alpha=0.8)
-        axes.set_title("\n".join(textwrap.wrap(method, letters)))
+        axes.set_title(wrap_label(method, letters))
         axes.yaxis.set_major_locator(MaxNLocator(3))
     if len(datasets) > 1:
         handles = [Line2D([], [], color="#333333", ls=LINES[i % len(LINES)], lw=0.7) for i in range(len(datasets))]
         figure.legend(handles, datasets, loc="outside lower center", ncols=legend_columns(data.width))
     return figure
+
+
+def wrap_label(label: str, letters: int) -> str:
+    """A label in lines of so many letters at most, broken between its options where that is possible."""
+    lines = [""]
+    for piece in re.split(r"(?<=[\[,])", label):
+        if lines[-1] and len(lines[-1]) + len(piece) > letters:
+            lines.append("")
+        lines[-1] += piece
+    return "\n".join(part for line in lines for part in textwrap.wrap(line, letters))

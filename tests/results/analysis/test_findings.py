@@ -4,19 +4,12 @@ import pytest
 
 from results.analysis.findings import FINDING_COLUMNS, finding_frame
 from results.report.data import collect
-
-SEEDS = {
-    "supervised": [90.0, 91.0, 92.0],
-    "simclr": [60.0, 61.0, 62.0],
-    "byol": [59.5, 60.5, 61.5],
-    "barlow": [40.0, 40.1, 40.2],
-    "random": [30.0, 30.5, 31.0],
-}
+from tests.tools.records import ACCURACIES
 
 
 @pytest.fixture
 def grid(store):
-    for method, values in SEEDS.items():
+    for method, values in ACCURACIES.items():
         for seed, value in enumerate(values):
             store({"linear": value, "linear/ece": 100 - value}, method=method, seed=seed)
 

@@ -5,7 +5,7 @@ import itertools
 import matplotlib as mpl
 import pytest
 
-from results.figures.curves import curves
+from results.figures.curves import curves, wrap_label
 from results.figures.data import CURVE_SEEDS
 from results.figures.draw import draw_figure
 from results.figures.style import STYLE
@@ -14,7 +14,7 @@ from results.figures.style import STYLE
 def test_curves_are_in_the_units_of_each_loss(made, words_of):
     methods = [name for name in made.methods if name != "random"]
     figure = draw_figure("curves", made)
-    assert [axes.get_title() for axes in figure.axes] == methods
+    assert [axes.get_title().replace("\n", "") for axes in figure.axes] == methods
     for axes in figure.axes:
         assert len(axes.lines) == 3
         assert list(axes.lines[0].get_ydata()) == pytest.approx([4, 2, 4 / 3, 1])
@@ -30,6 +30,13 @@ def test_a_single_epoch_is_no_curve(made):
 
 def test_the_caption_names_the_limit_that_holds():
     assert f"first {CURVE_SEEDS} seeds" in curves.__doc__
+
+
+def test_a_title_is_broken_between_options():
+    assert wrap_label("byol[momentum=0.9]", 17) == "byol[\nmomentum=0.9]"
+    assert wrap_label("byol[lr=1,momentum=0.9]", 17) == "byol[lr=1,\nmomentum=0.9]"
+    assert wrap_label("simclr", 17) == "simclr"
+    assert wrap_label("a" * 40, 17) == "\n".join(["a" * 17, "a" * 17, "a" * 6])
 
 
 @pytest.mark.parametrize("count", [2, 9])

@@ -9,8 +9,10 @@ def test_axes_show_no_impossible_percentages(store, runs, data_of):
         store({"linear": value}, seed=seed)
     (axes,) = draw_figure("accuracy", data_of(runs)).axes
     assert axes.get_xlim() == (-2, 102)
-    (axes,) = draw_figure("cost", data_of(runs)).axes
-    assert axes.get_ylim() == (-2, 102)
+    for seed, value in enumerate((60.0, 99.0)):
+        store({"linear": value}, method="byol", seed=seed, views=200_000)
+    for axes in draw_figure("cost", data_of(runs)).axes:
+        assert axes.get_ylim() == (-2, 102)
 
 
 def test_files_are_the_same_every_time(made, tmp_path):
