@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 import bench
+from protocols.backbones.block import Block
 from protocols.backbones.export import write_export
-from protocols.backbones.small import cifar_resnet, resnet34
+from protocols.backbones.small import Conv4, ResNet, cifar_resnet
 from protocols.backbones.timm_models import timm
-from results.errors import RequestError
+from results.errors import RequestError, UnknownName
 from tests.tools import forked
 
 CARD = {
@@ -34,7 +35,7 @@ CARD = {
 }
 MAKERS = {
     "resnet8": lambda: cifar_resnet(1),
-    "resnet34": lambda: resnet34("resnet34"),
+    "large-stem": lambda: ResNet(Block(3, 8, 7, 2), nn.MaxPool2d(3, stride=2, padding=1), (8, 16), (1, 2)),
     "small": lambda: timm("timm:resnet18@small", 32),
     "vit": lambda: timm("timm:test_vit@patch=4@pool=avg", 32),
     "fixed": lambda: timm("timm:test_vit", 32),
@@ -42,10 +43,10 @@ MAKERS = {
 TIMM_ALONE = ("vit", "fixed")
 
 LOAD = """
-import importlib, json, sys
-for name in ("bench", "methods", "protocols", "results", "slurm"):
-    sys.modules[name] = None  # importing them fails
-try:
+import sys
+ours = ("bench", "methods", "protocols", "results", "slurm")
+sys.modules.update(dict.fromkeys([*ours, *(name for name in sys.modules if name.split(".")[0] in ours)]))
+try:  # what is None in sys.modules cannot be imported
     import bench
     sys.exit("bench is there")
 except ImportError:
@@ -54,7 +55,7 @@ import torch
 
 images = torch.load("images.pt")
 found = {}
-for name in json.loads(sys.argv[1]):
+for name in BACKBONES:
     sys.path.insert(0, name)
     sys.modules.pop("model", None)
     import model
@@ -62,7 +63,7 @@ for name in json.loads(sys.argv[1]):
         found[name] = model.load()(images)
     sys.path.pop(0)
 import timm
-for name in json.loads(sys.argv[2]):
+for name in TIMM_ALONE:
     code = open(f"{name}/README.md").read().split("```python")[2].split("```")[0]
     space = {}
     exec(code.replace('"model.safetensors"', f'"{name}/model.safetensors"'), space)
@@ -77,15 +78,18 @@ torch.save(found, "found.pt")
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A folder with one tiny run, and its export by the command."""
+    """A folder with one tiny run, its export by the command, and a run of what was exported."""
     folder = tmp_path_factory.mktemp("run")
-    grid = ["--methods", "simclr", "--datasets", "digits", "--seeds", "0", "--views", "2000", "--evaluations", "knn"]
-    assert forked.bench("run", *grid, cwd=folder).returncode == 0
-    done = forked.bench("export", "digits-conv4", "--to", "conv4", cwd=folder)
-    assert done.returncode == 0, done.stderr
-    assert [line.split("/")[1] for line in done.stdout.split()] == [
-        *["README.md", "card.json", "model.py", "model.safetensors"]
+    grid = ["--datasets", "digits", "--seeds", "0", "--views", "2000", "--evaluations", "knn"]
+    commands = [
+        ["run", "--methods", "simclr", *grid],
+        ["export", "digits-conv4-simclr", "--to", "conv4"],
+        ["run", "--methods", "pretrained[weights=conv4/model.safetensors,name=again]", *grid],
     ]
+    done = forked.bench_all(*commands, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    written = [line for line in done.stdout.splitlines() if line.startswith("conv4/")]
+    assert written == [f"conv4/{name}" for name in ("README.md", "card.json", "model.py", "model.safetensors")]
     return folder
 
 
@@ -100,12 +104,12 @@ def exports(run):
             if "running" in key:
                 value.copy_(torch.rand_like(value) + 0.5)
         write_export(backbone, run / name, {**CARD, "backbone": name})
-    backbones["conv4"] = bench.load_backbone("digits-conv4", runs=run / "runs")
+    backbones["conv4"] = bench.load_backbone("digits-conv4-simclr", runs=run / "runs")
     with torch.no_grad():
         expected = {name: backbone.eval()(images) for name, backbone in backbones.items()}
     expected |= {f"{name} by timm": expected[name] for name in TIMM_ALONE}
-    words = [json.dumps(list(names)) for names in (backbones, TIMM_ALONE)]
-    done = subprocess.run([sys.executable, "-c", LOAD, *words], cwd=run, capture_output=True, text=True, check=False)
+    names = f"BACKBONES, TIMM_ALONE = {[*backbones]}, {TIMM_ALONE}"
+    done = forked.execute(names + LOAD, cwd=run)
     assert done.returncode == 0, done.stderr
     return torch.load(run / "found.pt"), expected
 
@@ -119,7 +123,7 @@ def test_features_without_bench_are_equal_to_the_bit(exports, name):
 
 def test_the_card_says_what_the_run_measured(run):
     card = json.loads((run / "conv4" / "card.json").read_text())
-    (path,) = run.glob("runs/*/record.json")
+    (path,) = run.glob("runs/*simclr*/record.json")
     record = json.loads(path.read_text())
     assert card["fingerprint"] == record["run"]["fingerprint"]
     assert card["provenance"] == record["provenance"]
@@ -138,10 +142,6 @@ def test_the_card_says_what_the_run_measured(run):
 
 def test_an_export_is_a_checkpoint_again(run):
     """What was exported and comes back has the same accuracy."""
-    file = run / "conv4" / "model.safetensors"
-    words = ["--datasets", "digits", "--evaluations", "knn", "--seeds", "0"]
-    done = forked.bench("run", "--methods", f"pretrained[weights={file},name=again]", *words, cwd=run)
-    assert done.returncode == 0, done.stderr
     records = [json.loads(path.read_text()) for path in run.glob("runs/*/record.json")]
     values = {record["run"]["method"]["label"]: record["metrics"][0]["value"] for record in records}
     assert values["again"] == next(value for label, value in values.items() if label.startswith("simclr"))
@@ -159,15 +159,16 @@ def test_what_cannot_be_exported_is_refused_in_one_line(run, tmp_path):
 
     with pytest.raises(RequestError, match="the architecture of other is known to its plugin only"):
         write_export(Other(), tmp_path / "other", {**CARD, "backbone": "other"})
-    done = forked.bench("export", "nothing", "--to", "x", cwd=run)
-    assert done.returncode == 2
-    assert done.stderr.startswith("bench: unknown run 'nothing'")
+    with pytest.raises(UnknownName, match="unknown run 'nothing'"):
+        bench.export("nothing", tmp_path / "x", runs=run / "runs")
 
 
-def test_onnx_gives_the_same_features(tmp_path):
+@pytest.mark.parametrize("make", [Conv4, MAKERS["fixed"]])
+def test_onnx_gives_the_same_features(tmp_path, make):
+    """Also of images that a ViT resizes, and for another number of images than it was written with."""
     pytest.importorskip("onnxscript")
     runtime = pytest.importorskip("onnxruntime")
-    backbone = cifar_resnet(1).eval()
+    backbone = make().eval()
     write_export(backbone, tmp_path / "onnx", dict(CARD), onnx=True)
     session = runtime.InferenceSession(tmp_path / "onnx" / "model.onnx")
     images = torch.rand(5, 3, 32, 32)
