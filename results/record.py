@@ -112,6 +112,8 @@ class Health(Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         std: mean over dimensions of the standard deviation of L2-normalised features, times √d; 1 when spread evenly.
         rankme: effective rank of the feature matrix (Garrido et al. 2023), uncentred.
+        lidar: effective rank of what tells images apart but not their views (Thilak et al. 2023); None in records of
+            earlier versions.
         alignment: mean squared distance between two views' normalised features (Wang & Isola 2020); low is invariant.
         uniformity: log mean Gaussian potential of normalised features (same source); lower is more spread.
         n: images it was taken on.
@@ -126,9 +128,10 @@ class Health(Struct, frozen=True, forbid_unknown_fields=True):
     n: int
     dim: int
     warning: str = ""
+    lidar: float | None = None
 
     def __post_init__(self) -> None:
-        require_numbers(self, "std", "rankme", "alignment")
+        require_numbers(self, "std", "rankme", "alignment", *(["lidar"] if self.lidar is not None else []))
         require_numbers(self, "n", "dim", low=1)
         require_numbers(self, "uniformity", low=-math.inf)
 

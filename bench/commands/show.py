@@ -98,7 +98,8 @@ def record_lines(record: dict[str, Any]) -> Iterator[str]:
     yield from (f"  {p['label']:20} shown on {p['dataset']} in {p['file']}" for p in pictures)
     health = record["health"]
     yield f"\nhealth     {health['warning'] or 'no warning'}"
-    yield "  " + ", ".join(f"{key} {health[key]:.3g}" for key in ("std", "rankme", "alignment", "uniformity"))
+    names = ("std", "rankme", "lidar", "alignment", "uniformity")
+    yield "  " + ", ".join(f"{key} {health[key]:.3g}" for key in names if health.get(key) is not None)
     yield from history_lines(record["history"])
     cost = record["cost"]
     yield "\ncost"

@@ -48,6 +48,9 @@ HEALTH_IMAGES = 10_000
 ALIGNMENT_IMAGES = 2_000
 """Images of these of which two views are compared."""
 
+LIDAR_IMAGES, LIDAR_VIEWS = 1_000, 10
+"""Images of which so many views are compared: fewer images where the split has not as many as there would be views."""
+
 
 @dataclass(frozen=True)
 class StoredResult:
@@ -241,20 +244,26 @@ class Evaluator:
         return {"metrics": [structs.asdict(metric) for metric in metrics], "pictures": pictures}
 
     def _health(self) -> StoredHealth:
-        path = self.folder / EVALUATIONS_FOLDER / f"health-{digest_of({'version': 1})[:8]}.json"
+        path = self.folder / EVALUATIONS_FOLDER / f"health-{digest_of({'version': 2})[:8]}.json"
 
         def compute() -> JsonDict:
             context = self.context(self.run.dataset.name)
-            images = torch.from_numpy(context.dataset.pretrain.images[:ALIGNMENT_IMAGES])
-            index = torch.arange(len(images))
+            available = len(context.dataset.pretrain)
+            images = torch.from_numpy(context.dataset.pretrain.images[:ALIGNMENT_IMAGES]).to(context.device)
+            augmenter, few = (
+                context.augmenters[HEALTH_AUGMENTATION],
+                max(1, min(LIDAR_IMAGES, available // LIDAR_VIEWS)),
+            )
             views = []
-            for number in range(2):
+            for number in range(LIDAR_VIEWS):
+                index = torch.arange(len(images) if number < 2 else few)
                 rows = index.numpy() + number * 2**40
-                augmenter = context.augmenters[HEALTH_AUGMENTATION]
                 u = randomness.uniforms(randomness.key(self.run.seed, "health"), rows, augmenter.columns)
-                view = augmenter(images.to(context.device), index, u)
+                view = augmenter(images[: len(index)], index, u)
                 views.append(extract_features(self.backbone, view, lambda images: images, context.device))
-            return {"health": structs.asdict(diagnose(context.features.train[:HEALTH_IMAGES], *views))}
+            several = torch.stack([view[:few] for view in views], dim=1)
+            health = diagnose(context.features.train[:HEALTH_IMAGES], views[0], views[1], several)
+            return {"health": structs.asdict(health)}
 
         return self._load_or_compute(path, StoredHealth, compute)
 

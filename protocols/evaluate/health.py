@@ -1,4 +1,4 @@
-"""Health of a representation: collapse, effective rank, alignment and uniformity."""
+"""Health of a representation: collapse, effective ranks, alignment and uniformity."""
 
 from __future__ import annotations
 
@@ -15,19 +15,21 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def diagnose(features: Tensor, first: Tensor, second: Tensor) -> Health:
+def diagnose(features: Tensor, first: Tensor, second: Tensor, views: Tensor) -> Health:
     """Measure a representation's health.
 
     Args:
         features: (n, d) of images without augmentation.
         first: (m, d) of one augmented view of m images.
         second: (m, d) of another view of the same images.
+        views: (k, q, d) of q augmented views of k images.
     """
     n, dim = features.shape
     std, rank = feature_std(features), rankme(features)
     return Health(
         std=std,
         rankme=rank,
+        lidar=lidar(views),
         alignment=alignment(first, second),
         uniformity=uniformity(features[:2000]),
         n=n,
@@ -52,7 +54,35 @@ def rankme(features: Tensor) -> float:
 
     Features are not centred; ε is 1e-7.
     """
-    values = torch.linalg.svdvals(to_float64(features))
+    return effective_rank(torch.linalg.svdvals(to_float64(features)))
+
+
+def lidar(views: Tensor, delta: float = 1e-4) -> float:
+    """Effective rank of what tells images apart, in units of what tells views of an image apart.
+
+    LiDAR of Thilak et al. (2023, arXiv 2312.04000): each image is a class of its own, whose members are its augmented
+    views. The eigenvalues are those of the covariance of the class means, whitened by the mean covariance within
+    classes, to whose diagonal ``delta`` is added; they take the place of RankMe's singular values. Covariances are
+    means over images and views, without a correction for their number.
+
+    Args:
+        views: (k, q, d) of q views of k images.
+        delta: keeps dimensions without any spread within classes from counting without bound.
+
+    Returns:
+        From 1 to the smaller of d and k - 1.
+    """
+    views = to_float64(views)
+    means = views.mean(1)
+    within = (views - means[:, None]).flatten(0, 1)
+    covariance = within.T @ within / len(within) + delta * torch.eye(views.shape[2], device=views.device)
+    factor = torch.linalg.cholesky(covariance)
+    whitened = torch.linalg.solve_triangular(factor, (means - means.mean(0)).T, upper=False)
+    return effective_rank(torch.linalg.svdvals(whitened).square() / len(means))
+
+
+def effective_rank(values: Tensor) -> float:
+    """Exp of the entropy of values ≥ 0 in float64, divided by their sum."""
     p = values / values.sum().clamp(min=1e-12) + 1e-7
     entropy = -(p * p.log()).sum()
     return float(entropy.exp())

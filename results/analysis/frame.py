@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from results.record import JsonDict
     from results.store import Stored
 
-VERSION = 8
+VERSION = 9
 """Of what :func:`summarize_run` returns; raised by hand when it changes."""
 
 IDENTITY = [
@@ -35,7 +35,7 @@ COST = [
 ]
 LEARNING = ["epochs", "first_loss", "last_loss"]
 PROVENANCE = ["commit", "dirty", "software", "machine", "command", "finished"]
-SELECTION = ["preset", "rankme"]
+SELECTION = ["preset", "rankme", "lidar"]
 MEASURED = [
     *["evaluated_on", "split", "evaluation", "evaluation_name", "metric", "value", "n", "setup"],
     *["refinement", "transductive"],
@@ -49,7 +49,7 @@ RESULT_COLUMNS = [
 ]
 HISTORY_COLUMNS = ["run", "epoch", "views", "seconds", "loss", "knn_top1"]
 COST_COLUMNS = ["run", *IDENTITY, *COST]
-NUMBERS = ["version", "seed", "lr", *COST[:8], *LEARNING, "rankme"]
+NUMBERS = ["version", "seed", "lr", *COST[:8], *LEARNING, "rankme", "lidar"]
 
 
 @dataclass(frozen=True)
@@ -252,6 +252,7 @@ def record_columns(record: JsonDict) -> JsonDict:
         **({"first_loss": history[0].get("loss"), "last_loss": history[-1].get("loss")} if history else {}),
         "warning": record["health"]["warning"],
         "rankme": record["health"]["rankme"],
+        "lidar": record["health"].get("lidar"),
         **{key: str(provenance.get(key, "")) for key in ("commit", "command", "finished")},
         "dirty": bool(provenance.get("dirty")),
         "software": ", ".join(f"{name} {version}" for name, version in versions.items()),

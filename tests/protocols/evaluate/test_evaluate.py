@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from protocols.backbones.inference import extract_features
 from protocols.backbones.small import Conv4
-from protocols.evaluate.health import alignment, diagnose, feature_std, rankme, uniformity
+from protocols.evaluate.health import alignment, diagnose, feature_std, lidar, rankme, uniformity
 from protocols.evaluate.knn import knn
 from protocols.evaluate.linear import linear
 from protocols.evaluate.linear_graphnnclr2025 import linear_graphnnclr2025
@@ -287,6 +287,32 @@ def test_rankme_is_the_exponential_of_the_entropy_of_singular_values():
     assert rankme(matrix) == pytest.approx(math.exp(-(p * p.log()).sum().item()), abs=1e-4)
 
 
+def slow_lidar(views: np.ndarray, delta: float = 1e-4) -> float:
+    """Sums over images and views, and the whitening matrix itself."""
+    k, q, d = views.shape
+    means = [sum(views[image]) / q for image in range(k)]
+    centre = sum(means) / k
+    between = sum(np.outer(mean - centre, mean - centre) for mean in means) / k
+    deviations = [views[image, view] - means[image] for image in range(k) for view in range(q)]
+    within = sum(np.outer(one, one) for one in deviations) / (k * q) + delta * np.eye(d)
+    values, vectors = np.linalg.eigh(within)
+    whitening = vectors @ np.diag(values**-0.5) @ vectors.T
+    p = np.linalg.eigvalsh(whitening @ between @ whitening).clip(0)
+    p = p / p.sum() + 1e-7
+    return float(np.exp(-(p * np.log(p)).sum()))
+
+
+def test_lidar_is_that_of_a_slow_reference_and_counts_what_views_share():
+    draw = np.random.default_rng(0)
+    images, noise = draw.standard_normal((40, 1, 6)), draw.standard_normal((40, 5, 6))
+    for spread in (1e-3, 0.3, 2.0):
+        views = images * [3, 2, 1, 1, 0.1, 0.1] + spread * noise * [1, 1, 1, 5, 5, 5]
+        assert lidar(torch.from_numpy(views)) == pytest.approx(slow_lidar(views), rel=1e-6)
+    flat = np.broadcast_to(images[..., :2].repeat(3, 2), (40, 5, 6))  # two dimensions, each three times
+    assert lidar(torch.from_numpy(flat + 0.1 * noise)) == pytest.approx(2, abs=0.5)
+    assert lidar(torch.from_numpy(images + 0.1 * noise)) > 5
+
+
 def test_alignment_and_uniformity_are_the_definitions():
     g = torch.Generator().manual_seed(0)
     x, y = torch.randn(8, 5, generator=g), torch.randn(8, 5, generator=g)
@@ -299,9 +325,9 @@ def test_alignment_and_uniformity_are_the_definitions():
 def test_health_of_features_of_length_zero_and_of_a_single_image_is_finite():
     """Whatever has no spread has collapsed, and is told so."""
     for x in (torch.zeros(300, 16), torch.rand(1, 16)):
-        health = diagnose(x, x, x)
+        health = diagnose(x, x, x, x[:, None])
         assert (health.std, health.alignment, health.uniformity) == (0.0, 0.0, 0.0)
-        assert health.rankme == pytest.approx(1.0, abs=1e-3)
+        assert (health.rankme, health.lidar) == (pytest.approx(1.0, abs=1e-3),) * 2
         assert "all images have almost the same representation" in health.warning
 
 
@@ -315,7 +341,7 @@ def test_health_of_features_of_length_zero_and_of_a_single_image_is_finite():
 )
 def test_collapse_is_named(make, words):
     x = make(torch.randn(300, 16, generator=torch.Generator().manual_seed(0)))
-    warning = diagnose(x, x, x).warning
+    warning = diagnose(x, x, x, x[:, None]).warning
     assert words in warning
     assert bool(words) == bool(warning)
 
