@@ -250,10 +250,8 @@ class Evaluator:
             context = self.context(self.run.dataset.name)
             available = len(context.dataset.pretrain)
             images = torch.from_numpy(context.dataset.pretrain.images[:ALIGNMENT_IMAGES]).to(context.device)
-            augmenter, few = (
-                context.augmenters[HEALTH_AUGMENTATION],
-                max(1, min(LIDAR_IMAGES, available // LIDAR_VIEWS)),
-            )
+            augmenter = context.augmenters[HEALTH_AUGMENTATION]
+            few = max(1, min(LIDAR_IMAGES, available // LIDAR_VIEWS))
             views = []
             for number in range(LIDAR_VIEWS):
                 index = torch.arange(len(images) if number < 2 else few)
