@@ -221,6 +221,8 @@ class Method(nn.Module):
             not itself compared, ``external`` for weights that were trained elsewhere, which are one repetition whatever
             the number of seeds. A literal, since it is read from the source without importing it.
         label_option: class attribute, a literal; name of an option that is the method's label in tables if it is given.
+        log_prototypes: of an instance; ln K for a method whose loss is a cross-entropy over K prototypes, the loss of
+            predictions that are equal for all: one that stays there tells of a collapse. None for others.
         notice: of an instance; what a user should know before the run, in one line; empty for nothing.
         augmentations: class attribute; augmentations that a protocol added after its first runs (``added = true``) and
             this method uses. A literal in the class itself, for the same reason.
@@ -232,6 +234,7 @@ class Method(nn.Module):
     uses_tokens: ClassVar[bool] = False
     baseline: ClassVar[Baseline] = ""
     label_option: ClassVar[str] = ""
+    log_prototypes: float | None = None
     notice: str = ""
     augmentations: ClassVar[tuple[str, ...]] = ()
     SPACE: ClassVar[Mapping[str, Any]] = {}

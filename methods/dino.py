@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -102,6 +103,7 @@ class DINO(Method):
         head = PrototypeHead(backbone.dim, options.hidden, options.bottleneck, options.prototypes, norm=options.norm)
         self.student = Network(backbone, head)
         self.teacher = EMA(self.student)
+        self.log_prototypes = math.log(options.prototypes)
         self.register_buffer("centre", torch.zeros(options.prototypes))
         self.register_buffer("prototypes_trainable", torch.tensor(float(options.freeze == 0)))
         head.prototypes.register_hook(lambda gradient: gradient * self.prototypes_trainable)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -66,6 +67,7 @@ class SwAV(Method):
 
     def __init__(self, backbone: Backbone, options: Options, info: RunInfo) -> None:
         super().__init__(backbone, options, info)
+        self.log_prototypes = math.log(options.prototypes)
         self.projector = mlp(backbone.dim, options.hidden, options.output)
         self.prototypes = nn.Parameter(F.normalize(nn.Linear(options.output, options.prototypes).weight.detach()))
         self.prototypes.register_hook(lambda gradient: gradient * (self.progress >= options.freeze))

@@ -122,7 +122,7 @@ def pretrain(job: PretrainJob, listener: ProgressListener) -> TrainingState:
             stopping = listener.stopping()
             state.seconds = seconds_before + time.monotonic() - start
             if state.step == end:
-                end_epoch(state, epoch, learning_rate(job.pretrain, end / budget.steps))
+                end_epoch(state, epoch, learning_rate(job.pretrain, end / budget.steps), method.log_prototypes)
                 if job.monitor and job.pretrain.knn_every and (epoch + 1) % job.pretrain.knn_every == 0:
                     paused = time.monotonic()
                     state.history[-1] |= job.monitor(method.encoder)
@@ -328,7 +328,7 @@ def update(job: PretrainJob, optimizer: torch.optim.Optimizer, step: int) -> Non
     job.method.after_step((step + 1) / job.budget.steps)
 
 
-def end_epoch(state: TrainingState, epoch: int, rate: float) -> None:
+def end_epoch(state: TrainingState, epoch: int, rate: float, log_prototypes: float | None = None) -> None:
     """Add the epoch's means to the history; the only place that synchronizes with the device.
 
     Raises:
@@ -338,6 +338,8 @@ def end_epoch(state: TrainingState, epoch: int, rate: float) -> None:
     if not math.isfinite(means["loss"]):
         raise Diverged(f"the loss became {means['loss']} in epoch {epoch + 1}", hint="try a lower learning rate")
     line: dict[str, Any] = {"epoch": epoch + 1, **means, "lr": rate}
+    if log_prototypes is not None:
+        line["log_prototypes"] = log_prototypes
     state.history.append({**line, "views": state.views, "seconds": state.seconds})
     state.sums, state.images = {}, 0
 
@@ -350,7 +352,9 @@ def total_energy(before: float | None, here: float | None, seconds_before: float
 
 
 def progress_note(state: TrainingState, budget: Budget) -> str:
-    """The text beside a progress bar: epoch and last mean loss."""
-    loss = f", loss {state.history[-1]['loss']:.4f}" if state.history else ""
+    """The text beside a progress bar: epoch, last mean loss, and ln K if it is that of prototypes."""
+    last = state.history[-1] if state.history else {}
+    loss = f", loss {last['loss']:.4f}" if last else ""
+    loss += f" (ln K {last['log_prototypes']:.4f})" if "log_prototypes" in last else ""
     epochs = math.ceil(budget.steps / budget.steps_per_epoch)
     return f"epoch {budget.locate(state.step - 1)[0] + 1}/{epochs}{loss}"

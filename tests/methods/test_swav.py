@@ -102,6 +102,7 @@ def test_a_collapse_is_a_loss_of_log_k():
     method.projector.forward = lambda rows: torch.ones(len(rows), 5)
     method.prototypes.data = F.normalize(torch.ones(K, 5))
     assert method(batch_of(0))["loss"].item() == pytest.approx(math.log(K), abs=1e-5)
+    assert method.log_prototypes == math.log(K)
 
 
 @pytest.mark.parametrize("start", [0.0, 0.75])

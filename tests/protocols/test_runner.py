@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import subprocess
 import sys
 import textwrap
@@ -15,9 +16,10 @@ from protocols.features.extraction import extract_dataset
 from protocols.pretrain import checkpoint
 from protocols.pretrain.build import build_job
 from protocols.pretrain.checkpoint import TrainingState
-from protocols.pretrain.loop import begin_epoch, make_batch, train_step
+from protocols.pretrain.loop import begin_epoch, make_batch, progress_note, train_step
 from protocols.pretrain.optimizers import build_optimizer
 from protocols.runner import execute
+from protocols.spec.budget import Budget
 from protocols.spec.execution import ExecutionContext
 from protocols.spec.protocol import load
 from protocols.spec.resolve import parse_changes, resolve
@@ -100,11 +102,21 @@ def test_what_a_method_keeps_lies_beside_its_encoder(whole):
     assert not torch.equal(kept["stem.0.weight"], kept["student.stem.0.weight"])
 
 
+def test_ln_k_stands_beside_the_loss_over_k_prototypes(whole):
+    """See SETTINGS for K; the last epoch's loss is below it."""
+    results, _ = whole("graph_nnclr")
+    assert {line["log_prototypes"] for line in results["history"]} == {math.log(32)}
+    state = TrainingState(history=results["history"], step=1)
+    assert f" (ln K {math.log(32):.4f})" in progress_note(state, Budget(images=10, batch=5, views=2, steps=4))
+    assert "log_prototypes" not in whole("byol")[0]["history"][0]
+
+
 KILLED = """
 import os, signal, sys
 from pathlib import Path
 from protocols.pretrain import checkpoint
 from protocols.system import heartbeat
+from protocols.spec.budget import Budget
 from protocols.spec.execution import ExecutionContext
 from protocols.runner import execute
 from protocols.spec.run import Run
