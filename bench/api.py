@@ -35,6 +35,7 @@ def run(
     evaluate_on: Words = (),
     epochs: float | None = None,
     views: int | None = None,
+    flops: float | None = None,
     settings: str | Iterable[str] = (),
     plugins: Words = (),
     runs: str | Path | None = None,
@@ -61,6 +62,7 @@ def run(
         evaluate_on: data sets to evaluate on; by default the one that is pretrained on.
         epochs: budget in passes over the data set.
         views: budget in augmented images.
+        flops: budget in floating-point operations of whole training steps.
         settings: ``TARGET.KEY=VALUE``, as for ``--set``.
         plugins: Python files that register plugins of any kind. What was registered in this process needs no file, but
             is executed in this process only: leave ``jobs`` and ``ranks`` at 1.
@@ -109,6 +111,7 @@ def run(
         evaluate_on=as_list(evaluate_on),
         epochs=epochs,
         views=views,
+        flops=flops,
         settings=[settings] if isinstance(settings, str) else list(settings),
         plugins=as_list(plugins),
     )

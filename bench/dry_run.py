@@ -60,12 +60,16 @@ def is_pretrained(run: Run, context: ExecutionContext) -> bool:
 
 
 def budget_in_words(budget: Budget) -> str:
-    """The length of a pretraining: ``1,000,000 views (20 epochs, 3,906 steps of 128 images × 2 views)``."""
+    """The length of a pretraining: ``1,000,000 views (20 epochs, 3,906 steps of 128 images × 2 views)``.
+
+    Of a budget in FLOPs, those of all steps are said too.
+    """
     if not budget.views:
         return "no pretraining"
     epochs = budget.steps / budget.steps_per_epoch
     steps = f"{budget.steps:,} steps of {budget.batch} images × {budget.views} views"
-    return f"{budget.total_views:,} views ({epochs:.3g} epochs, {steps})"
+    flops = f", {budget.total_views * budget.flops_per_view:.4g} FLOPs" if budget.flops_per_view else ""
+    return f"{budget.total_views:,} views ({epochs:.3g} epochs, {steps}{flops})"
 
 
 def estimate_lines(todo: Sequence[Run], budgets: Sequence[Budget], context: ExecutionContext) -> Iterator[str]:

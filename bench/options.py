@@ -70,6 +70,9 @@ class GridOptions:
     ] = None
     epochs: Annotated[float | None, typer.Option(help="Budget in passes over the data set.")] = None
     views: Annotated[int | None, typer.Option(help="Budget in augmented images.")] = None
+    flops: Annotated[
+        float | None, typer.Option(help="Budget in floating-point operations of whole training steps, such as 1e15.")
+    ] = None
     settings: Settings = field(default_factory=list)
     plugins: Plugins = field(default_factory=list)
     data: Data = DATA
@@ -113,6 +116,7 @@ class GridOptions:
             evaluate_on=self.evaluate_on,
             epochs=self.epochs,
             views=self.views,
+            flops=self.flops,
             settings=self.settings,
             plugins=self.plugins,
             data=self.data,

@@ -244,9 +244,10 @@ class StoredBudget(Struct, frozen=True):
 
     epochs: float | None = None
     views: int | None = None
+    flops: float | None = None
 
     def __post_init__(self) -> None:
-        require_numbers(self, "epochs", "views")
+        require_numbers(self, "epochs", "views", "flops")
 
 
 class StoredRun(Struct, frozen=True, rename=STORED_FIELDS):

@@ -124,7 +124,7 @@ def tune_first(
         echo("then, with fresh seeds, the runs of the tuned protocols")
         raise typer.Exit(0)
     failed = 0 if dry_run else execute_searches(planned, files, grid, context, jobs=jobs, per_gpu=per_gpu)
-    measured = replace(request, methods=(), datasets=(), backbones=(), epochs=None, views=None, settings=())
+    measured = replace(request, methods=(), datasets=(), backbones=(), epochs=None, views=None, flops=None, settings=())
     return failed, [replace(measured, protocol=str(file)) for file in files]
 
 

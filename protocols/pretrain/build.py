@@ -7,14 +7,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 
-from methods.base import TOKENS_EXAMPLE, RunInfo
+from methods.base import TOKENS_EXAMPLE, Batch, RunInfo
 from protocols.augment.augmenter import Augmenter
 from protocols.augment.normalise import normalise
 from protocols.backbones.build import new_backbone, to_device
 from protocols.datasets.device_images import device_images
 from protocols.pretrain import data_parallel, process_group
-from protocols.pretrain.loop import PretrainJob
+from protocols.pretrain.loop import PretrainJob, concatenate_by_size
 from protocols.spec.budget import budget_for
 from protocols.spec.plugins import METHODS
 from protocols.system import randomness
@@ -53,12 +55,12 @@ def build_job(
         reference: use the reference operations, without compiled and hand-written kernels.
         monitor: see ``PretrainJob``.
     """
-    method, budget = build_method(run, dataset)
+    shared = process_group.world_size() > 1
+    method, budget = build_method(run, dataset, shared=shared)
     split = pretraining_split(type(method), dataset)
     if reference:
         use_reference_ops(method)
     method = to_device(method, device)
-    shared = process_group.world_size() > 1
     return PretrainJob(
         method=method,
         compute_loss=data_parallel.average_gradients(method) if shared else method,
@@ -77,8 +79,13 @@ def build_job(
     )
 
 
-def build_method(run: Run, dataset: Dataset) -> tuple[Method, Budget]:
+def build_method(run: Run, dataset: Dataset, *, shared: bool = False) -> tuple[Method, Budget]:
     """The method with initial heads and backbone, and the budget of its pretraining.
+
+    Args:
+        run: to be pretrained.
+        dataset: to pretrain on.
+        shared: whether the ranks of this process's group compute its steps together.
 
     Raises:
         RequestError: its options cannot work with this protocol, data set or backbone.
@@ -87,7 +94,9 @@ def build_method(run: Run, dataset: Dataset) -> tuple[Method, Budget]:
     options = build(method_class.Options, run.method.options, run.method.name)
     views, images = augmentations_of_views(method_class, options, run), len(pretraining_split(method_class, dataset))
     side = (run.augmentations[views[0]].size if views else None) or dataset.side
-    budget = budget_for(run.pretrain, images=images, views=method_class.views_per_image(options))
+    views_per_image = method_class.views_per_image(options)
+    flops = count_flops_per_view(run, dataset) if run.pretrain.flops and views_per_image else None
+    budget = budget_for(run.pretrain, images=images, views=views_per_image, flops_per_view=flops)
     info = RunInfo(len(dataset.classes), images, side, budget.steps, run.seed, budget.batch)
     backbone = new_backbone(run, method_class.image_side(options) or dataset.side)
     if method_class.uses_tokens and not backbone.patch_size:
@@ -95,7 +104,6 @@ def build_method(run: Run, dataset: Dataset) -> tuple[Method, Budget]:
             f"{run.method.name} needs tokens of the images' own patches, which {run.backbone.name} does not have",
             hint=f"choose a ViT with a patch size, such as {TOKENS_EXAMPLE}",
         )
-    shared = process_group.world_size() > 1
     if shared:
         data_parallel.make_backbone_parallel(backbone)
     torch.manual_seed(randomness.key(run.seed, "heads"))
@@ -103,6 +111,47 @@ def build_method(run: Run, dataset: Dataset) -> tuple[Method, Budget]:
     if shared:
         data_parallel.make_heads_parallel(method)
     return method, budget
+
+
+def count_flops_per_view(run: Run, dataset: Dataset) -> float:
+    """Floating-point operations of a training step by its views: forward and backward, momentum networks and all.
+
+    They follow from the shapes of tensors, which are made without their data: the count is that of reference operations
+    whatever the device, its kernels and the number of processes. Only of a method that looks at values is a step
+    computed. What a method does between steps and between epochs is not in it.
+    """
+    method, budget = build_one_step(run, dataset)
+    try:
+        total = count_flops(method, example_batch(run, method, dataset, budget, "meta"))
+    except Exception:  # noqa: BLE001 - a method may fail in any way on tensors without data
+        method, budget = build_one_step(run, dataset)
+        method.before_epoch(0, lambda: torch.rand(budget.images, method.backbone.dim))
+        total = count_flops(method, example_batch(run, method, dataset, budget, "cpu"))
+    return total / (budget.batch * budget.views)
+
+
+def build_one_step(run: Run, dataset: Dataset) -> tuple[Method, Budget]:
+    """The method of a run with a budget of one step."""
+    method, budget = build_method(replace(run, pretrain=replace(run.pretrain, flops=None, views=1)), dataset)
+    use_reference_ops(method)
+    return method.train(), budget
+
+
+def count_flops(method: Method, batch: Batch) -> int:
+    """Floating-point operations of a forward and a backward pass; attention counts as its matrix products."""
+    method.to(batch.views.device)
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        method(batch)["loss"].backward()
+    return int(counter.get_total_flops())
+
+
+def example_batch(run: Run, method: Method, dataset: Dataset, budget: Budget, device: str) -> Batch:
+    """A batch of noise in the shapes of the run's batches."""
+    names, images = augmentations_of_views(type(method), method.options, run), budget.batch
+    sides = [run.augmentations[name].size or dataset.side for name in names]
+    full, *crops = concatenate_by_size([torch.rand(images, 3, side, side, device=device) for side in sides])
+    index = torch.arange(images, device=device)
+    return Batch(full, index, index % len(dataset.classes) if method.uses_labels else None, tuple(crops))
 
 
 def build_augmenters(

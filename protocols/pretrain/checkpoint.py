@@ -41,6 +41,7 @@ class TrainingState:
         peak_memory: in bytes.
         scaler: state of the scaler of float16; empty in other precisions.
         energy: joules that the GPUs took; None where they are not told.
+        steps: of the whole pretraining, as counted when the run began; 0 in what earlier versions saved.
     """
 
     step: int = 0
@@ -54,6 +55,7 @@ class TrainingState:
     peak_memory: int = 0
     scaler: dict[str, Any] = field(default_factory=dict)
     energy: float | None = None
+    steps: int = 0
 
 
 def save(path: Path, content: dict[str, Any], owner: str) -> None:

@@ -97,7 +97,9 @@ def pretrain(job: PretrainJob, listener: ProgressListener) -> TrainingState:
     method, budget, device = job.method, job.budget, job.images.device
     optimizer = build_optimizer(method, job.pretrain)
     state = restore(job, optimizer, listener)
-    job = dataclasses.replace(job, precision=state.precision)  # a resumed run keeps the one it began with
+    # A resumed run keeps the precision and the number of steps that it began with.
+    budget = dataclasses.replace(budget, steps=state.steps or budget.steps)
+    job = dataclasses.replace(job, precision=state.precision, budget=budget)
     if state.scaler:
         job.scaler.load_state_dict(state.scaler)
     seconds_before, start, timer, memory = state.seconds, time.monotonic(), CheckpointTimer(), PeakMemory(device)
@@ -152,14 +154,14 @@ def restore(job: PretrainJob, optimizer: torch.optim.Optimizer, listener: Progre
         listener.warn(f"{error}; training starts again from its beginning")
         saved = None
     if saved is None:
-        return TrainingState(precision=job.precision)
+        return TrainingState(precision=job.precision, flops=job.budget.flops_per_view, steps=job.budget.steps)
     try:
         state = TrainingState(**saved["progress"])
         job.method.load_state_dict(saved["method"])
         optimizer.load_state_dict(saved["optimizer"])
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise foreign_checkpoint(job) from error
-    if state.step > job.budget.steps:
+    if state.step > (state.steps or job.budget.steps):
         raise foreign_checkpoint(job)
     return state
 
@@ -242,7 +244,7 @@ def train_step(
     *,
     inputs: StepInputs | None = None,
 ) -> None:
-    """One step: views, loss, gradients, update. The first step also counts floating-point operations.
+    """One step: views, loss, gradients, update. The first also counts floating-point operations if none did before.
 
     Args:
         job: the pretraining.

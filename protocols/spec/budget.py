@@ -20,12 +20,14 @@ class Budget:
         batch: images a step.
         views: of every image that go through the backbone.
         steps: of the whole pretraining; 0 if there are no views.
+        flops_per_view: floating-point operations, forward and backward, that fixed the steps of a budget in FLOPs.
     """
 
     images: int
     batch: int
     views: int
     steps: int
+    flops_per_view: float | None = None
 
     @property
     def steps_per_epoch(self) -> int:
@@ -49,13 +51,14 @@ class Budget:
         return self.views * (self.images - (self.images % self.batch == 1))
 
 
-def budget_for(pretrain: Pretrain, *, images: int, views: int) -> Budget:
+def budget_for(pretrain: Pretrain, *, images: int, views: int, flops_per_view: float | None = None) -> Budget:
     """Compute the budget of a method under a protocol.
 
     Args:
-        pretrain: names the budget in epochs or in views.
+        pretrain: names the budget in epochs, views or FLOPs.
         images: of the pretraining split.
         views: of every image that go through the backbone; 0 for a method that is not trained.
+        flops_per_view: floating-point operations, forward and backward; needed for a budget in FLOPs.
 
     Raises:
         RequestError: a batch is larger than the data set.
@@ -71,6 +74,7 @@ def budget_for(pretrain: Pretrain, *, images: int, views: int) -> Budget:
     if pretrain.epochs is not None:
         steps = round(pretrain.epochs * whole.steps_per_epoch)
     else:
-        epochs, rest = divmod(pretrain.views or 0, whole.views_per_epoch)
-        steps = epochs * whole.steps_per_epoch + round(rest / (pretrain.batch * views))
-    return Budget(images, pretrain.batch, views, max(steps, 1))
+        asked = (pretrain.flops or 0.0) / flops_per_view if flops_per_view else pretrain.views or 0
+        epochs, rest = divmod(asked, whole.views_per_epoch)
+        steps = int(epochs) * whole.steps_per_epoch + round(rest / (pretrain.batch * views))
+    return Budget(images, pretrain.batch, views, max(steps, 1), flops_per_view)

@@ -14,6 +14,7 @@ from protocols.spec import protocol as protocols
 from protocols.spec.earlier_images import with_earlier_digests
 from protocols.spec.labels import is_path, parse_label, split_list, split_names
 from protocols.spec.plugins import METHODS, REGISTRIES, add_file
+from protocols.spec.protocol import BUDGETS
 from protocols.spec.resolve import missing_evaluations, parse_changes, resolve
 from results.errors import RequestError
 from results.index import finished_runs
@@ -44,6 +45,7 @@ class Request:
         evaluate_on: names of data sets to evaluate on.
         epochs: budget in epochs.
         views: budget in views.
+        flops: budget in floating-point operations.
         settings: the ``TARGET.KEY=VALUE`` of ``--set``.
         plugins: paths of Python files that register anything.
     """
@@ -58,8 +60,14 @@ class Request:
     evaluate_on: Sequence[str] = ()
     epochs: float | None = None
     views: int | None = None
+    flops: float | None = None
     settings: Sequence[str] = ()
     plugins: Sequence[str] = ()
+
+    @property
+    def budget(self) -> TomlTable:
+        """The budgets that are given, as in ``[pretrain]``."""
+        return {name: value for name in BUDGETS if (value := getattr(self, name)) is not None}
 
     @property
     def is_blank(self) -> bool:
@@ -120,6 +128,7 @@ def parse_request(
     evaluate_on: str | None = None,
     epochs: float | None = None,
     views: int | None = None,
+    flops: float | None = None,
     settings: Sequence[str] = (),
     plugins: Sequence[str] = (),
     data: Path = Path(),
@@ -149,6 +158,7 @@ def parse_request(
         evaluate_on=words("evaluate-on", evaluate_on),
         epochs=epochs,
         views=views,
+        flops=flops,
         settings=settings,
         plugins=plugins,
     )
@@ -210,10 +220,10 @@ def expand(request: Request, data: Path, progress: Progress | None = None) -> li
     grids = grids_of(request, protocol)
     names = {parse_label(word)[0] for grid in grids for word in grid.methods}
     if protocol.tuned:
-        if request.settings or request.epochs is not None or request.views is not None:
+        if request.settings or request.budget:
             raise RequestError(
                 f"the settings of {protocol.name} were chosen for its own budget and options",
-                hint="leave --set, --epochs and --views out, or give them to bench tune",
+                hint="leave --set, --epochs, --views and --flops out, or give them to bench tune",
             )
         require_tuned(protocol.tuned, grids)
     changes = changes_of(request, names, protocol.labels())
@@ -313,7 +323,7 @@ def changes_of(request: Request, names: Container[str], labels: Sequence[str]) -
         labels: of the protocol's evaluations and refinements.
 
     Raises:
-        RequestError: it changes a method that is not in the grid, or names two budgets.
+        RequestError: it changes a method that is not in the grid, or names several budgets.
     """
     changes = parse_changes(request.settings, labels)
     for target in changes:
@@ -321,12 +331,11 @@ def changes_of(request: Request, names: Container[str], labels: Sequence[str]) -
             raise RequestError(
                 f"--set changes {target}, which is not among the methods", hint=f"add it: --methods {target},…"
             )
-    if request.epochs is not None and request.views is not None:
-        raise RequestError("--epochs and --views exclude each other", hint="give one budget")
-    budget = {"epochs": request.epochs, "views": request.views}
-    given = {key: value for key, value in budget.items() if value is not None}
-    if given:
-        changes["pretrain"] = {**changes.get("pretrain", {}), **given}
+    if len(request.budget) > 1:
+        words = " and ".join(f"--{name}" for name in request.budget)
+        raise RequestError(f"{words} exclude each other", hint="give one budget")
+    if request.budget:
+        changes["pretrain"] = {**changes.get("pretrain", {}), **request.budget}
     return changes
 
 

@@ -32,6 +32,7 @@ from protocols.spec.plugins import (
     option_types,
 )
 from protocols.spec.protocol import (
+    BUDGETS,
     CONDITIONS,
     MEASURED,
     PRESETS,
@@ -285,7 +286,7 @@ def protocol_schema() -> Json:
         "then": {"not": {"anyOf": [{"required": ["version"]}, {"required": ["track"]}]}},
         "else": {
             "required": ["version", "track", "pretrain"],
-            "properties": {"pretrain": {"oneOf": [{"required": ["epochs"]}, {"required": ["views"]}]}},
+            "properties": {"pretrain": {"oneOf": [{"required": [name]} for name in BUDGETS]}},
         },
         "$defs": {
             "grid": table_schema(dataclass_keys(Grid), SECTION_DESCRIPTIONS["grid"]),

@@ -34,13 +34,16 @@ PRESETS = Path(__file__).parents[1] / "presets"
 
 TomlTable = dict[str, Any]
 
+BUDGETS = ("epochs", "views", "flops")
+"""Keys of ``[pretrain]`` that say how long it is."""
+
 
 @dataclass(frozen=True)
 class Pretrain:
     """How every method is trained.
 
     Attributes:
-        epochs: budget in passes over the pretraining split; this or ``views``.
+        epochs: budget in passes over the pretraining split; this, ``views`` or ``flops``.
         views: budget in augmented images seen, whatever number of them a method takes of an image.
         batch: images a step; the last batch of an epoch may be smaller.
         optimizer: name of a registered one. ``lars`` leaves biases and norms out of adaptation and weight decay,
@@ -64,6 +67,8 @@ class Pretrain:
         schedule_options: further options of a schedule that has some.
         knn_every: epochs after which the kNN accuracy on held-out training images is added to the history of a record,
             again and again; none for never. It changes no number.
+        flops: budget in floating-point operations of training steps: forward and backward of all networks on all views
+            and crops. Those of a step are counted when a run begins, and fix its number of steps.
     """
 
     epochs: float | None = None
@@ -86,11 +91,12 @@ class Pretrain:
     optimizer_options: TomlTable = added(default_factory=dict)
     schedule_options: TomlTable = added(default_factory=dict)
     knn_every: Annotated[int, AtLeast(1)] | None = added(None)
+    flops: float | None = added(None)
 
     def __post_init__(self) -> None:
-        if (self.epochs is None) == (self.views is None):
-            raise ValueError("give a budget in epochs or in views, and not both")
-        for name in ("epochs", "views", "batch", "lr", "trust_coefficient", "max_grad_norm", "step_factor"):
+        if sum(getattr(self, name) is not None for name in BUDGETS) != 1:
+            raise ValueError("give one budget, in epochs, views or flops")
+        for name in (*BUDGETS, "batch", "lr", "trust_coefficient", "max_grad_norm", "step_factor"):
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise ValueError(f"{stored_field(name)} must be above 0, not {value}")
@@ -270,11 +276,10 @@ class Protocol:
 CONDITIONS = ("dataset", "backbone", "method")
 MEASURED = ("evaluations", "refinements")
 SECTIONS = ("pretrain", "recipes", *MEASURED, "methods")
-BUDGETS = ("epochs", "views")
 
 
 def merge(into: TomlTable, change: TomlTable) -> None:
-    """Merge ``change`` into ``into``, recursively and in place; of ``pretrain``, either budget replaces the other."""
+    """Merge ``change`` into ``into``, recursively and in place; of ``pretrain``, a budget replaces any other."""
     for key, value in change.items():
         if isinstance(value, dict) and isinstance(into.get(key), dict):
             if key == "pretrain" and not value.keys().isdisjoint(BUDGETS):

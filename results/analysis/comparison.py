@@ -36,7 +36,7 @@ COMPARISON_COLUMNS = [
     *["mean", "low", "high", "n", "difference", "half", "margin", "verdict"],
 ]
 
-BUDGET = ("epochs", "views")
+BUDGET = ("epochs", "views", "flops")
 OVER = " over "
 BEST = "the best other method"
 AGREES, DIFFERS, CANNOT_TELL = "agrees", "differs", "cannot tell"

@@ -216,7 +216,12 @@ def summarize_run(stored: Stored) -> JsonDict:
 def identity_columns(config: JsonDict) -> JsonDict:
     """The columns of ``IDENTITY``, from a configuration in stored names."""
     pretrain = config["pretrain"]
-    budget = f"{pretrain['epochs']:g} epochs" if pretrain["epochs"] is not None else f"{pretrain['views']:,} views"
+    if pretrain.get("flops") is not None:
+        budget = f"{pretrain['flops']:g} FLOPs"
+    elif pretrain["epochs"] is not None:
+        budget = f"{pretrain['epochs']:g} epochs"
+    else:
+        budget = f"{pretrain['views']:,} views"
     return {
         "dataset": display_label(config["dataset"]),
         "backbone": display_label(config["backbone"]),

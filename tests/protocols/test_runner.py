@@ -13,7 +13,7 @@ import torch
 
 from protocols.datasets.load import load_dataset
 from protocols.features.extraction import extract_dataset
-from protocols.pretrain import checkpoint
+from protocols.pretrain import build, checkpoint
 from protocols.pretrain.build import build_job
 from protocols.pretrain.checkpoint import TrainingState
 from protocols.pretrain.loop import begin_epoch, make_batch, progress_note, train_step
@@ -187,6 +187,19 @@ def test_float16_scales_the_loss_and_resumes_with_its_scale(tmp_path, stop_after
     assert saved["precision"] == "float16"
     assert saved["scaler"]["scale"] >= 1.0
     execute(run, place(tmp_path / "stopped"), ProgressListener())
+    assert_same(outcome(run, tmp_path / "stopped"), outcome(run, tmp_path / "whole"))
+
+
+def test_a_budget_in_flops_is_kept_by_a_run_that_resumes(tmp_path, stop_after, monkeypatch):
+    run = run_of("simclr", "pretrain.flops=1.2e9", "pretrain.batch=32")
+    whole = execute(run, place(tmp_path / "whole"), ProgressListener())
+    assert whole.cost.flops == pytest.approx(1.2e9, abs=whole.cost.flops / whole.cost.steps)
+    with pytest.raises(KeyboardInterrupt):
+        execute(run, place(tmp_path / "stopped"), stop_after(3))
+    counted = build.count_flops_per_view
+    monkeypatch.setattr(build, "count_flops_per_view", lambda *words: 2 * counted(*words))
+    record = execute(run, place(tmp_path / "stopped"), ProgressListener())
+    assert (record.cost.steps, record.cost.flops) == (whole.cost.steps, whole.cost.flops)
     assert_same(outcome(run, tmp_path / "stopped"), outcome(run, tmp_path / "whole"))
 
 

@@ -34,6 +34,7 @@ def config_of(
     seed: int = 0,
     epochs: float | None = None,
     views: int | None = 160_000,
+    flops: float | None = None,
     evaluations: tuple[str, ...] = ("linear", "knn"),
     evaluate_on: tuple[str, ...] = (),
     lr: float = 1e-3,
@@ -58,6 +59,8 @@ def config_of(
         ],
         "plugins": [],
     }
+    if flops:
+        config["pretrain"] |= {"epochs": None, "views": None, "flops": flops}
     text = json.dumps(config, sort_keys=True)
     return {**config, "fingerprint": hashlib.sha256(text.encode()).hexdigest()}
 

@@ -39,6 +39,13 @@ def test_a_budget_in_views_is_matched_within_a_step():
         assert budget.total_views == pytest.approx(50_000, abs=64 * views)
 
 
+def test_a_budget_in_flops_is_matched_within_a_step():
+    for views in (1, 2, 32):
+        budget = budget_for(Pretrain(flops=1e12, batch=64), images=10_000, views=views, flops_per_view=3e6)
+        assert budget.total_views * 3e6 == pytest.approx(1e12, abs=64 * views * 3e6)
+    assert budget_for(Pretrain(flops=1.0), images=10_000, views=2, flops_per_view=3e6).steps == 1
+
+
 def test_no_views_no_steps():
     assert budget_for(Pretrain(epochs=3, batch=500), images=100, views=0).steps == 0
 

@@ -180,6 +180,15 @@ def test_a_budget_in_epochs_replaces_one_in_views():
     assert run_of("pretrain.views=500", protocol="relational2020").pretrain.epochs is None
 
 
+def test_a_budget_in_flops_replaces_the_others_and_is_what_the_run_is_known_by():
+    run = run_of("pretrain.flops=1e15")
+    assert (run.pretrain.epochs, run.pretrain.views, run.pretrain.flops) == (None, None, 1e15)
+    assert run.label == "quick[flops=1e15]"
+    assert run_of(*["pretrain.flops=1000000000000000"]).folder() == run.folder()
+    assert run_of("pretrain.flops=2e15").folder() != run.folder()
+    assert "flops" not in run_of().config()["pretrain"], "runs of earlier versions keep their configuration"
+
+
 def test_labels_name_what_was_really_changed():
     run = run_of("pretrain.epochs=10", "relational.views=8", "knn.k=5", "pretrain.batch=64", method="relational")
     assert run.label == "quick[epochs=10]"
@@ -541,7 +550,7 @@ epochs = 1
         (MINIMAL.replace("version = 1", ""), "lacks version"),
         (MINIMAL.replace("controlled", "free"), "choose controlled, recipe"),
         (MINIMAL.replace("epochs", "epoch"), "pretrain has no option 'epoch'; did you mean epochs?"),
-        (MINIMAL + "views = 3", "give a budget in epochs or in views, and not both"),
+        (MINIMAL + "views = 3", "give one budget, in epochs, views or flops"),
         (MINIMAL + "[recipe.standard]\nflip = 1", "has no table 'recipe'; did you mean recipes?"),
         (MINIMAL + "[recipes.standard]\nflop = 1", "recipes.standard has no option 'flop'"),
         (MINIMAL + "[[when]]\npretrain.epochs = 3", "has no condition"),

@@ -47,6 +47,11 @@ def test_budget_in_epochs(store, runs):
     assert load_runs(runs).results["budget"].to_list() == ["200 epochs"]
 
 
+def test_budget_in_flops(store, runs):
+    store({"linear": 40.0}, flops=2e15)
+    assert load_runs(runs).results["budget"].to_list() == ["2e+15 FLOPs"]
+
+
 def test_problems_have_their_reasons(store, runs):
     store({"linear": 60.0}, seed=0)
     store({"linear": 10.0}, seed=1, warning="std 0.01")
