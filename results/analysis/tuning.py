@@ -28,7 +28,7 @@ RESAMPLES = 2000
 TRIALS_PER_DRAW = 3
 """A band is given for the best of n where there are three times as many trials; beyond, it would be far too narrow."""
 
-TRIAL_COLUMNS = ["method", "trial", "value", "loss", "rankme", "collapsed", "flops", "done", "planned"]
+TRIAL_COLUMNS = ["method", "trial", "value", "loss", "rankme", "collapsed", "flops", "done", "failed", "planned"]
 CURVE_COLUMNS = ["search", "method", "n", "mean", "low", "high", "default", "flops"]
 PLACE_KEYS = ["dataset", "evaluated_on", "backbone", "evaluation", "metric"]
 """What the methods of one table of gains share."""
@@ -41,7 +41,7 @@ def trial_table(search: Search, frames: Frames) -> pd.DataFrame:
 
     ``value`` is the mean over its seeds of the top-1 accuracy that decides, in percent, NaN unless all have finished;
     ``loss`` (of the last epoch), ``rankme`` and ``flops`` are means over seeds too; ``collapsed`` says whether any
-    representation has. Trial 0 is the default.
+    representation has. ``done`` and ``failed`` are numbers of seeds, of those ``planned``. Trial 0 is the default.
     """
     known, results = frames.trials.set_index("run"), frames.trial_results
     results = results[(results["metric"] == "top1") & (results["refinement"] == "")]
@@ -64,6 +64,7 @@ def trial_table(search: Search, frames: Frames) -> pd.DataFrame:
                     "collapsed": bool((done["warning"] != "").any()),
                     "flops": means.get("flops", math.nan),
                     "done": len(found),
+                    "failed": int((runs["status"] == "failed").sum()),
                     "planned": len(trial.runs),
                 }
             )
@@ -113,10 +114,18 @@ def expected_best_band(values: ArrayLike, *, seed: int = 0) -> tuple[NDArray[np.
 
 
 def drawn_values(trials: pd.DataFrame) -> NDArray[np.float64]:
-    """The values of one method's trials without the default; a failed one counts as the lowest finished one."""
-    values = trials.loc[trials["trial"] > 0, "value"].to_numpy(float)
+    """The values of one method's trials without the default, and without those that have not run to their end.
+
+    A failed one counts as the lowest finished one.
+    """
+    values = trials.loc[(trials["trial"] > 0) & has_ended(trials), "value"].to_numpy(float)
     finished = values[~np.isnan(values)]
     return np.where(np.isnan(values), finished.min(), values) if len(finished) else finished
+
+
+def has_ended(trials: pd.DataFrame) -> pd.Series[bool]:
+    """Whether each trial has a value, or failed with one of its seeds."""
+    return trials["value"].notna() | (trials["failed"] > 0)
 
 
 def tuning_curves(name: str, search: Search, trials: pd.DataFrame) -> pd.DataFrame:

@@ -12,6 +12,7 @@ from results.analysis.tuning import (
     chosen_trial,
     compare_tuned,
     drawn_values,
+    has_ended,
     importance,
     rank_changes,
     regret,
@@ -166,7 +167,7 @@ def trials_table(name: str, search: Search, trials: pd.DataFrame) -> Table:
     rows = {}
     for method, one in search.methods.items():
         of_method = trials[trials["method"] == method]
-        drawn, values = of_method[of_method["trial"] > 0], drawn_values(of_method)
+        drawn, values = of_method[(of_method["trial"] > 0) & has_ended(of_method)], drawn_values(of_method)
         chosen = chosen_trial(of_method)
         sound = drawn.loc[~drawn["collapsed"], "value"].mean()
         median = sorted(values)[len(values) // 2] if len(values) else math.nan
@@ -275,10 +276,12 @@ def swapped(before: tuple[str, ...], after: tuple[str, ...]) -> list[str]:
 
 
 def problem_lines(search: Search, trials: pd.DataFrame) -> Iterator[str]:
-    """One line for each method with trials that have not finished."""
+    """One line for each method with trials that failed, and one for each with trials that have not run to their end."""
     for method in search.methods:
         of_method = trials[trials["method"] == method]
-        left = of_method.loc[of_method["done"] < of_method["planned"], "trial"]
-        if len(left):
-            some = ", ".join(map(str, left.head(8))) + (", …" if len(left) > 8 else "")
-            yield f"{method}: {len(left)} trials failed or have not finished: {some}"
+        failed, ended = of_method["failed"] > 0, has_ended(of_method)
+        for what, found in (("failed", failed), ("not yet run to their end", ~ended)):
+            numbers = of_method.loc[found, "trial"]
+            if len(numbers):
+                some = ", ".join(map(str, numbers.head(8))) + (", …" if len(numbers) > 8 else "")
+                yield f"{method}: {len(numbers)} of {len(of_method)} trials {what}: {some}"

@@ -20,6 +20,7 @@ from results.analysis.tuning import (
     trial_table,
     tuning_curves,
 )
+from results.report.sections.tuning import problem_lines
 from results.tuning import MethodSearch, Search, Trial, TunedColumn, store_column, store_search
 
 
@@ -118,7 +119,7 @@ def test_kendalls_tau_of_too_little_is_unknown():
 
 @pytest.fixture
 def tuned(runs, store):
-    """Two methods, three trials each, of which one failed; tuned and default runs over three seeds."""
+    """Two methods of four trials: one failed, one of each never ran; tuned and default runs over three seeds."""
     trials = {}
     for method, values in {"simclr": [50.0, 60.0, 40.0], "byol": [55.0, 52.0, None]}.items():
         folders = []
@@ -134,7 +135,10 @@ def tuned(runs, store):
             )
         trials[method] = MethodSearch(
             {"pretrain.lr": {"log": [1e-4, 1e-2]}},
-            tuple(Trial({"pretrain.lr": 1e-3} if i else {}, {"0": f.name}) for i, f in enumerate(folders)),
+            (
+                *(Trial({"pretrain.lr": 1e-3} if i else {}, {"0": f.name}) for i, f in enumerate(folders)),
+                Trial({"pretrain.lr": 2e-3}, {"0": f"never-ran-{method}"}),
+            ),
         )
     store_search(runs, "search-1", Search("shapes", "conv4", "quick", "linear", (0,), "sobol", trials))
     column = {}
@@ -183,9 +187,15 @@ def test_the_table_of_trials(tuned):
     search = frames.tuning.searches["search-1"]
     trials = trial_table(search, frames)
     values = trials.groupby("method")["value"].apply(list)
-    assert values["simclr"] == [50.0, 60.0, 40.0]
-    assert values["byol"] == pytest.approx([55.0, 52.0, math.nan], nan_ok=True)
+    assert values["simclr"] == pytest.approx([50.0, 60.0, 40.0, math.nan], nan_ok=True)
+    assert values["byol"] == pytest.approx([55.0, 52.0, math.nan, math.nan], nan_ok=True)
     assert trials.set_index(["method", "trial"])["done"].sum() == 5
+    assert list(trials["failed"]) == [0, 0, 0, 0, 0, 0, 1, 0]
+    assert list(problem_lines(search, trials)) == [
+        "simclr: 1 of 4 trials not yet run to their end: 3",
+        "byol: 1 of 4 trials failed: 2",
+        "byol: 1 of 4 trials not yet run to their end: 3",
+    ]
     curves = tuning_curves("search-1", search, trials)
     best = curves.groupby("method")["mean"].apply(list)
     assert best["simclr"] == pytest.approx([50.0, 60.0])
