@@ -141,8 +141,11 @@ def as_list(words: Words) -> list[str]:
 
 
 def folder_or_default(folder: str | Path | None, variable: str, default: Path) -> Path:
-    """A folder that is given, else that of an environment variable, else the default; as on the command line."""
-    return Path(folder or os.environ.get(variable) or default)
+    """A folder that is given, else that of an environment variable, else the default; as on the command line.
+
+    It is absolute: code of a plugin may change the working folder.
+    """
+    return Path(folder or os.environ.get(variable) or default).absolute()
 
 
 def refuse_local_plugins(runs: Iterable[Run]) -> None:

@@ -6,6 +6,8 @@ interrupted, the same command resumes.
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import sys
 from typing import Any
@@ -106,6 +108,13 @@ def main() -> None:
         sys.exit(report_error(error, error.format_message() + suggestion(error.format_message()), 2))
     except (KeyboardInterrupt, typer.Abort) as error:
         sys.exit(report_error(error, "interrupted", 130))
+    except BrokenPipeError:  # who reads has read enough, as head does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left to print goes nowhere
+        sys.exit(1)
+    except OSError as error:
+        too_long = error.errno == errno.ENAMETOOLONG
+        where = f"{error.filename}: " if error.filename else ""
+        sys.exit(report_error(error, f"{where}{error.strerror or error}", 2 if too_long else 1))
     sys.exit(code)
 
 
@@ -125,5 +134,6 @@ def report_error(error: BaseException, line: str, code: int) -> int:
     """Print an error; returns the exit status."""
     if "--debug" in sys.argv:
         raise error
+    line = re.sub(r"\S{400,}", lambda word: f"{word[0][:100]}…{word[0][-20:]}", line)
     echo(f"bench: {line}", err=True)
     return code

@@ -95,6 +95,11 @@ class GridOptions:
     limit: Annotated[int | None, typer.Option(min=1, help="Maximum number of runs to execute.")] = None
     force: Annotated[bool, typer.Option("--force", help="Repeat runs that are done.")] = False
 
+    def __post_init__(self) -> None:
+        """Make the folders absolute: code of a plugin may change the working folder."""
+        for name in ("data", "runs"):
+            object.__setattr__(self, name, getattr(self, name).absolute())
+
     def request(self) -> Request:
         """The request that the options make.
 

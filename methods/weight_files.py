@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import torch
 
-from results.errors import RequestError
+from results.errors import RequestError, describe
 from results.files import require_file
 
 if TYPE_CHECKING:
@@ -92,24 +93,32 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     """
     try:
         require_file(path)
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            content: Any = load_file(path)
-        else:
-            with torch.serialization.safe_globals(inert_globals(path)):
-                content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch warns of pickles that others wrote
+            content = load_file(path)
+    except OSError as error:
+        raise RequestError(f"cannot read {path}: {error.strerror or error}") from error
     except Exception as error:  # torch and safetensors raise a dozen kinds for files that they cannot read
         _, refused, reason = str(error).rpartition("WeightsUnpickler error:")
-        reason = " ".join((reason if refused else f"{type(error).__name__}: {error}").split())
+        reason = reason.partition("Check the documentation")[0] if refused else describe(error)
         raise RequestError(
-            f"{path} cannot be read as weights: {reason[:160]}",
+            f"{path} cannot be read as weights: {' '.join(reason.split())[:160]}",
             hint="save its state_dict() alone, by torch.save or as safetensors",
         ) from error
     tensors = dict(flatten(content))
     if not tensors:
         raise RequestError(f"{path} holds no tensors", hint="save the network's state_dict()")
     return tensors
+
+
+def load_file(path: Path) -> Any:
+    """The content of a file of weights, by the library that its name asks for."""
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file as load_safetensors
+
+        return load_safetensors(path)
+    with torch.serialization.safe_globals(inert_globals(path)):
+        return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def inert_globals(path: Path) -> list[Any]:

@@ -83,12 +83,18 @@ class Busy(RunFailed):
     """Another process is running it."""
 
 
+MOST_NAMES = 60
+"""Names that a hint lists."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """A hint for a misspelt name: the nearest known ones, or all of them."""
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
     if close:
         return f"did you mean {' or '.join(close)}?"
+    if len(names) > MOST_NAMES:
+        return f"there are {len(names):,}: {', '.join(names[:MOST_NAMES])}, …"
     return f"there are: {', '.join(names)}" if names else "there are none"
 
 

@@ -220,6 +220,8 @@ class Record(Struct, frozen=True, forbid_unknown_fields=True):
         if not math.isfinite(sum(map(sum, map(dict.values, self.history)))):  # quicker than to look at each
             wrong = [epoch for epoch in self.history if not all(map(math.isfinite, epoch.values()))]
             raise ValueError(f"an epoch has {wrong[:1]}")
+        if not isinstance(packages := self.provenance.get("packages", {}), dict):
+            raise ValueError(f"packages of the provenance are {reprlib.repr(packages)}")  # noqa: TRY004 - as every other
 
 
 class StoredPart(Struct, frozen=True):

@@ -173,7 +173,7 @@ class Registry(Generic[T]):
         if not NAME.fullmatch(entry.name) or entry.name in RESERVED:
             raise BrokenPlugin(
                 f"{where} cannot be typed under that name",
-                hint="a name has letters, digits, - and _; it is neither of " + ", ".join(RESERVED),
+                hint="a name has letters, digits, - and _" + ", and is not reserved" * (entry.name in RESERVED),
             )
         for key in entry.added:
             if key not in entry.options:

@@ -101,6 +101,9 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # the system does not name the file that it has no space for
+        raise
     finally:
         temporary.unlink(missing_ok=True)
     for earlier in path.parent.glob(f".{glob.escape(path.name)}.*"):
@@ -404,7 +407,7 @@ def this_process() -> Owner:
     task = os.environ.get("SLURM_ARRAY_TASK_ID")
     job = f"{array}_{task}" if array and task else single
     restarts = os.environ.get("SLURM_RESTART_COUNT", "")
-    pid, restart = os.getpid(), int(restarts) if restarts.isdecimal() else 0
+    pid, restart = os.getpid(), int(restarts) if re.fullmatch(r"[0-9]{1,9}", restarts) else 0
     return Owner(socket.gethostname(), pid, process_start(pid), job, restart, process_table())
 
 

@@ -210,7 +210,9 @@ def garbage_of_prepared(files: list[Path], needed: set[Path] | None) -> Iterator
         elif path.suffix == ENDING and (folder := folder_of_memory(path)) and not folder.is_dir():
             yield Garbage(path, own_size(path), "leftover", f"{folder} is gone")
         elif needed is not None and path not in needed:
-            yield Garbage(path, own_size(path), "prepared images", "of no data set of the runs")
+            yield Garbage(
+                path, own_size(path), "prepared images", "of no run in this runs folder; one elsewhere makes it again"
+            )
 
 
 def is_young(path: Path) -> bool:

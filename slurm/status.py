@@ -186,11 +186,12 @@ def submitted_run_status(stored: store.Stored, submitted: SubmittedJob, query: Q
     state: RunState = "failed"
     kind: FailureKind = ""
     reason = remedy = ""
+    problems = list[str]()
     job, heartbeat_age = query.jobs.get(submitted.job), store.seconds_since_written(folder / store.HEARTBEAT)
     if stored.failure and stored.failure["time"] >= created:
         kind, reason, remedy = diagnose_stored_failure(folder.name, stored.failure["reason"], submitted, job)
     elif job and job.state in PENDING_STATES:
-        started = any(attempt["started"] >= created for attempt in store.read_attempts(folder))
+        started = any(attempt["started"] >= created for attempt in store.read_attempts(folder, problems.append))
         state, reason = "requeued" if started else "queued", job.reason
     elif job and job.state in RUNNING_STATES:
         started = (folder / store.CLAIM).exists()
@@ -203,10 +204,11 @@ def submitted_run_status(stored: store.Stored, submitted: SubmittedJob, query: Q
         kind, reason, remedy = diagnose_ended_job(submitted, job)
     log = submitted.submission.log_path(submitted.job)
     heartbeat, problem = read_heartbeat(folder) if state == "running" else ({}, "")
+    problems.append(problem)
     return RunStatus(
         folder.name,
         state,
-        reason or problem,
+        "; ".join(filter(None, (reason, *problems))),
         remedy,
         kind,
         submitted.job,

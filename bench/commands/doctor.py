@@ -109,15 +109,19 @@ def plugin_lines() -> Iterator[str]:
 
 
 def run_lines(runs: Path) -> Iterator[str]:
-    """Number of runs of each status, and the runs that cannot be read."""
+    """Number of runs of each status, the runs that cannot be read, and damaged lists of attempts."""
     from collections import Counter
 
-    from results.store import read_runs
+    from results.store import read_attempts, read_runs
 
     stored = read_runs(runs)
     counts = Counter(run.status for run in stored)
     yield ", ".join(f"{n} {status}" for status, n in counts.items()) or f"none in {runs}"
     yield from (f"unreadable: {run.folder.name}: {run.problem}" for run in stored if run.status == "unreadable")
+    damaged = list[str]()
+    for run in stored:
+        read_attempts(run.folder, damaged.append)
+    yield from damaged
 
 
 def check_machine(checks: list[Check]) -> int:

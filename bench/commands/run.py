@@ -71,13 +71,15 @@ def run(
     if space and not tuned:
         raise RequestError("--space is for tuning", hint="add --tuned TRIALS")
 
+    folder = to.absolute()
+
     def execute(context: ExecutionContext) -> None:
         failed, requests = 0, [grid.request()]
         if tuned:
             from bench.commands.tune import tune_first
 
             failed, requests = tune_first(grid, tuned, space, context, jobs=jobs, per_gpu=per_gpu, dry_run=dry_run)
-        failed += run_grid(requests, grid, context, jobs, per_gpu, dry_run=dry_run, to=to)
+        failed += run_grid(requests, grid, context, jobs, per_gpu, dry_run=dry_run, to=folder)
         raise typer.Exit(1 if failed else 0)
 
     if "RANK" in os.environ or "SLURM_PROCID" in os.environ:
@@ -115,7 +117,6 @@ def run_grid(
     """
     from protocols.spec.grid import expand, plan
     from protocols.tune.outcome import store_tuned_runs
-    from results.store import require_writable
 
     expanded = [(request, expand(request, grid.data, print_progress)) for request in requests]
     planned = plan([one for _, runs in expanded for one in runs], grid.runs, grid.data, force=grid.force)
@@ -124,7 +125,9 @@ def run_grid(
         print_plan(planned, todo, context)
         return 0
     if todo:
-        require_writable(to, "--to")
+        from results.report import prepare_folder
+
+        prepare_folder(to)
 
     def store() -> None:
         for request, runs in expanded:

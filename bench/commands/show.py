@@ -55,7 +55,7 @@ def find_run(word: str, runs: Path) -> Path:
         or [name for name in names if name.startswith(word) or name.endswith(word)]
         or [name for name in names if word in name]
     )
-    if not found:
+    if not found or not word:
         raise UnknownName("run", word, names)
     if len(found) > 1:
         some = ", ".join(name[-8:] for name in found[:MOST_ENDINGS]) + ", …" * (len(found) > MOST_ENDINGS)

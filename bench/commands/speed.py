@@ -44,9 +44,9 @@ Examples:
 
 def speed(
     *,
-    methods: Methods = "",
-    datasets: Datasets = "",
-    backbones: Backbones = "",
+    methods: Methods = None,
+    datasets: Datasets = None,
+    backbones: Backbones = None,
     protocol: Protocol = PROTOCOL,
     settings: Settings = [],  # noqa: B006 - typer copies it
     plugins: Plugins = [],  # noqa: B006 - typer copies it
@@ -60,23 +60,25 @@ def speed(
     """Measure how fast methods train on this machine: each stage of a step, the fraction of peak, the memory."""
     from protocols.check.preflight import check
     from protocols.spec.execution import ExecutionContext
-    from protocols.spec.grid import Request, expand
-    from protocols.spec.labels import split_list
+    from protocols.spec.grid import expand, parse_request
     from protocols.speed.measure import measure
 
     if against not in ("", "pil"):
         raise RequestError(f"--against {against!r}", hint="there is pil")
-    request = Request(
-        methods=split_list(methods or ""),
-        datasets=split_list(datasets or ""),
-        backbones=split_list(backbones or ""),
-        seeds=[0],
+    request = parse_request(
+        methods=methods,
+        datasets=datasets,
+        backbones=backbones,
+        seeds="0",
         protocol=protocol,
         settings=settings,
         plugins=plugins,
+        data=data,
     )
     runs, context = expand(request, data, print_progress), ExecutionContext(Path(), data, device, reference)
     trained = [run for run, budget in zip(runs, check(runs, data), strict=True) if budget.views]
+    if not trained:
+        raise RequestError("none of the methods is trained, so that there is no speed", hint="name one that is")
     measured = []
     for run in trained:
         measured.append((run, measure(run, context, seconds=seconds, against=bool(against))))

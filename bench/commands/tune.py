@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -74,6 +75,8 @@ def tune(
     request, spaces = grid.request(), load_spaces(space)
     trials = trials if budget is None else trials_of_budget(budget, request, grid.data, spaces)
     planned = plan_searches(request, grid.data, spaces, trials=trials)
+    if to is not None and to.suffix != ".toml":
+        raise RequestError(f"--to {to} does not end in .toml", hint="protocols are read from such files only")
     if to is not None and len(planned) > 1:
         raise RequestError("--to names one file, and there is one for each data set and backbone", hint="leave it out")
     if dry_run:
@@ -118,7 +121,7 @@ def tune_first(
     planned = plan_searches(of_trials, grid.data, load_spaces(space), trials=trials)
     for one in planned:
         require_tuned(tuned_table(one), [Grid(seeds=tuple(request.seeds))])
-    files = [default_file(one) for one in planned]
+    files = [default_file(one).absolute() for one in planned]
     if dry_run and (plan_trials(planned, grid).todo or not all(file.is_file() for file in files)):
         print_search(planned, grid)
         echo("then, with fresh seeds, the runs of the tuned protocols")
@@ -157,7 +160,9 @@ def execute_searches(
     from protocols.tune.search import store_searches
     from results.store import require_writable
 
+    files = [file.absolute() for file in files]
     for file in files:
+        require_replaceable(file)
         require_writable(file.parent, "--to")
     whole = plan_trials(planned, grid)
     todo = whole.todo[: grid.limit]
@@ -173,6 +178,24 @@ def execute_searches(
     for one, file in zip(planned, files, strict=True):
         choose_and_write(one, grid.runs, file, grid.protocol)
     return failed
+
+
+def require_replaceable(file: Path) -> None:
+    """Check that a tuned protocol may be written to a path: there is nothing, or an earlier tuned protocol.
+
+    Raises:
+        RequestError: something else would be lost.
+    """
+    from protocols.spec.protocol import load
+
+    if not os.path.lexists(file):
+        return
+    try:
+        is_tuned = load(str(file)).tuned is not None
+    except RequestError:
+        is_tuned = False
+    if not is_tuned:
+        raise RequestError(f"{file} is no tuned protocol, and would be lost", hint="choose another --to FILE")
 
 
 def plan_trials(planned: Sequence[PlannedSearch], grid: GridOptions) -> Plan:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from protocols.backbones import plain
@@ -51,6 +52,9 @@ def write_export(backbone: Backbone, folder: Path, card: dict[str, Any], *, onnx
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
             raise RequestError(f"{folder} is not empty", hint="export to another folder")
+    except OSError as error:
+        raise RequestError(f"cannot write to {folder}: {error.strerror}") from error
+    try:
         state = backbone.state_dict()
         weights = {name: state[key].detach().cpu().contiguous() for name, key in backbone.common_names().items()}
         save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
@@ -58,8 +62,11 @@ def write_export(backbone: Backbone, folder: Path, card: dict[str, Any], *, onnx
         (folder / CARD).write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
         (folder / "README.md").write_text(readme(card), encoding="utf-8")
         shutil.copyfile(Path(plain.__file__), folder / CODE)
-    except OSError as error:
-        raise RequestError(f"cannot write to {folder}: {error.strerror or error}") from error
+    except (OSError, SafetensorError) as error:
+        for name in (WEIGHTS, CARD, "README.md", CODE):  # half an export is none
+            (folder / name).unlink(missing_ok=True)
+        reason = getattr(error, "strerror", None) or error
+        raise RequestError(f"cannot write to {folder}: {reason}") from error
     if onnx:
         write_onnx(plain.load(folder), card["image_side"], folder / ONNX)
     return sorted(folder.iterdir())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,7 +43,7 @@ class HuggingFace(Source):
         """NAME, and SIDE or None."""
         argument = self.name.partition(":")[2]
         name, at, side = argument.rpartition("@")
-        is_side = bool(at) and side.isascii() and side.isdecimal() and int(side) > 0
+        is_side = bool(at and re.fullmatch(r"[0-9]{1,9}", side) and int(side))
         return (name, int(side)) if is_side else (argument, None)
 
     @cached_property

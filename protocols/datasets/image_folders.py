@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
@@ -230,7 +231,7 @@ class Folder(ImageFolders):
         """PATH, and SIDE or None."""
         argument = self.name.partition(":")[2]
         path, at, side = argument.rpartition("@")
-        is_side = at and side.isascii() and side.isdecimal() and int(side)
+        is_side = at and re.fullmatch(r"[0-9]{1,9}", side) and int(side)
         if not is_side or self.located(argument).is_dir():
             return Path(argument), None
         return Path(path), int(side)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
@@ -71,7 +72,7 @@ class ImageNet(ImageFolders):
         name, colon, side = self.name.partition(":")
         if not colon:
             return DEFAULT_SIDE
-        if not (side.isascii() and side.isdecimal() and 8 <= int(side) <= 1024):
+        if not (re.fullmatch(r"[0-9]{1,4}", side) and 8 <= int(side) <= 1024):
             raise RequestError(f"{self.name}: {side!r} is no side in pixels", hint=f"write {name}:224; 8 to 1024")
         return int(side)
 

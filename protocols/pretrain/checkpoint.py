@@ -62,7 +62,12 @@ def save(path: Path, content: dict[str, Any], owner: str) -> None:
     """Write tensors and plain values atomically, sealed with their owner: the fingerprint of the run."""
 
     def write(temporary: Path) -> None:
-        torch.save(content, temporary)
+        try:
+            torch.save(content, temporary)
+        except RuntimeError:
+            with temporary.open("ab") as file:  # torch hides why it cannot write; the next write tells
+                file.write(bytes(2**16))
+            raise
         seal.seal(temporary, owner)
 
     write_atomically(path, write)

@@ -78,7 +78,7 @@ class LaunchedRank:
     def threads(self) -> int:
         """CPU threads of this rank: its share of the node's cores, or those that it is bound to."""
         bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        on_node = int(os.environ.get("SLURM_CPUS_ON_NODE") or available_cores())
+        on_node = number_of(os.environ, "SLURM_CPUS_ON_NODE", available_cores())
         return max(1, min(bound, on_node // self.local_ranks))
 
     def connect(self, *, listen: bool = False) -> PrefixStore:
@@ -98,26 +98,40 @@ class LaunchedRank:
         return PrefixStore(self.namespace, store)
 
 
+def number_of(variables: Mapping[str, str], name: str, default: int | None = None) -> int:
+    """The whole number that a variable holds; the default, if there is one, where it is empty.
+
+    Raises:
+        RequestError: it holds something else.
+    """
+    text = variables.get(name, "")
+    if default is not None and not text:
+        return default
+    if not re.fullmatch(r"[0-9]{1,18}", text):
+        raise RequestError(f"the variable {name} is {text[:40]!r}, no whole number", hint=f"try: unset {name}")
+    return int(text)
+
+
 def launched_by_torchrun(variables: Mapping[str, str] = os.environ) -> LaunchedRank | None:
     """This process as one of several ranks of torchrun; None if it is not."""
-    if not all(variables.get(name) for name in TORCHRUN) or int(variables["WORLD_SIZE"]) == 1:
+    if not all(variables.get(name) for name in TORCHRUN) or number_of(variables, "WORLD_SIZE") == 1:
         return None
-    rank, local_rank, ranks, local_ranks = (int(variables[name]) for name in TORCHRUN[:4])
+    rank, local_rank, ranks, local_ranks = (number_of(variables, name) for name in TORCHRUN[:4])
     namespace = f"bench-{variables.get('TORCHELASTIC_RESTART_COUNT', '0')}"
     hosted = variables.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
-    address, port = variables["MASTER_ADDR"], int(variables["MASTER_PORT"])
+    address, port = variables["MASTER_ADDR"], number_of(variables, "MASTER_PORT")
     return LaunchedRank(rank, local_rank, ranks, local_ranks, address, port, namespace, hosted)
 
 
 def launched_by_srun(variables: Mapping[str, str] = os.environ) -> LaunchedRank | None:
     """This process as one of several tasks of a job step of srun, each a rank; None if it is not."""
-    if not all(variables.get(name) for name in SRUN) or int(variables["SLURM_STEP_NUM_TASKS"]) == 1:
+    if not all(variables.get(name) for name in SRUN) or number_of(variables, "SLURM_STEP_NUM_TASKS") == 1:
         return None
-    rank, local_rank, ranks, nodes = (int(variables[name]) for name in SRUN[:4])
+    rank, local_rank, ranks, nodes = (number_of(variables, name) for name in SRUN[:4])
     address = variables.get("MASTER_ADDR") or first_host(variables["SLURM_STEP_NODELIST"])
-    job, step = int(variables.get("SLURM_JOB_ID") or 0), int(variables.get("SLURM_STEP_ID") or 0)
-    port = int(variables.get("MASTER_PORT") or 20_000 + (job + 100 * step) % 10_000)
-    return LaunchedRank(rank, local_rank, ranks, max(1, ranks // nodes), address, port)
+    job, step = (number_of(variables, name, 0) for name in ("SLURM_JOB_ID", "SLURM_STEP_ID"))
+    port = number_of(variables, "MASTER_PORT", 20_000 + (job + 100 * step) % 10_000)
+    return LaunchedRank(rank, local_rank, ranks, max(1, ranks // max(1, nodes)), address, port)
 
 
 def first_host(nodes: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -44,7 +45,7 @@ def available_cores() -> int:
     """Number of cores that this process may use; SLURM's number where it does not bind processes to cores."""
     here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     allotted = os.environ.get("SLURM_CPUS_ON_NODE", "")
-    return min(here, int(allotted)) if allotted.isascii() and allotted.isdecimal() and int(allotted) else here
+    return min(here, int(allotted)) if re.fullmatch(r"[0-9]{1,9}", allotted) and int(allotted) else here
 
 
 def max_parallel_runs() -> int:

@@ -69,10 +69,14 @@ def parse_label(text: str) -> tuple[str, TomlTable]:
     if not match:
         raise RequestError(f"{text!r} is no label", hint="write it like relational[views=4]")
     changes: TomlTable = {}
+    seen = set[str]()
     for change in split_list(match[2] or ""):
         key, equals, value = change.partition("=")
         if not equals:
             raise RequestError(f"{text!r}: {change!r} changes nothing", hint="write it like relational[views=4]")
+        if key.strip() in seen:
+            raise RequestError(f"{text!r} says twice what {key.strip()} is", hint="give one value")
+        seen.add(key.strip())
         merge(changes, nested(key.strip().split("."), value))
     return match[1].strip(), changes
 
@@ -90,7 +94,7 @@ def parse_value(text: str) -> Any:
     """Parse a TOML value; text that is not TOML is returned unchanged."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):  # no TOML, a number of thousands of digits, thousands of brackets
         return text
 
 

@@ -38,6 +38,10 @@ BUDGETS = ("epochs", "views", "flops")
 """Keys of ``[pretrain]`` that say how long it is."""
 
 
+LARGEST_NUMBER = 1e15
+"""Of any setting of a training; beyond it, counts of steps and images would be no exact floating-point numbers."""
+
+
 @dataclass(frozen=True)
 class Pretrain:
     """How every method is trained.
@@ -100,6 +104,8 @@ class Pretrain:
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise ValueError(f"{stored_field(name)} must be above 0, not {value}")
+            if value is not None and value > LARGEST_NUMBER:
+                raise ValueError(f"{stored_field(name)} must be {LARGEST_NUMBER:.0e} or less")
         if not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"betas must lie in [0, 1), not {self.betas}")
         if not 0 <= self.warmup < 1:
@@ -154,8 +160,15 @@ class Augmentation:
         for name in ("flip", "jitter", "grayscale", "blur", "solarize"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is a probability, not {getattr(self, name)}")
-        if self.crop is not None and not 0 < self.crop[0] <= self.crop[1]:
-            raise ValueError(f"crop is a range of area fractions, not {self.crop}")
+        for name, what in (("crop", "area fractions"), ("ratio", "aspect ratios"), ("sigma", "pixels")):
+            limits = getattr(self, name)
+            if limits is not None and not 0 < limits[0] <= limits[1]:
+                raise ValueError(f"{name} is a range of {what}, not {limits}")
+        for name in ("pad", "brightness", "contrast", "saturation"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must be 0 or more, not {getattr(self, name)}")
+        if self.size is not None and self.size < 1:
+            raise ValueError(f"size must be above 0, not {self.size}")
         if self.crop is not None and self.pad:
             raise ValueError("crop and pad exclude each other")
         if not 0 <= self.hue <= 0.5:

@@ -307,6 +307,8 @@ def component_of(
         if key not in entry.options:
             raise RequestError(f"{word} has no option {key!r}", hint=nearest(key, entry.options))
         default = options[key]
+        if key in entry.files and value == "" != default:
+            raise RequestError(f"{word}.{key} names no file", hint="leave it out, or name one")
         # The values of a list, and of what is None by default, are checked with the types of the plugin.
         checked_later = default is None or (isinstance(default, list | tuple) and isinstance(value, list | tuple))
         options[key] = value if checked_later else convert(value, type(default), f"{word}.{key}")
@@ -328,7 +330,7 @@ def digest_of_option_file(where: str, value: Any) -> str:
     """
     path = Path(str(value))
     if not path.is_file():
-        raise RequestError(f"{where}: no such file: {path}")
+        raise RequestError(f"{where}: {'not a file' if path.exists() else 'no such file'}: {path}")
     return f"sha256:{digest_of_file(path)}"
 
 

@@ -33,8 +33,10 @@ def choose_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
         torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+    except (RuntimeError, AssertionError, NotImplementedError, ImportError) as error:
         raise RequestError(f"no device {name!r} here", hint="try --device auto or --device cpu") from error
+    if device.type == "meta":
+        raise RequestError("meta is no device that computes", hint="try --device auto or --device cpu")
     return device
 
 

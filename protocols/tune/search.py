@@ -50,6 +50,10 @@ class PlannedSearch:
     changes: TomlTable
 
 
+MOST_TRIALS = 10_000
+"""Trials of a method; more is a slip of the keyboard."""
+
+
 def plan_searches(
     request: Request, data: Path, spaces: Spaces, *, trials: int, evaluation: str = ""
 ) -> list[PlannedSearch]:
@@ -65,6 +69,8 @@ def plan_searches(
     Raises:
         RequestError: a name, a key or a value is wrong, or a method has nothing to tune.
     """
+    if trials > MOST_TRIALS:
+        raise RequestError(f"{trials:,} are more than {MOST_TRIALS:,} trials of each method", hint="ask for fewer")
     request = add_plugins(request)
     protocol = protocols.load(request.protocol)
     if protocol.tuned:

@@ -12,7 +12,7 @@ from results.analysis.variants import digest, disambiguate_methods, evaluation_s
 from results.errors import RequestError
 from results.index import summaries
 from results.names import baseline_of
-from results.store import read_run
+from results.store import CONFIG, RECORD, read_run
 from results.tuning import Tuning, read_tuning
 
 if TYPE_CHECKING:
@@ -209,7 +209,8 @@ def summarize_run(stored: Stored) -> JsonDict:
         row = {"status": "done", "reason": "", **identity, **record_columns(stored.record)}
         return {"run": row, "metrics": metric_rows(stored.record)}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        problem = f"not a record of this bench: {type(error).__name__} {error}"
+        file = CONFIG if stored.record is None else RECORD
+        problem = f"{file} is not of this bench: {type(error).__name__} {error}"
         return {"run": {"status": "unreadable", "reason": problem}, "metrics": []}
 
 

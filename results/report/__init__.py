@@ -11,12 +11,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from results.errors import RequestError
-from results.figures.draw import draw_all, figure_data
+from results.figures import figure_names
+from results.figures.draw import DRAWN, draw_all, figure_data
 from results.report import csv_files, html, json_file, latex, markdown
 from results.report.data import assume_present, collect
 from results.report.sections import build_sections
 from results.report.sections.provenance import describe_runs
-from results.store import require_writable, write_atomically
+from results.store import require_writable, write_atomically, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Sequence
@@ -28,6 +29,12 @@ if TYPE_CHECKING:
 
 OPTIONAL_FILES = {"published.csv", "pair.csv", "findings.csv"}
 """Files of an older report that are removed where this one has none."""
+
+FIGURES = "figures"
+
+FILES = ("index.html", "table.md", "table.tex", "report.json", "results.csv", "summary.csv", "differences.csv")
+FILES += (*sorted(OPTIONAL_FILES), "tuned-*.csv", "*-trials.csv", "*-best-of-n.csv")
+"""Patterns of the names of a report's files, without its figures."""
 
 
 @dataclass(frozen=True)
@@ -65,13 +72,15 @@ def write(
         every_figure: draw figures for every table; else, where there are many, for the largest.
 
     Raises:
-        RequestError: there are no runs, a method of the pair is unknown, or the folder cannot be written.
+        RequestError: there are no runs, a method of the pair is unknown, the folder cannot be written, or has files of
+            others that would be replaced.
     """
+    runs, to = runs.absolute(), to.absolute()  # a plugin may change the working folder
     data = collect(runs, published=published, absent=absent, pair=pair)
-    require_writable(to, "--to")
+    prepare_folder(to)
     try:
         wanted = figure_data(data.frames, data.tables, data.comparison, every=every_figure, curves=data.tuning_curves)
-        data = replace(data, figures=draw_all(wanted, to / "figures"))
+        data = replace(data, figures=draw_all(wanted, to / FIGURES))
         sections = build_sections(data)
         texts = csv_files.render(sections)
         texts |= {"table.md": markdown.render(sections), "table.tex": latex.render(sections)}
@@ -87,6 +96,26 @@ def write(
         ) from error
     figures = [path for drawn in data.figures.values() for figure in drawn for path in figure.files]
     return Report(data, tuple(sections), (*(to / name for name in texts), *figures))
+
+
+def prepare_folder(to: Path) -> None:
+    """Make the folder of a report, and mark it as one.
+
+    Raises:
+        RequestError: it cannot be written, or is not marked and has files that a report would replace or remove.
+    """
+    mark = to / FIGURES / DRAWN
+    if not mark.exists():
+        figures = (f"{FIGURES}/{kind}-*{suffix}" for kind in figure_names() for suffix in (".svg", ".png", ".pdf"))
+        for pattern in (*FILES, *figures):
+            for path in sorted(to.glob(pattern)):
+                raise RequestError(
+                    f"{path} is not of a report, and would be lost", hint="choose another --to DIR, or move the file"
+                )
+    require_writable(to, "--to")
+    require_writable(mark.parent, "--to")
+    if not mark.exists():
+        write_json(mark, {})
 
 
 def write_text(path: Path, text: str) -> None:

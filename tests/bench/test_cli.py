@@ -53,6 +53,8 @@ def test_listing_imports_no_torch(tmp_path, what):
     assert len(done.stdout.splitlines()) >= 2
 
 
+LONG = "9" * 5000
+
 WRONG = {
     "misspelt method": (["--methods", "simclrr"], "unknown method 'simclrr'; did you mean simclr?"),
     "misspelt data set": (["--datasets", "cifar11"], "unknown dataset 'cifar11'; did you mean cifar10"),
@@ -96,6 +98,23 @@ WRONG = {
     "a budget that is no number": (["--epochs", "nan"], "epochs"),
     "an endless budget": (["--epochs", "inf"], "epochs"),
     "a learning rate that is no number": (["--set", "pretrain.lr=nan"], "lr"),
+    "too many epochs": (["--epochs", "1e308"], "epochs must be 1e+15 or less"),
+    "too many views": (["--views", "9" * 20], "views must be 1e+15 or less"),
+    "too many trials": (["--tuned", "99999999"], "more than 10,000 trials"),
+    "a number of thousands of digits": (["--set", f"simclr.temperature={LONG}"], "; it must be a number"),
+    "a side of thousands of digits": (["--datasets", f"imagenet:{LONG}"], "is no side in pixels"),
+    "thousands of brackets": (["--set", f"simclr.temperature={'[' * 5000}"], "; it must be a number"),
+    "a long path": (["--methods", f"./{LONG}.py"], "File name too long"),
+    "a long folder of images": (["--datasets", f"folder:{LONG}@{LONG}"], "File name too long"),
+    "a report of a long name": (["--to", LONG], "File name too long"),
+    "an option twice": (["--methods", "simclr[temperature=1,temperature=2]"], "says twice what temperature is"),
+    "a backbone that takes nothing": (["--backbones", "conv4:3"], "conv4 takes nothing after a colon, and got '3'"),
+    "a device that computes nothing": (["--device", "meta"], "meta is no device that computes"),
+    "a view without pixels": (["--set", "recipes.standard.size=0"], "size must be above 0, not 0"),
+    "a range from above": (["--set", "recipes.standard.sigma=[2,1]"], "sigma is a range of pixels, not (2.0, 1.0)"),
+    "a negative factor": (["--set", "recipes.standard.contrast=-1"], "contrast must be 0 or more, not -1"),
+    "no file of weights": (["--methods", "pretrained[weights=]"], "pretrained.weights names no file"),
+    "a folder of weights": (["--methods", "pretrained[weights=.]"], "pretrained.weights: not a file: ."),
     "unwritable report": (["--to", "/proc/report"], "cannot write to /proc/report"),
     "unwritable": (["--runs", "/proc/runs"], "cannot write to /proc/runs"),
     "unknown option": (["--method", "simclr"], "No such option: --method"),
@@ -110,8 +129,17 @@ def test_a_wrong_request_is_one_line_and_starts_nothing(tmp_path, case):
     done = bench("run", *base, *words, cwd=tmp_path, check=2)
     assert line in done.stderr.replace("option '--method'", "option: --method")  # quoted by some versions of click
     assert len(done.stderr.splitlines()) == 1
+    assert len(done.stderr) < 1000
     assert not done.stdout
     assert not list(tmp_path.glob("runs/*"))
+
+
+@pytest.mark.parametrize(
+    ("methods", "line"), [("random", "none of the methods is trained"), (" ,", "--methods is empty")]
+)
+def test_the_speed_of_nothing_is_refused(tmp_path, methods, line):
+    done = bench("speed", "--methods", methods, "--datasets", "digits", cwd=tmp_path, check=2)
+    assert (line in done.stderr, done.stdout) == (True, "")
 
 
 def test_a_traceback_appears_only_when_asked_for(tmp_path):
@@ -198,6 +226,7 @@ def test_show_tells_everything_about_a_run(grid):
     middle = name.split("-", 1)[1][:-4]
     assert bench("show", middle, cwd=folder, check=0).stdout == shown
     assert "4 runs match" in bench("show", "digits", cwd=folder, check=2).stderr
+    assert "unknown run ''" in bench("show", "", cwd=folder, check=2).stderr
 
 
 def test_doctor_finds_what_is_broken(grid):

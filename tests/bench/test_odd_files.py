@@ -1,8 +1,10 @@
 """Files and folders with odd names, in other encodings, and machines that lack what others have."""
 
 import os
+import re
 import shutil
 import sys
+import textwrap
 
 import pytest
 from PIL import Image
@@ -13,10 +15,11 @@ from protocols.spec.execution import available_cores
 from protocols.spec.grid import parse_request
 from protocols.spec.plugins import add_file
 from results.errors import BrokenPlugin, RequestError
+from results.store import read_attempts
 from slurm import queue
 from slurm.queue import query_squeue
 from tests.tools.damages import a_broken_link, a_device, a_folder, a_link_loop, a_pipe, empty, huge, zeros
-from tests.tools.forked import bench
+from tests.tools.forked import bench, execute, start_bench
 
 PLUGIN = '''from methods.base import Method
 from methods.registry import register
@@ -126,11 +129,93 @@ def test_a_user_without_a_name(monkeypatch):
     assert asked[0][asked[0].index("-u") + 1] == str(os.getuid())
 
 
-def test_the_folder_of_the_report_is_tried_before_any_work(tmp_path):
-    (tmp_path / "taken").touch()
-    words = ("--methods", "random", "--datasets", "shapes", "--seeds", "0", "--evaluations", "knn", "--jobs", "1")
-    done = bench("run", *words, "--to", "taken", cwd=tmp_path)
+@pytest.mark.parametrize(
+    ("to", "complaint"),
+    [("taken", "cannot write to .*/taken: "), (".", "table.md is not of a report, and would be lost")],
+)
+def test_the_folder_of_the_report_is_tried_before_any_work(to, complaint, tmp_path):
+    for name in ("taken", "table.md"):
+        (tmp_path / name).write_text("mine")
+    done = bench("run", *ONE, "--to", to, cwd=tmp_path)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert "cannot write to taken" in done.stderr
+    assert re.search(complaint, done.stderr)
     assert "--to" in done.stderr
     assert not (tmp_path / "runs").exists()
+    assert (tmp_path / "table.md").read_text() == "mine"
+
+
+ONE = ("--methods", "random", "--datasets", "digits", "--seeds", "0", "--evaluations", "knn", "--jobs", "1")
+NAMELESS = f"""
+    import os, pwd, sys
+    for name in ("HOME", "USER", "LOGNAME", "LNAME", "USERNAME", "MPLCONFIGDIR"):
+        os.environ.pop(name, None)
+
+    def no_entry(uid):
+        raise KeyError(f"getpwuid(): uid not found: {{uid}}")
+
+    pwd.getpwuid = no_entry
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(encoding="ascii")
+    from bench.cli import main
+    sys.argv = ["bench", "run", *{ONE!r}]
+    main()
+    """
+SMALL_FILES = f"""
+    import resource, sys
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))  # as ulimit -f does
+    from bench.cli import main
+    sys.argv = ["bench", "run", *{ONE!r}]
+    main()
+    """
+MOVING = '''"""Goes elsewhere, when it is loaded and when it is called."""
+import os
+from bench import Features, register_evaluation
+os.chdir(ELSEWHERE)
+
+@register_evaluation("moving")
+def moving(features: Features) -> dict[str, float]:
+    """Number of classes."""
+    os.chdir(ELSEWHERE)
+    return {"classes": float(features.classes)}
+'''
+
+
+def test_a_user_without_a_home_or_a_name_at_an_ascii_terminal(tmp_path):
+    done = execute(textwrap.dedent(NAMELESS), cwd=tmp_path)
+    assert (done.returncode, done.stderr.count("Traceback")) == (0, 0), done.stderr
+    assert "random" in done.stdout
+    assert done.stdout.isascii()
+    assert (tmp_path / "report" / "index.html").is_file()
+
+
+def test_where_files_may_not_be_large_the_run_says_so_and_the_same_command_goes_on(tmp_path):
+    done = execute(textwrap.dedent(SMALL_FILES), cwd=tmp_path)
+    assert (done.returncode, done.stderr.count("Traceback")) == (1, 0), done.stderr
+    assert "File too large" in done.stdout + done.stderr
+    assert "backbone.pt" in "".join((done.stdout + done.stderr).split())
+    assert not list(tmp_path.rglob(".*.pt.*"))
+    assert bench("run", *ONE, cwd=tmp_path).returncode == 0
+
+
+def test_a_plugin_that_changes_the_working_folder_scatters_no_files(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "moving.py").write_text(MOVING.replace("ELSEWHERE", repr(str(tmp_path / "elsewhere"))))
+    done = bench("run", *ONE[:6], "--evaluations", "./moving.py,knn", "--jobs", "1", cwd=tmp_path / "work")
+    assert (done.returncode, done.stderr.count("Traceback")) == (0, 0), done.stderr
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+    assert (tmp_path / "work" / "report" / "index.html").is_file()
+    assert len(list(tmp_path.glob("work/runs/*/record.json"))) == 1
+
+
+def test_six_equal_commands_at_once_share_their_results(tmp_path):
+    words = ("--methods", "random", "--datasets", "digits", "--seeds", "0-2", "--evaluations", "knn", "--jobs", "1")
+    started = [start_bench("run", *words, "--to", f"report{number}", cwd=tmp_path) for number in range(6)]
+    for child in started:
+        done = child.wait()
+        assert (done.returncode, done.stderr.count("Traceback")) == (0, 0), done.stdout + done.stderr
+        assert "(3)" in done.stdout  # seeds, whoever measured them
+    folders = [path.parent for path in tmp_path.glob("runs/*/record.json")]
+    assert len(folders) == 3
+    assert {len(read_attempts(folder)) for folder in folders} == {1}
+    assert not [path for path in tmp_path.rglob("*") if path.name in ("claim.json", "heartbeat.json")]

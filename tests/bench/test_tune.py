@@ -9,6 +9,8 @@ import tomllib
 
 import pytest
 
+from bench.commands.tune import require_replaceable
+from results.errors import RequestError
 from tests.tools.forked import bench, start_bench
 
 TINY = ["--datasets", "digits", "--views", "1500", "--trials", "3", "--jobs", "1", "--evaluations", "knn"]
@@ -196,6 +198,25 @@ def test_what_run_tuned_refuses_starts_nothing(tmp_path, words, complaint):
     done = bench("run", "--methods", "rotnet", "--datasets", "digits", *words, cwd=tmp_path)
     assert done.returncode == 2
     assert complaint in done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_tuned_protocol_replaces_nothing_else(folder, tmp_path):
+    require_replaceable(tuned_file(folder))
+    require_replaceable(tmp_path / "new.toml")
+    for name, text in (
+        ("mine.toml", 'name = "mine"\nextends = "quick"\n'),
+        ("notes.toml", "notes"),
+        ("folder.toml", ""),
+    ):
+        (tmp_path / name).write_text(text) if text else (tmp_path / name).mkdir()
+        with pytest.raises(RequestError, match=f"{name} is no tuned protocol, and would be lost"):
+            require_replaceable(tmp_path / name)
+    words = ["tune", "--methods", "rotnet", *TINY, "--to"]
+    for to, complaint in (("mine.toml", "would be lost"), ("mine.txt", "does not end in .toml")):
+        done = bench(*words, to, cwd=tmp_path)
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+        assert complaint in done.stderr
     assert not (tmp_path / "runs").exists()
 
 

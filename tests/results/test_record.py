@@ -43,6 +43,7 @@ METRIC = {"evaluation": "knn", "label": "knn", "dataset": "digits", "split": "te
         (("run", "seed"), 10**400, r"record\.run: seed is 1000"),
         (("run", "evaluations"), [5], r"record\.run\.evaluations\[0\]: expected `object`, got `int`"),
         (("run", "track"), "unfair", r"record\.run\.track: invalid enum value 'unfair'"),
+        (("provenance", "packages"), 5, "packages of the provenance are 5"),
         (("unknown",), 5, "record: object contains unknown field `unknown`"),
     ],
 )

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from bench.commands.doctor import run_lines
 from protocols.spec.execution import ExecutionContext
 from results import store
 from slurm.queue import JobInfo, QueryResult
@@ -92,6 +93,17 @@ def test_a_damaged_heartbeat_is_named(sent, damage):
     state = said(sent, JobInfo("RUNNING"))
     assert (state.state, state.heartbeat) == ("running", {})
     assert store.HEARTBEAT in state.reason
+
+
+def test_damaged_attempts_are_named_once(sent):
+    begin(sent[0])
+    with (sent[0] / store.ATTEMPTS).open("ab") as file:
+        file.write(b'{"sta\n')
+    state = said(sent, JobInfo("PENDING", "BeginTime"))
+    assert (state.state, state.reason.count(store.ATTEMPTS)) == ("requeued", 1)
+    assert state.reason.startswith("BeginTime; ")
+    (_, line) = run_lines(sent[0].parent)
+    assert f"{store.ATTEMPTS} is damaged: 1 of its lines" in line
 
 
 ENDINGS = {

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
@@ -147,12 +148,21 @@ def test_an_export_is_a_checkpoint_again(run):
     assert values["again"] == next(value for label, value in values.items() if label.startswith("simclr"))
 
 
-def test_what_cannot_be_exported_is_refused_in_one_line(run, tmp_path):
+def test_what_cannot_be_exported_is_refused_in_one_line(run, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("here")
     with pytest.raises(RequestError, match="is not empty; export to another folder"):
         write_export(cifar_resnet(1), tmp_path, dict(CARD))
     with pytest.raises(RequestError, match="cannot write to"):
         write_export(cifar_resnet(1), tmp_path / "file", dict(CARD))
+
+    def full(*_, **__):
+        raise SafetensorError("I/O error: No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("protocols.backbones.export.save_file", full)
+        with pytest.raises(RequestError, match=r"cannot write to .*/new: I/O error: No space left"):
+            write_export(cifar_resnet(1), tmp_path / "new", dict(CARD))
+    assert list((tmp_path / "new").iterdir()) == []  # so that the same command works later
 
     class Other(bench.Backbone):
         pass

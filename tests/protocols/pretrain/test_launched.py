@@ -58,6 +58,13 @@ def test_a_rank_of_torchrun():
     assert launched_by_torchrun({"RANK": "0", "WORLD_SIZE": "2"}) is None
 
 
+@pytest.mark.parametrize("text", ["x", "-1", "1.5", "²", "9" * 5000])
+@pytest.mark.parametrize("name", ["RANK", "WORLD_SIZE", "MASTER_PORT", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS"])
+def test_variables_that_are_no_numbers_are_named(name, text):
+    with pytest.raises(RequestError, match=f"the variable {name} is .*, no whole number; try: unset {name}$"):
+        launched_by_srun(SRUN | {name: text}) if name in SRUN else launched_by_torchrun(TORCHRUN | {name: text})
+
+
 def test_a_task_of_srun():
     assert launched_by_srun(SRUN) == LaunchedRank(9, 1, 16, 8, "gpu07", 24567)
     chosen = launched_by_srun(SRUN | {"MASTER_ADDR": "10.0.0.1", "MASTER_PORT": "4000"})

@@ -7,10 +7,11 @@ import re
 import unicodedata
 
 import pytest
+from markdown_it import MarkdownIt
 from rich.console import Console
 
 from results import report
-from results.report import terminal
+from results.report import markdown, terminal
 from results.report.section import Detail
 
 HOSTILE = "sim|clr[a&b=50%,c={x},d=~^\\#$<é>_*]"
@@ -41,6 +42,18 @@ def test_markdown(made):
     for method, texts in numbers(made[0]).items():
         # A star at the end of a label is stripped with those of bold cells.
         assert [method.rstrip("*"), *texts] in [[row[0].rstrip("*"), *row[1:]] for row in plain]
+
+
+@pytest.mark.parametrize(
+    "name", ["<b>x</b>&amp;", "$x_1^2$#{}~", "[link](x)", "`a`*b*_c_", "~~a~~", "a|b\\|c", "![x](/etc/passwd)", "&lt;"]
+)
+def test_a_name_is_shown_as_it_is_when_markdown_is_rendered(name):
+    lines = markdown.line([markdown.escape(name)]), markdown.line(["---"]), f"- {markdown.paragraph(name)}"
+    page = MarkdownIt("commonmark").enable(["table", "strikethrough"]).render("\n".join(lines[:2]) + "\n\n" + lines[2])
+    for tag in ("th", "li"):
+        (content,) = re.findall(rf"<{tag}>\s*(.*?)\s*</{tag}>", page, re.DOTALL)
+        assert html.unescape(content) == name
+    assert name.count("$") == lines[0].count("\\$")  # on some sites a pair of them encloses a formula
 
 
 def test_html(made):

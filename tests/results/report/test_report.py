@@ -218,6 +218,21 @@ def test_a_folder_that_cannot_be_written_is_refused_before_figures_are_drawn(gri
         report.write(runs, tmp_path / "file")
 
 
+@pytest.mark.parametrize("name", ["index.html", "published.csv", "a-trials.csv", "figures/accuracy-mine.png"])
+def test_files_of_others_are_neither_replaced_nor_removed(grid, runs, no_figures, tmp_path, name):
+    path, others = tmp_path / "to" / name, tmp_path / "to" / "figures" / "photo.png"
+    others.parent.mkdir(parents=True)
+    others.write_text("another's")
+    path.write_text("mine")
+    with pytest.raises(RequestError, match=f"{name} is not of a report, and would be lost; choose another --to DIR"):
+        report.write(runs, tmp_path / "to")
+    assert {one.read_text() for one in (tmp_path / "to").rglob("*.*")} == {"mine", "another's"}
+    path.unlink()
+    for _ in range(2):  # files of a report are replaced
+        report.write(runs, tmp_path / "to")
+    assert others.read_text() == "another's"
+
+
 def test_a_report_is_never_half_written(grid, runs, no_figures, tmp_path, monkeypatch):
     report.write(runs, tmp_path)
     before = (tmp_path / "table.md").read_bytes()
