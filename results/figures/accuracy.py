@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import seaborn as sns
 from matplotlib.ticker import MaxNLocator
 
 from results.analysis.tables import COLUMN_KEYS
@@ -51,7 +50,6 @@ def accuracy(data: FigureData) -> Figure | None:
     height = 0.45 + 0.19 * len(table.rows)
     figure, panels = make_panels(len(columns), 2, height, "accuracy (%)", sharey=True, width=data.width)
     levels = {row.method: level for level, row in enumerate(table.rows)}
-    palette = {method: data.styles[method].colour for method in levels}
     for axes, (index, column) in zip(panels, columns.items(), strict=True):
         cells = [(level, data.styles[row.method], row.cells[index]) for level, row in enumerate(table.rows)]
         draw_intervals(axes, [(level, style, cell) for level, style, cell in cells if cell is not None])
@@ -59,12 +57,9 @@ def accuracy(data: FigureData) -> Figure | None:
         x = seeds["value"].to_numpy()
         if len(columns) * len(table.rows) <= MOST_DOTTED:
             seeds = seeds.groupby("method", sort=False).head(MOST_DOTS)
-            method = seeds["method"].to_numpy()
-            below = [levels[name] + 0.33 for name in method]
-            dots: dict[str, Any] = {"size": 1.6, "alpha": 0.7, "jitter": False, "native_scale": True}
-            sns.stripplot(
-                x=seeds["value"], y=below, hue=method, palette=palette, orient="h", legend=False, ax=axes, **dots
-            )
+            below = [levels[name] + 0.33 for name in seeds["method"]]
+            colours = [data.styles[name].colour for name in seeds["method"]]
+            axes.scatter(seeds["value"], below, s=2.6, c=colours, alpha=0.7, linewidths=0)
         axes.set_title(f"{column.data}, {column.measure}")
         axes.set_xlim(clip_to_percent(axes.get_xlim(), x))
         axes.set_ylim(len(table.rows) - 0.4, -0.6)

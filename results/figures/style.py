@@ -11,7 +11,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
-import seaborn as sns
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -19,7 +21,7 @@ from results.figures.data import COLUMN_WIDTH
 from results.store import write_atomically
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from matplotlib.axes import Axes
@@ -30,9 +32,11 @@ LEGEND_COLUMNS = 3
 """Of a legend below a figure that is a column wide."""
 
 STYLE: dict[Any, Any] = {
-    **sns.plotting_context("paper", font_scale=0.73),
-    **sns.axes_style("ticks"),
     "font.sans-serif": ["DejaVu Sans"],
+    **dict.fromkeys(("font.size", "axes.labelsize", "axes.titlesize", "legend.title_fontsize"), 7.0),
+    **dict.fromkeys(("xtick.labelsize", "ytick.labelsize", "legend.fontsize"), 6.4),
+    **dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.color"), "#262626"),
+    "axes.axisbelow": True,
     "axes.edgecolor": "#000000",
     "axes.grid": True,
     "axes.linewidth": 0.6,
@@ -45,8 +49,8 @@ STYLE: dict[Any, Any] = {
     "lines.linewidth": 1.0,
     "lines.markersize": 3.2,
     "lines.markeredgewidth": 0.6,
+    "lines.solid_capstyle": "round",
     "legend.frameon": False,
-    "savefig.dpi": 250,
     "svg.hashsalt": "bench",
     "text.parse_math": False,
     "pdf.fonttype": 42,
@@ -59,25 +63,34 @@ FORMATS: dict[str, dict[str, Any]] = {
 }
 """The formats of a figure, without the metadata that would change from day to day or machine to machine."""
 
+DPI = 250
+"""Pixels per inch of a PNG."""
+
 LINES = ("-", "--", "-.", ":")
 """Line styles, of data sets or protocols."""
 
 
-def save(figure: Figure, folder: Path, name: str, formats: Iterable[str] = tuple(FORMATS)) -> list[Path]:
+def save(figure: Figure, folder: Path, name: str, formats: Sequence[str] = tuple(FORMATS)) -> list[Path]:
     """Write a figure in some formats, by default in every one; the same bytes for the same numbers.
 
     Raises:
         OSError: the folder cannot be written.
     """
-    paths = []
+    writers: dict[str, Callable[..., object]] = {
+        "svg": FigureCanvasSVG(figure).print_svg,
+        "png": FigureCanvasAgg(figure).print_png,
+        "pdf": FigureCanvasPdf(figure).print_pdf,
+    }
+    paths = [folder / f"{name}.{kind}" for kind in formats]
     with mpl.rc_context(STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "constrained_layout not applied")  # labels longer than the figure
-        # The layout is computed once, not once per format.
-        figure.draw_without_rendering()
-        figure.set_layout_engine("none")
-        for kind in formats:
-            paths.append(folder / f"{name}.{kind}")
-            write_atomically(paths[-1], partial(figure.savefig, format=kind, metadata=FORMATS[kind]))
+        # The layout is computed once, not once per format. Figure.savefig would also draw everything twice.
+        if (layout := figure.get_layout_engine()) is not None:
+            layout.execute(figure)
+            figure.set_layout_engine("none")
+        for path, kind in zip(paths, formats, strict=True):
+            figure.set_dpi(DPI)
+            write_atomically(path, partial(writers[kind], metadata=FORMATS[kind]))
     return paths
 
 
