@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 import unicodedata
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -11,12 +13,16 @@ from results.report.section import MISSING, Detail, column_widths, fit_columns, 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from results.report.section import Cell, Column, Row, Section, Table
+    from results.report.section import Cell, Row, Section, Table
 
-PREAMBLE = r"""% A whole document. To show its tables in a paper, load booktabs and docmute there and \input this file.
+PREAMBLE = r"""% A whole document. To show its tables in a paper, load booktabs, longtable, siunitx and docmute
+% there, and \input this file.
 \documentclass[10pt]{article}
 \usepackage[a4paper,margin=2cm]{geometry}
-\usepackage{booktabs}
+\usepackage{booktabs,longtable,siunitx}
+\sisetup{detect-weight}
+\setlength{\LTcapwidth}{\textwidth}
+\setlength{\emergencystretch}{3em}
 \begin{document}
 """
 
@@ -38,14 +44,20 @@ ESCAPED = {
     "·": r"$\cdot$",
 }
 
-BETWEEN = "\n\\medskip\n\n"
-"""Between the tabulars of one float."""
-
 LINE_WIDTH = 92
 """Characters that fit on a line of a table."""
 
-PAGE_LINES = 48
-"""Rows that fit on a page."""
+PAGE_LINES = 60
+"""Lines that fit on a page; a table with more is broken over pages."""
+
+PROSE_WIDTH = 110
+"""Characters of a line of a caption or note."""
+
+UNBROKEN_ROWS = 20
+"""Rows of a group up to which no page ends within it."""
+
+NUMBER = re.compile(r"([+−-]?)(\d+)(?:\.(\d+))?(?![\d.])")
+"""What a cell of a column of numbers begins with: sign, digits before and after the point."""
 
 
 def render(sections: Iterable[Section]) -> str:
@@ -57,10 +69,11 @@ def render(sections: Iterable[Section]) -> str:
         if section.lead:
             blocks.append(itemize(section))
         problems: Sequence[str] = shorten_problems(section.problems)
-        for table in section.tables_of(Detail.MAIN):
-            if table.rows and table.columns:
-                blocks += table_floats(table, section, problems=problems)
-                problems = ()
+        tables = [table for table in section.tables_of(Detail.MAIN) if table.rows and table.columns]
+        for table in tables:
+            blocks += table_blocks(table, section, problems=problems)
+            problems = ()
+        blocks += ["\\clearpage\n"] * bool(tables)
     return PREAMBLE + "\n".join(blocks or ["No run has finished.\n"]) + "\\end{document}\n"
 
 
@@ -70,83 +83,110 @@ def itemize(section: Section) -> str:
     return f"\\section*{{{escape(section.title)}}}\n\\begin{{itemize}}\n{items}\\end{{itemize}}\n"
 
 
-def table_floats(table: Table, section: Section, *, problems: Sequence[str]) -> Iterator[str]:
-    """A table as floats on pages of their own.
+def table_blocks(table: Table, section: Section, *, problems: Sequence[str]) -> Iterator[str]:
+    """A table as a float, or, if that would overflow, as ``longtable`` over several pages.
 
     Columns that do not fit side by side stand below each other. A table without caption or notes has those of its
     section, so that it can be read alone.
     """
     parts = fit_columns(column_widths(table), LINE_WIDTH - sum(name_widths(table)) - 2 * len(table.names), gap=2)
-    # Groups of rows stay together.
-    groups = [list(group) for _, group in groupby(table.rows, key=lambda row: row.group)]
-    chunks: list[list[Row]] = [[]]
-    for group in groups:
-        if chunks[-1] and len(chunks[-1]) + len(group) > PAGE_LINES:
-            chunks.append([])
-        chunks[-1] += group
-    tabulars = [(tabular(table, indices, rows), len(rows)) for indices in parts for rows in chunks]
-    pages: list[list[str]] = [[]]
-    lines = 0
-    for text, length in tabulars:
-        if pages[-1] and lines + length > PAGE_LINES:
-            pages.append([])
-            lines = 0
-        pages[-1].append(text)
-        lines += length
     small_print = [*(table.notes or section.notes), *(f"{problem}." for problem in problems)]
+    below = "\\raggedright\\footnotesize\n" + "".join(f"\\par {escape(text)}\n" for text in small_print)
     label = "tab:" + "".join(c for c in table.name if c.isascii() and (c.isalnum() or c in "-."))
-    for number, page in enumerate(pages, start=1):
-        which = f" ({number}/{len(pages)})" if len(pages) > 1 else ""
-        text = table.caption or section.text or section.title
-        words = [f"{table.title}{which}." if table.title or which else "", text]
-        caption = " ".join(filter(None, words if number == 1 else words[:1])).strip()
-        below = "".join(f"\\par {escape(text)}\n" for text in small_print)
+    text = table.caption or section.text or section.title
+    title = escape(f"{table.title}. " * bool(table.title))
+    prose = sum(math.ceil(len(words) / PROSE_WIDTH) for words in (title + text, *small_print))
+    groups = len({row.group for row in table.rows})
+    names_height = 3 + max(len(column.lines) for column in table.columns)
+    if prose + len(parts) * (names_height + len(table.rows) + 0.6 * groups) <= PAGE_LINES:
+        tabulars = []
+        for indices in parts:
+            lines = [f"\\begin{{tabular}}{{{column_types(table, indices)}}}", "\\toprule", *header(table, indices)]
+            for _, group in groupby(table.rows, key=lambda row: row.group):
+                lines += ["\\midrule", *(f"{row_text(row, indices)} \\\\" for row in group)]
+            tabulars.append("\n".join([*lines, "\\bottomrule", "\\end{tabular}", ""]))
         yield (
-            f"\\begin{{table}}[p]\n\\centering\\small\n\\caption{{{escape(caption)}}}\n"
-            f"\\label{{{label}{f'-{number}' if number > 1 else ''}}}\n\\par\\smallskip\n{BETWEEN.join(page)}"
-            f"\\par\\medskip\n\\raggedright\\footnotesize\n{below}\\end{{table}}\n\\clearpage\n"
+            f"\\begin{{table}}[htbp]\n\\centering\\small\n\\caption{{{title}{escape(text)}}}\n\\label{{{label}}}\n"
+            "\\par\\smallskip\n" + "\n\\medskip\n\n".join(tabulars) + f"\\par\\medskip\n{below}\\end{{table}}\n"
+        )
+        return
+    for number, indices in enumerate(parts, start=1):
+        which = f"({number}/{len(parts)}) " * (len(parts) > 1)
+        caption = f"{title}{which}" + escape(text) * (number == 1)
+        names = "\n".join(["\\toprule", *header(table, indices)])
+        lines = []
+        for _, same in groupby(table.rows, key=lambda row: row.group):
+            group = [row_text(row, indices) for row in same]
+            stays = len(group) <= UNBROKEN_ROWS
+            lines.append("\\addlinespace" if lines else "\\midrule")
+            lines += [*(f"{line} \\\\" + "*" * stays for line in group[:-1]), f"{group[-1]} \\\\"]
+        yield (
+            f"\\begingroup\\small\n\\begin{{longtable}}{{{column_types(table, indices)}}}\n"
+            f"\\caption{{{caption}}}\\label{{{label}{f'-{number}' * (number > 1)}}}\\\\\n{names}\n\\endfirsthead\n"
+            f"{names}\n\\midrule\n\\endhead\n\\bottomrule\n\\endfoot\n"
+            + "\n".join([*lines, "\\end{longtable}", below * (number == len(parts)) + "\\par\\endgroup", ""])
         )
 
 
-def tabular(table: Table, indices: Sequence[int], rows: Sequence[Row]) -> str:
-    """Some columns and rows of a table."""
-    columns = [table.columns[index] for index in indices]
-    kinds = "l" * len(table.names) + "".join("r" if column.is_number else "l" for column in columns)
-    text = [f"\\begin{{tabular}}{{{kinds}}}", "\\toprule", *header(table.names, columns)]
-    for _, group in groupby(rows, key=lambda row: row.group):
-        text.append("\\midrule")
-        text += [line([*map(escape, row.header), *(cell_text(row.cells[index]) for index in indices)]) for row in group]
-    return "\n".join([*text, "\\bottomrule", "\\end{tabular}", ""])
+def column_types(table: Table, indices: Sequence[int]) -> str:
+    """How the columns of a tabular are aligned: numbers at their points, whatever stands behind them."""
+    types = ["l"] * len(table.names)
+    for index in indices:
+        cells = [cell for row in table.rows if (cell := row.cells[index]) is not None]
+        numbers = [number for cell in cells if (number := NUMBER.match(cell.value))]
+        if not table.columns[index].is_number or not numbers:
+            types.append("r" if table.columns[index].is_number else "l")
+            continue
+        sign = "+" * any(number[1] for number in numbers)
+        before, after = max(len(number[2]) for number in numbers), max(len(number[3] or "") for number in numbers)
+        rest = max((text_after_number(cell) for cell in cells if NUMBER.match(cell.value)), key=len)
+        types.append(f"S[table-format={sign}{before}.{after},table-space-text-post={{{rest}}}]")
+    return "".join(types)
 
 
-def header(names: Sequence[str], columns: Sequence[Column]) -> Iterator[str]:
+def row_text(row: Row, indices: Sequence[int]) -> str:
+    """The cells of a row without its end; the best in bold, numbers bare and texts in braces, as siunitx wants it."""
+    cells = [*map(escape, row.header)]
+    for cell in (row.cells[index] for index in indices):
+        if cell is None:
+            cells.append(f"{{{escape(MISSING)}}}")
+            continue
+        number = NUMBER.match(cell.value)
+        text = f"{number[0].replace('−', '-')} " if number else ""
+        if rest := text_after_number(cell):
+            text += "{" + "\\boldmath " * cell.is_best + rest + "}"
+        cells.append("\\bfseries " * cell.is_best + text)
+    return " & ".join(cells)
+
+
+def text_after_number(cell: Cell) -> str:
+    """What follows the number that a cell begins with, or all of it; marks are raised."""
+    number = NUMBER.match(cell.value)
+    words = [cell.value[number.end() :].strip() if number else cell.value, cell.seeds]
+    text = " ".join(escape(word) for word in words if word)
+    marks = f"$^{{{escape(cell.marks).replace('$', '')}}}$" if cell.marks else ""
+    return "~" * bool(number and text) + text + marks
+
+
+def header(table: Table, indices: Sequence[int]) -> Iterator[str]:
     """Groups above the names of their columns, and what is said about these below."""
-    blank = [""] * len(names)
+    columns = [table.columns[index] for index in indices]
+    blank = [""] * len(table.names)
+
+    def line(texts: Iterable[str]) -> str:
+        return " & ".join([*texts]) + r" \\"
+
     if any(column.group for column in columns):
         spans = [(group, len(list(same))) for group, same in groupby(columns, key=lambda column: column.group)]
         yield line([*blank, *(f"\\multicolumn{{{width}}}{{c}}{{{escape(group)}}}" for group, width in spans)])
-        rules, first = [], len(names) + 1
+        rules, first = [], len(blank) + 1
         for _, width in spans:
             rules.append(f"\\cmidrule(lr){{{first}-{first + width - 1}}}")
             first += width
         yield " ".join(rules)
-    yield line([*map(escape, names), *(escape(column.name) for column in columns)])
+    yield line([*map(escape, table.names), *(f"{{{escape(column.name)}}}" for column in columns)])
     for index in range(max(len(column.about) for column in columns)):
-        yield line([*blank, *(escape(column.about[index] if column.about else "") for column in columns)])
-
-
-def line(cells: Sequence[str]) -> str:
-    """One line of a tabular."""
-    return " & ".join(cells) + r" \\"
-
-
-def cell_text(cell: Cell | None) -> str:
-    """A cell, the best in bold, its marks raised and without width."""
-    if cell is None:
-        return escape(MISSING)
-    text = escape(" ".join(filter(None, (cell.value, cell.seeds))))
-    marks = f"\\rlap{{$^{{{escape(cell.marks).replace('$', '')}}}$}}" if cell.marks else ""
-    return (f"\\textbf{{\\boldmath {text}}}" if cell.is_best else text) + marks
+        yield line([*blank, *(f"{{{escape(column.about[index] if column.about else '')}}}" for column in columns)])
 
 
 def escape(text: str) -> str:

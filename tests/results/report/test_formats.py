@@ -11,7 +11,7 @@ from markdown_it import MarkdownIt
 from rich.console import Console
 
 from results import report
-from results.report import markdown, terminal
+from results.report import latex, markdown, terminal
 from results.report.section import Detail
 
 HOSTILE = "sim|clr[a&b=50%,c={x},d=~^\\#$<é>_*]"
@@ -70,9 +70,10 @@ def test_html(made):
 
 
 def test_latex(made):
-    tex = (made[1] / "table.tex").read_text().replace("\\textbf{\\boldmath ", "").replace("$\\pm$", "±")
-    for texts in numbers(made[0]).values():
-        assert re.search(" & ".join(re.escape(text) + r"\}?" for text in texts) + r" \\\\", tex)
+    tex = (made[1] / "table.tex").read_text().replace("$\\pm$", "±").replace("~", "")
+    rows = {re.sub(r"\\bfseries |\\boldmath |[{}]", "", line) for line in tex.splitlines()}
+    for method, texts in numbers(made[0]).items():
+        assert " & ".join([re.sub("[{}]", "", latex.escape(method)).replace("~", ""), *texts]) + r" \\" in rows
 
 
 def test_terminal(made):
