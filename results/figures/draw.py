@@ -148,7 +148,7 @@ def draw_all(wanted: Iterable[FigureData], folder: Path) -> dict[str, list[Drawn
 
 def draw_table(data: FigureData, folder: Path) -> list[dict[str, Any]]:
     """Draw and save the figures of one table; returns kind, caption and names of files of each."""
-    # matplotlib takes seconds to import, and is seldom needed twice for the same runs.
+    # matplotlib and seaborn take seconds to import, and are seldom needed twice for the same runs.
     from results.figures.style import save
 
     drawn = []

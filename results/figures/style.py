@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
+import seaborn as sns
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -32,11 +33,9 @@ LEGEND_COLUMNS = 3
 """Of a legend below a figure that is a column wide."""
 
 STYLE: dict[Any, Any] = {
+    **sns.plotting_context("paper", font_scale=0.73),
+    **sns.axes_style("ticks"),
     "font.sans-serif": ["DejaVu Sans"],
-    **dict.fromkeys(("font.size", "axes.labelsize", "axes.titlesize", "legend.title_fontsize"), 7.0),
-    **dict.fromkeys(("xtick.labelsize", "ytick.labelsize", "legend.fontsize"), 6.4),
-    **dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.color"), "#262626"),
-    "axes.axisbelow": True,
     "axes.edgecolor": "#000000",
     "axes.grid": True,
     "axes.linewidth": 0.6,
@@ -49,7 +48,6 @@ STYLE: dict[Any, Any] = {
     "lines.linewidth": 1.0,
     "lines.markersize": 3.2,
     "lines.markeredgewidth": 0.6,
-    "lines.solid_capstyle": "round",
     "legend.frameon": False,
     "svg.hashsalt": "bench",
     "text.parse_math": False,

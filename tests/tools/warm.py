@@ -12,7 +12,7 @@ from protocols.augment.colour_jitter import compiled_jitter
 from protocols.system.compiled import compilation_works
 
 mpl.use("Agg")
-for name in ("sklearn.datasets", "timm", "torch._dynamo", "torch._inductor.compile_fx"):
+for name in ("seaborn", "sklearn.datasets", "timm", "torch._dynamo", "torch._inductor.compile_fx"):
     importlib.import_module(name)
 for name in ("bench.cli", "protocols.check.preflight", "protocols.runner", "results.report"):
     importlib.import_module(name)

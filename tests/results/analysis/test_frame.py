@@ -181,7 +181,7 @@ def test_an_empty_folder_and_only_failures_give_empty_frames(store, runs):
     ("modules", "heavy"),
     [
         ("results.names, results.record, results.store, results.errors", {"pandas", "numpy", "matplotlib", "jinja2"}),
-        ("results.report, results.report.terminal, results.figures.draw", {"matplotlib", "scipy.stats"}),
+        ("results.report, results.report.terminal, results.figures.draw", {"matplotlib", "seaborn", "scipy.stats"}),
         ("results.figures.accuracy, results.figures.feature_map", set()),
     ],
 )
