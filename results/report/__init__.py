@@ -32,8 +32,11 @@ OPTIONAL_FILES = {"published.csv", "pair.csv", "findings.csv"}
 
 FIGURES = "figures"
 
-FILES = ("index.html", "table.md", "table.tex", "report.json", "results.csv", "summary.csv", "differences.csv")
-FILES += (*sorted(OPTIONAL_FILES), "tuned-*.csv", "*-trials.csv", "*-best-of-n.csv")
+FILES = (
+    *("index.html", "table.md", "table.tex", "report.json", "results.csv", "summary.csv", "differences.csv"),
+    *sorted(OPTIONAL_FILES),
+    *("tuned-*.csv", "*-trials.csv", "*-best-of-n.csv"),
+)
 """Patterns of the names of a report's files, without its figures."""
 
 

@@ -116,10 +116,10 @@ def table_blocks(table: Table, section: Section, *, problems: Sequence[str]) -> 
         names = "\n".join(["\\toprule", *header(table, indices)])
         lines = []
         for _, same in groupby(table.rows, key=lambda row: row.group):
-            group = [row_text(row, indices) for row in same]
-            stays = len(group) <= UNBROKEN_ROWS
+            rows = [row_text(row, indices) for row in same]
+            stays = len(rows) <= UNBROKEN_ROWS
             lines.append("\\addlinespace" if lines else "\\midrule")
-            lines += [*(f"{line} \\\\" + "*" * stays for line in group[:-1]), f"{group[-1]} \\\\"]
+            lines += [*(f"{row} \\\\" + "*" * stays for row in rows[:-1]), f"{rows[-1]} \\\\"]
         yield (
             f"\\begingroup\\small\n\\begin{{longtable}}{{{column_types(table, indices)}}}\n"
             f"\\caption{{{caption}}}\\label{{{label}{f'-{number}' * (number > 1)}}}\\\\\n{names}\n\\endfirsthead\n"
