@@ -14,11 +14,11 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from results.errors import BenchError
-from results.schema import build, to_plain
+from results.schema import added, build, to_plain
 from results.store import read_json, read_run, write_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 FOLDER = "tuning"
@@ -31,11 +31,18 @@ class Trial:
 
     Attributes:
         setting: values by target, such as ``pretrain.lr``; empty for the protocol's own, which is trial 0.
-        runs: name of the run's folder, by seed.
+        runs: name of the run's folder, by seed; empty for a trial that successive halving has stopped before.
+        shorter: the same of its runs with shorter budgets, the shortest first.
     """
 
     setting: dict[str, Any]
     runs: dict[str, str]
+    shorter: tuple[dict[str, str], ...] = added(())
+
+    @property
+    def folders(self) -> Iterator[str]:
+        """The folders of all its runs."""
+        return (run for runs in (*self.shorter, self.runs) for run in runs.values())
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,7 @@ class Search:
         seeds: of every trial.
         sampler: that drew the settings.
         methods: their trials.
+        halving: factor of successive halving: so many times fewer trials go on with a budget so many times as long.
     """
 
     dataset: str
@@ -72,11 +80,12 @@ class Search:
     seeds: tuple[int, ...]
     sampler: str
     methods: dict[str, MethodSearch] = field(default_factory=dict)
+    halving: int | None = added(None)
 
     @property
     def runs(self) -> Iterator[str]:
         """The folders of all trials."""
-        return (run for one in self.methods.values() for trial in one.trials for run in trial.runs.values())
+        return (run for one in self.methods.values() for trial in one.trials for run in trial.folders)
 
     def extended(self, other: Search) -> Search:
         """This search with the methods and trials that only another of the same identity has."""
@@ -180,6 +189,22 @@ def score(record: dict[str, Any], evaluation: str) -> float | None:
     return float(values[0]) if values else None
 
 
+def mean_score(folders: Iterable[str], evaluation: str, runs: Path) -> float | None:
+    """The mean of :func:`score` over some runs; NaN if one of them failed, None if one has not run to its end.
+
+    Args:
+        folders: of the runs.
+        evaluation: its label.
+        runs: the runs folder.
+    """
+    stored = [read_run(runs / folder) for folder in folders]
+    values = [score(one.record, evaluation) if one.record else None for one in stored]
+    found = [value for value in values if value is not None]
+    if found and len(found) == len(values):
+        return sum(found) / len(found)
+    return math.nan if any(one.status == "failed" for one in stored) else None
+
+
 def trial_scores(search: Search, runs: Path) -> dict[str, list[float | None]]:
     """The score of every trial: the mean over its seeds, or None if one of them has no record.
 
@@ -187,15 +212,14 @@ def trial_scores(search: Search, runs: Path) -> dict[str, list[float | None]]:
         search: whose trials are read.
         runs: the runs folder.
     """
-    scores: dict[str, list[float | None]] = {}
-    for name, one in search.methods.items():
-        scores[name] = []
-        for trial in one.trials:
-            records = [read_run(runs / folder).record for folder in trial.runs.values()]
-            values = [score(record, search.evaluation) if record else None for record in records]
-            found = [value for value in values if value is not None]
-            scores[name].append(sum(found) / len(found) if found and len(found) == len(values) else None)
-    return scores
+    found = {
+        name: [mean_score(trial.runs.values(), search.evaluation, runs) for trial in one.trials]
+        for name, one in search.methods.items()
+    }
+    return {
+        name: [None if value is None or math.isnan(value) else value for value in values]
+        for name, values in found.items()
+    }
 
 
 def choose(scores: list[float | None]) -> int | None:

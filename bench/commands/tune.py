@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -17,10 +18,12 @@ from bench.options import GridOptions, SpaceFile, with_grid_options
 from results.errors import RequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
+    from protocols.spec.budget import Budget
     from protocols.spec.execution import ExecutionContext
     from protocols.spec.grid import Plan, Request
+    from protocols.spec.run import Run
     from protocols.tune.search import PlannedSearch
     from protocols.tune.space import Spaces
 
@@ -38,6 +41,12 @@ Examples:
       16 more trials, and a new choice
   bench submit --trials 32 --methods simclr,byol,relational --datasets cifar10 --profile gpu
       the same trials as jobs of a cluster; bench tune with the same options then chooses
+  bench tune --methods simclr,byol,mae --datasets cifar10 --flops 2e15 --budget 3e16flops
+      equal compute for each method, of every trial and of all
+  bench tune --methods simclr,byol --datasets cifar10 --trials 27 --halving 3
+      27 trials with a ninth of the training budget, the best 9 with a third, the best 3 with all of it
+  bench tune --methods simclr,byol --datasets cifar10 --trials 32 --sampler tpe
+      each trial is drawn knowing the results of those before (Optuna)
   bench tune --methods ./mine.py,simclr --datasets shapes --space spaces.toml
       your own method, whose search space is its attribute SPACE, or stands in a file
 """
@@ -52,7 +61,18 @@ def tune(
     trials: Trials = 16,
     space: SpaceFile = None,
     budget: Annotated[
-        int | None, typer.Option(min=1, metavar="VIEWS", help="Instead of --trials: augmented images for each method.")
+        str | None,
+        typer.Option(
+            metavar="N[views|flops]",
+            help="Instead of --trials: views or FLOPs for each method, as 2e6views, 1e16flops.",
+        ),
+    ] = None,
+    sampler: Annotated[
+        Literal["sobol", "tpe"], typer.Option(help="What draws settings; tpe learns from earlier trials, by Optuna.")
+    ] = "sobol",
+    halving: Annotated[
+        int | None,
+        typer.Option(min=2, metavar="FACTOR", help="Begin with short trainings, and train the best of them longer."),
     ] = None,
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Runs at a time; by default as many as this machine allows.")
@@ -66,15 +86,30 @@ def tune(
     """Tune methods with equal trials, and write a protocol with the settings that were chosen.
 
     Trials are ordinary runs on held_out:NAME, which trains on nine tenths of the training images and measures on the
-    others; the test split is not read. The settings of trial i depend on space, method and i only. The one with the
-    highest top-1 accuracy of the first evaluation is chosen, mean over --seeds (0 by default); ties go to the default.
+    others; the test split is not read. With --sampler sobol the settings of trial i depend on space, method and i only.
+    The one with the highest top-1 accuracy of the first evaluation is chosen, mean over --seeds (0 by default); ties go
+    to the default.
     """
     from protocols.tune.search import plan_searches
     from protocols.tune.space import load_spaces
 
+    if budget is not None and halving:
+        raise RequestError(
+            "--budget and --halving exclude each other", hint="give --trials; --dry-run says what they cost"
+        )
     request, spaces = grid.request(), load_spaces(space)
-    trials = trials if budget is None else trials_of_budget(budget, request, grid.data, spaces)
-    planned = plan_searches(request, grid.data, spaces, trials=trials)
+    counts = trials if budget is None else trials_of_budget(budget, request, grid, spaces)
+    plan_again = partial(
+        plan_searches,
+        request,
+        grid.data,
+        spaces,
+        trials=counts,
+        sampler=sampler,
+        halving=halving,
+        runs=grid.runs,
+    )
+    planned = plan_again()
     if to is not None and to.suffix != ".toml":
         raise RequestError(f"--to {to} does not end in .toml", hint="protocols are read from such files only")
     if to is not None and len(planned) > 1:
@@ -83,7 +118,7 @@ def tune(
         print_search(planned, grid)
         return
     files = [to or default_file(one) for one in planned]
-    failed = execute_searches(planned, files, grid, grid.context(), jobs=jobs, per_gpu=per_gpu)
+    failed = execute_searches(plan_again, files, grid, grid.context(), jobs=jobs, per_gpu=per_gpu)
     for file in files:
         echo(f"measure them on the test split, with fresh seeds: bench run --protocol {file}")
     raise typer.Exit(1 if failed else 0)
@@ -118,7 +153,8 @@ def tune_first(
         raise RequestError("--limit and --tuned exclude each other", hint="use bench tune --limit first")
     request = add_plugins(grid.request())
     of_trials = replace(request, seeds=(), refinements=(), evaluate_on=())
-    planned = plan_searches(of_trials, grid.data, load_spaces(space), trials=trials)
+    plan_again = partial(plan_searches, of_trials, grid.data, load_spaces(space), trials=trials)
+    planned = plan_again()
     for one in planned:
         require_tuned(tuned_table(one), [Grid(seeds=tuple(request.seeds))])
     files = [default_file(one).absolute() for one in planned]
@@ -126,13 +162,13 @@ def tune_first(
         print_search(planned, grid)
         echo("then, with fresh seeds, the runs of the tuned protocols")
         raise typer.Exit(0)
-    failed = 0 if dry_run else execute_searches(planned, files, grid, context, jobs=jobs, per_gpu=per_gpu)
+    failed = 0 if dry_run else execute_searches(plan_again, files, grid, context, jobs=jobs, per_gpu=per_gpu)
     measured = replace(request, methods=(), datasets=(), backbones=(), epochs=None, views=None, flops=None, settings=())
     return failed, [replace(measured, protocol=str(file)) for file in files]
 
 
 def execute_searches(
-    planned: Sequence[PlannedSearch],
+    plan_again: Callable[[], list[PlannedSearch]],
     files: Sequence[Path],
     grid: GridOptions,
     context: ExecutionContext,
@@ -143,7 +179,7 @@ def execute_searches(
     """Execute the trials that are not done yet, choose among all, and write the tuned protocols.
 
     Args:
-        planned: the searches.
+        plan_again: plans the searches, knowing the results so far.
         files: of their tuned protocols.
         grid: the options of the command.
         context: where the trials are executed.
@@ -164,17 +200,25 @@ def execute_searches(
     for file in files:
         require_replaceable(file)
         require_writable(file.parent, "--to")
-    whole = plan_trials(planned, grid)
-    todo = whole.todo[: grid.limit]
-    store = partial(store_searches, planned, grid.runs)
-    try:
-        failed = execute_runs(todo, context, jobs, per_gpu, force=grid.force, on_start=store)
-    except KeyboardInterrupt:
-        echo("bench: interrupted; the same command resumes", err=True)
-        raise typer.Exit(130) from None
-    if len(todo) < len(whole.todo):
-        echo(f"{len(whole.todo) - len(todo):,} trials are left; the same command goes on, and chooses at the end")
-        raise typer.Exit(1 if failed else 0)
+    failed, attempted, limit = 0, set[str](), grid.limit
+    while True:
+        planned = plan_again()
+        left = [run for run in trials_to_execute(planned, grid) if run.folder() not in attempted]
+        todo = left[:limit]
+        store = partial(store_searches, planned, grid.runs)
+        try:
+            failed += execute_runs(todo, context, jobs, per_gpu, force=grid.force, on_start=store)
+        except KeyboardInterrupt:
+            echo("bench: interrupted; the same command resumes", err=True)
+            raise typer.Exit(130) from None
+        later = sum(one.later for one in planned)
+        if limit is not None and limit <= len(left) and (later or limit < len(left)):
+            echo(f"{len(left) - limit + later:,} trials are left; the same command goes on, and chooses at the end")
+            raise typer.Exit(1 if failed else 0)
+        if not (later and todo):
+            break
+        attempted |= {run.folder() for run in todo}
+        limit = None if limit is None else limit - len(todo)
     for one, file in zip(planned, files, strict=True):
         choose_and_write(one, grid.runs, file, grid.protocol)
     return failed
@@ -205,43 +249,90 @@ def plan_trials(planned: Sequence[PlannedSearch], grid: GridOptions) -> Plan:
     return plan([run for one in planned for run in one.runs], grid.runs, grid.data, force=grid.force)
 
 
-def trials_of_budget(budget: int, request: Request, data: Path, spaces: Spaces) -> int:
-    """How many trials of each method a budget in views pays for.
+def trials_to_execute(planned: Sequence[PlannedSearch], grid: GridOptions) -> list[Run]:
+    """The trials that are not done; nor failed, where what followed was decided knowing that they did."""
+    from results.store import read_run
+
+    final = {run.folder() for one in planned if not one.repeats_failed and not grid.force for run in one.runs}
+    todo = plan_trials(planned, grid).todo
+    return [run for run in todo if run.folder() not in final or read_run(grid.runs / run.folder()).status != "failed"]
+
+
+def trials_of_budget(budget: str, request: Request, grid: GridOptions, spaces: Spaces) -> dict[str, int]:
+    """How many trials of each method a budget in views or FLOPs pays for, each trial at the cost of the default.
 
     Raises:
-        RequestError: fewer than two, or the protocol counts in epochs.
+        RequestError: it is no number of views or FLOPs, or pays for fewer than two trials of a method.
     """
     from protocols.tune.search import plan_searches
 
-    (first, *_) = plan_searches(request, data, spaces, trials=1)
-    views = max((run.pretrain.views or 0 for run in first.runs), default=0) * len(first.search.seeds)
-    if not views:
-        raise RequestError("the protocol has its budget in epochs", hint="give --views, or a number of --trials")
-    if budget < 2 * views:
-        raise RequestError(f"--budget {budget:,} is less than two trials of {views:,} views", hint="give more")
-    return budget // views
+    match = re.fullmatch(r"([\d_.]+(?:e\+?\d+)?) ?(views|flops)?", budget.lower())
+    amount, unit = (float(match[1]), match[2] or "views") if match else (0.0, "")
+    if not amount:
+        raise RequestError(f"--budget {budget}", hint="write a number of views or FLOPs, such as 2e6views or 1e16flops")
+    (first, *_) = plan_searches(request, grid.data, spaces, trials=1)
+    runs = [run for run in first.runs if run.seed == first.search.seeds[0]]
+    budgets = check_before_work(runs, grid.context())
+    counts = {}
+    for run, whole in zip(runs, budgets, strict=True):
+        cost = getattr(run.pretrain, unit) or cost_of_pretraining(run, whole, unit, grid.data)
+        counts[run.method.name] = int(amount / (cost * len(first.search.seeds)))
+        if counts[run.method.name] < 2:
+            raise RequestError(
+                f"--budget {budget} is less than two trials of {run.method.name}, of {cost:,.4g} {unit} each",
+                hint="give more",
+            )
+    return counts
+
+
+def cost_of_pretraining(run: Run, budget: Budget, unit: str, data: Path) -> float:
+    """Views or FLOPs of a pretraining."""
+    from protocols.datasets.load import load_dataset
+    from protocols.pretrain.build import count_flops_per_view
+
+    if unit == "views":
+        return budget.total_views
+    return budget.total_views * count_flops_per_view(run, load_dataset(run.dataset.name, data))
 
 
 def print_search(planned: Sequence[PlannedSearch], grid: GridOptions) -> None:
     """Print spaces, trials and an estimate of the time; the default setting of a method stands for all its trials."""
     from bench.dry_run import budget_in_words, duration_of, run_line
 
-    whole, context = plan_trials(planned, grid), grid.context()
+    todo, context = trials_to_execute(planned, grid), grid.context()
     for one in planned[:1]:
         print_spaces(one)
-    echo(f"{len(whole.done):,} trials done, {len(whole.todo):,} to execute")
     runs = [run for one in planned for run in one.runs]
-    budgets = check_before_work(runs, context)
-    by_folder = {run.folder(): (run, budget) for run, budget in zip(runs, budgets, strict=True)}
-    total, todo = 0.0, {run.folder() for run in whole.todo}
+    echo(f"{len(runs) - len(todo):,} trials done, {len(todo):,} to execute")
+    budgets = dict(zip([run.folder() for run in runs], check_before_work(runs, context), strict=True))
+    total, left = 0.0, {run.folder() for run in todo}
     for one in planned:
-        for method, search in one.search.methods.items():
-            default, budget = by_folder[next(iter(search.trials[0].runs.values()))]
-            left = sum(run in todo for trial in search.trials for run in trial.runs.values())
+        for method in one.search.methods:
+            of_method = [run for run in one.runs if run.method.name == method]
+            default, budget = of_method[0], budgets[of_method[0].folder()]
+            waiting = [budgets[run.folder()] for run in of_method if run.folder() in left]
             seconds = duration_of(default, budget, context)
-            total += left * seconds
-            echo(f"{run_line(default, budget_in_words(budget))} × {left} trials of {method}: {duration(seconds)} each")
+            total += seconds * sum(each.total_views for each in waiting) / budget.total_views
+            line = run_line(default, budget_in_words(budget))
+            echo(f"{line} × {len(waiting)} trials of {method}: {duration(seconds)} each")
+    later = sum(one.later for one in planned)
+    if later:
+        echo(f"at most {later:,} more follow from their results; their time is not in what follows")
+    for one in planned:
+        print_rounds(one)
     echo(f"about {duration(total)} of pretraining in all, on this machine, estimated from a few steps of each method")
+
+
+def print_rounds(planned: PlannedSearch) -> None:
+    """Print the rounds of successive halving, if that is used."""
+    from protocols.tune.halving import cost_of, rounds_of
+
+    factor = planned.search.halving
+    for method, one in planned.search.methods.items():
+        rounds = [f"{count} with 1/{divisor} of the budget" for count, divisor in rounds_of(len(one.trials), factor)]
+        if factor:
+            cost = cost_of(len(one.trials), factor)
+            echo(f"{method}: {', then '.join(rounds)}; together {cost:.3g} times a whole training")
 
 
 def choose_and_write(planned: PlannedSearch, runs: Path, file: Path, base: str) -> None:
@@ -270,12 +361,15 @@ def choose_and_write(planned: PlannedSearch, runs: Path, file: Path, base: str) 
 
 
 def default_file(planned: PlannedSearch) -> Path:
-    """``tuned-<data set>-<backbone>-<protocol>-<trials>.toml`` in the working directory."""
+    """``tuned-<data set>-<backbone>-<protocol>-<trials>[-tpe][-halved<factor>].toml`` in the working directory."""
     from protocols.spec.run import file_name
     from protocols.tune.outcome import tuned_table
 
-    search, trials = planned.search, tuned_table(planned).trials
-    return Path(file_name("tuned", search.dataset, search.backbone, planned.protocol.name, str(trials)) + ".toml")
+    search, trials = planned.search, str(tuned_table(planned).trials)
+    sampler = [] if search.sampler == "sobol" else [search.sampler]
+    halving = [f"halved{search.halving}"] if search.halving else []
+    words = (search.dataset, search.backbone, planned.protocol.name, trials, *sampler, *halving)
+    return Path(file_name("tuned", *words) + ".toml")
 
 
 def print_spaces(planned: PlannedSearch) -> None:

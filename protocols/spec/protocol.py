@@ -211,6 +211,7 @@ class Tuned:
         trials: of each method.
         seeds: of the trials; the tuned runs have others.
         methods: that were tuned; a table has no others but untrained ones.
+        halving: factor of successive halving; none if every trial had the whole budget.
     """
 
     search: str
@@ -221,6 +222,7 @@ class Tuned:
     trials: int
     seeds: tuple[int, ...]
     methods: tuple[str, ...]
+    halving: int | None = added(None)
 
 
 @dataclass(frozen=True)

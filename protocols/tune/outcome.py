@@ -122,6 +122,7 @@ def tuned_table(planned: PlannedSearch) -> Tuned:
         trials=max(len(one.trials) for one in search.methods.values()),
         seeds=search.seeds,
         methods=tuple(search.methods),
+        halving=search.halving,
     )
 
 
@@ -150,8 +151,9 @@ def store_tuned_runs(request: Request, planned: Iterable[Run], folder: Path) -> 
     """
     protocol = protocols.load(request.protocol)
     if protocol.tuned:
+        halved = f", halved by {protocol.tuned.halving}" if protocol.tuned.halving else ""
         column = TunedColumn(
-            label=f"{protocol.tuned.protocol}, best of {protocol.tuned.trials} trials",
+            label=f"{protocol.tuned.protocol}, best of {protocol.tuned.trials} trials{halved}",
             protocol=protocol.name,
             base=protocol.tuned.protocol,
             trials=protocol.tuned.trials,

@@ -30,6 +30,9 @@ TRIALS_PER_DRAW = 3
 
 TRIAL_COLUMNS = ["method", "trial", "value", "loss", "rankme", "collapsed", "flops", "done", "failed", "planned"]
 CURVE_COLUMNS = ["search", "method", "n", "mean", "low", "high", "default", "flops"]
+ROUNDING = 1.02
+"""Steps are whole: trials of equal compute differ by less than this factor."""
+
 PLACE_KEYS = ["dataset", "evaluated_on", "backbone", "evaluation", "metric"]
 """What the methods of one table of gains share."""
 
@@ -41,7 +44,8 @@ def trial_table(search: Search, frames: Frames) -> pd.DataFrame:
 
     ``value`` is the mean over its seeds of the top-1 accuracy that decides, in percent, NaN unless all have finished;
     ``loss`` (of the last epoch), ``rankme`` and ``flops`` are means over seeds too; ``collapsed`` says whether any
-    representation has. ``done`` and ``failed`` are numbers of seeds, of those ``planned``. Trial 0 is the default.
+    representation has. ``done`` and ``failed`` are numbers of seeds, of those ``planned``. Trial 0 is the default. Of a
+    trial that successive halving has stopped none are planned.
     """
     known, results = frames.trials.set_index("run"), frames.trial_results
     results = results[(results["metric"] == "top1") & (results["refinement"] == "")]
@@ -52,7 +56,7 @@ def trial_table(search: Search, frames: Frames) -> pd.DataFrame:
             runs = known.reindex(list(trial.runs.values()))
             done = runs[runs["status"] == "done"]
             found = scores.reindex(done.index).dropna()
-            whole = len(found) == len(trial.runs)
+            whole = len(found) == len(trial.runs) > 0
             means = done[["last_loss", "rankme", "flops"]].mean() if whole else pd.Series(dtype=float)
             rows.append(
                 {
@@ -64,7 +68,7 @@ def trial_table(search: Search, frames: Frames) -> pd.DataFrame:
                     "collapsed": bool((done["warning"] != "").any()),
                     "flops": means.get("flops", math.nan),
                     "done": len(found),
-                    "failed": int((runs["status"] == "failed").sum()),
+                    "failed": int((known.reindex(list(trial.folders))["status"] == "failed").sum()),
                     "planned": len(trial.runs),
                 }
             )
@@ -124,15 +128,16 @@ def drawn_values(trials: pd.DataFrame) -> NDArray[np.float64]:
 
 
 def has_ended(trials: pd.DataFrame) -> pd.Series[bool]:
-    """Whether each trial has a value, or failed with one of its seeds."""
-    return trials["value"].notna() | (trials["failed"] > 0)
+    """Whether each trial has a value, failed with one of its seeds, or was stopped by successive halving."""
+    return trials["value"].notna() | (trials["failed"] > 0) | (trials["planned"] == 0)
 
 
 def tuning_curves(name: str, search: Search, trials: pd.DataFrame) -> pd.DataFrame:
     """Expected best of n drawn trials of every method, with its band: ``CURVE_COLUMNS``.
 
     ``low`` and ``high`` are NaN where n is more than a third of the trials. ``flops`` are those of n trials,
-    ``default`` is the value of trial 0.
+    ``default`` is the value of trial 0. A search with successive halving has none: those of its trials that have the
+    whole budget were chosen.
 
     Args:
         name: of the search.
@@ -140,7 +145,7 @@ def tuning_curves(name: str, search: Search, trials: pd.DataFrame) -> pd.DataFra
         trials: of the search, see :func:`trial_table`.
     """
     rows = []
-    for method in search.methods:
+    for method in () if search.halving else search.methods:
         of_method = trials[trials["method"] == method]
         values = drawn_values(of_method)
         if not len(values):
@@ -150,6 +155,26 @@ def tuning_curves(name: str, search: Search, trials: pd.DataFrame) -> pd.DataFra
         default, flops = of_method.loc[of_method["trial"] == 0, "value"].iloc[0], of_method["flops"].mean()
         rows += [[name, method, n + 1, mean[n], low[n], high[n], default, (n + 1) * flops] for n in range(len(values))]
     return pd.DataFrame(rows, columns=CURVE_COLUMNS)
+
+
+def best_within(curves: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a search's curves at equal compute: one for each method and amount, which is the column ``compute``.
+
+    The amounts are what a trial of the most expensive method takes, twice as much, four times, as far as the trials of
+    every method go. A method has as many trials as they pay for.
+
+    Args:
+        curves: of one search, see :func:`tuning_curves`.
+    """
+    rows: list[pd.DataFrame] = []
+    of_trial = curves[curves["n"] == 1].set_index("method")["flops"]
+    end = curves.groupby("method")["flops"].max().min() if len(curves) else 0.0
+    compute = of_trial.max() if len(curves) else math.nan
+    while compute <= end * ROUNDING:
+        affordable = curves[curves["flops"] <= compute * ROUNDING]
+        rows.append(affordable.loc[affordable.groupby("method")["n"].idxmax()].assign(compute=compute))
+        compute *= 2
+    return pd.concat(rows, ignore_index=True) if rows else curves.head(0).assign(compute=[])
 
 
 def rank_changes(curves: pd.DataFrame) -> list[tuple[int, tuple[str, ...]]]:

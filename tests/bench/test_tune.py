@@ -235,6 +235,67 @@ def test_a_budget_in_views_is_a_number_of_trials(folder):
     assert "less than two trials" in bench(*words, "2000", cwd=folder).stderr
 
 
+def test_a_budget_in_flops_is_equal_compute_for_every_method(folder):
+    """The pull of two views costs more than rotations, so that fewer of its trials are paid for."""
+    words = ["--methods", "./pull.py,rotnet", "--datasets", "digits", "--evaluations", "knn", "--dry-run"]
+    done = bench("tune", *words, "--views", "1500", "--budget", "9e9flops", cwd=folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    counts = {method: int(n) for n, method in re.findall(r"× (\d+) trials of (\w+)", done.stdout)}
+    planned = {method: counts[method] + 3 for method in counts}  # three of each are done
+    costs = {method: 9e9 / planned[method] for method in planned}
+    assert all(2e9 < cost < 4.6e9 for cost in costs.values()), done.stdout
+    equal = bench("tune", *words, "--flops", "2e9", "--budget", "9e9 flops", cwd=folder)
+    assert re.findall(r"× (\d+) trials", equal.stdout) == ["4", "4"], equal.stderr
+    for wrong in ("9e9 seconds", "many", "0"):
+        assert "write a number of views or FLOPs" in bench("tune", *words, "--budget", wrong, cwd=folder).stderr
+
+
+def test_successive_halving_ends_with_a_choice_among_the_last(folder, tmp_path):
+    """Stopped after the first three runs; short runs are ordinary runs, and no more than planned are executed."""
+    words = ["tune", "--methods", "rotnet", "--datasets", "digits", "--views", "1500", "--evaluations", "knn"]
+    words += ["--trials", "4", "--halving", "2", "--jobs", "1"]
+    first = bench(*words, "--limit", "3", cwd=tmp_path)
+    assert "3 trials are left" in first.stdout, first.stderr
+    done = bench(*words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (path,) = (tmp_path / "runs" / "tuning").glob("search-*.json")
+    trials = json.loads(path.read_text())["methods"]["rotnet"]["trials"]
+    assert [len(trial["shorter"]) for trial in trials] == [1] * 4
+    finalists = [index for index, trial in enumerate(trials) if trial["runs"]]
+    assert finalists[0] == 0
+    assert len(finalists) == 2
+    runs = {path.name: json.loads((path / "record.json").read_text()) for path in (tmp_path / "runs").glob("held_out*")}
+    assert sorted(record["run"]["pretrain"]["views"] for record in runs.values()) == [750] * 4 + [1500] * 2
+    scores = [runs[trial["shorter"][0]["0"]]["metrics"][0]["value"] for trial in trials]
+    assert scores[finalists[1]] == max(scores[1:])
+    values = tomllib.loads((tmp_path / "tuned-digits-conv4-quick-4-halved2.toml").read_text())
+    assert (values["tuned"]["trials"], values["tuned"]["halving"]) == (4, 2)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("runs/*/record.json")}
+    assert bench(*words, cwd=tmp_path).returncode == 0
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("runs/*/record.json")} == before
+    report = bench("report", cwd=tmp_path)
+    assert report.returncode == 0, report.stderr
+    assert "successive halving by 2" in (tmp_path / "report" / "table.md").read_text()
+
+
+def test_tpe_stopped_and_repeated_draws_the_same_trials(folder, tmp_path):
+    pytest.importorskip("optuna")
+    words = ["tune", "--methods", "rotnet", *TINY, "--sampler", "tpe"]
+    assert "trials are left" in bench(*words, "--limit", "2", cwd=tmp_path).stdout
+    done = bench(*words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (path,) = (tmp_path / "runs" / "tuning").glob("search-*.json")
+    search = json.loads(path.read_text())
+    trials = search["methods"]["rotnet"]["trials"]
+    assert (search["sampler"], len(trials)) == ("tpe", 3)
+    assert {run for trial in trials for run in trial["runs"].values()} == {
+        path.parent.name for path in tmp_path.glob("runs/held_out*/record.json")
+    }
+    again = bench(*words, cwd=tmp_path)
+    assert (again.returncode, again.stderr) == (0, "")
+    assert json.loads(path.read_text()) == search
+
+
 def test_what_is_refused_leaves_no_search_behind(tmp_path):
     done = bench(
         "tune", "--methods", "simclr", "--datasets", "cifar10", "--trials", "2", "--data", "none", cwd=tmp_path

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from results.analysis.tables import records
 from results.analysis.tuning import (
     PLACE_KEYS,
+    ROUNDING,
+    best_within,
     chosen_trial,
     compare_tuned,
     drawn_values,
@@ -20,7 +22,7 @@ from results.analysis.tuning import (
 from results.names import BASELINES
 from results.report.section import MISSING, Cell, Column, Row, Section, Table
 from results.report.sections import register_section
-from results.report.text import TIED, format_number
+from results.report.text import TIED, format_number, format_scaled
 from results.tuning import describe_edges
 
 if TYPE_CHECKING:
@@ -45,6 +47,10 @@ BUDGET = (
     "Expected highest accuracy in percent of n drawn trials, the default left out: the mean over all subsets of n "
     "(Dodge et al. 2019). In brackets the bootstrap's band over trials, up to a third of their number: nominally 95 %, "
     "it holds the truth less often."
+)
+COMPUTE = (
+    "Expected highest accuracy in percent, as above, of as many drawn trials of each method as the same floating-point "
+    "operations pay for (of so many trials). Trials of the methods differ in what they cost."
 )
 IMPORTANCE = (
     "Share of the variance over a method's drawn trials that one hyper-parameter explains by itself: adjusted R² of a "
@@ -115,6 +121,7 @@ def search_section(name: str, search: Search, data: ReportData) -> Section:
     if len(curves):
         tables += [
             budget_table(name, curves),
+            *compute_tables(name, curves),
             importance_table(name, search, trials),
             regret_table(name, search, trials),
         ]
@@ -155,10 +162,17 @@ def describe_search(search: Search) -> str:
         else f"hyper-parameters: {', '.join(f'{method} {size}' for method, size in sizes.items())}"
     )
     return (
-        f"{words} trials of each method ({dimensions}; {search.sampler}), judged by {search.evaluation} on held-out "
-        f"training images of {search.dataset}, seed{'s' * (len(search.seeds) > 1)} {seeds}. "
+        f"{words} trials of each method ({dimensions}; {describe_sampler(search)}), judged by {search.evaluation} on "
+        f"held-out training images of {search.dataset}, seed{'s' * (len(search.seeds) > 1)} {seeds}. "
         f"The test split was not read.{equal}"
     )
+
+
+def describe_sampler(search: Search) -> str:
+    """What drew the settings, and how many of them were tried for how long."""
+    words = {"sobol": "a Sobol sequence", "tpe": "TPE, each knowing the results of those before"}
+    halving = f", successive halving by {search.halving}: only the last have the whole budget" if search.halving else ""
+    return f"{words.get(search.sampler, search.sampler)}{halving}"
 
 
 def trials_table(name: str, search: Search, trials: pd.DataFrame) -> Table:
@@ -171,6 +185,8 @@ def trials_table(name: str, search: Search, trials: pd.DataFrame) -> Table:
         chosen = chosen_trial(of_method)
         sound = drawn.loc[~drawn["collapsed"], "value"].mean()
         median = sorted(values)[len(values) // 2] if len(values) else math.nan
+        if search.halving:
+            sound = median = math.nan  # those with the whole budget were chosen
         best = math.nan if chosen is None else of_method.loc[of_method["trial"] == chosen, "value"].iloc[0]
         numbers = [of_method.loc[of_method["trial"] == 0, "value"].iloc[0], best, median]
         cells = [
@@ -214,10 +230,26 @@ def budget_table(name: str, curves: pd.DataFrame) -> Table:
     return Table(f"{name}-budget", ("method",), columns, tuple(rows), title="Best of n trials", caption=BUDGET)
 
 
-def describe_best(row: pd.Series[Any]) -> Cell:
-    """``61.20 [58.10, 64.00]``, without the band where there is none."""
+def compute_tables(name: str, curves: pd.DataFrame) -> Iterator[Table]:
+    """Expected best of as many trials as the same compute pays for, where trials of the methods differ in it."""
+    of_trial, found = curves.loc[curves["n"] == 1, "flops"], best_within(curves)
+    if found.empty or of_trial.max() <= ROUNDING * of_trial.min():
+        return
+    amounts = sorted(found["compute"].unique())
+    last = found[found["compute"] == amounts[-1]].sort_values("mean", ascending=False, kind="stable")
+    rows = []
+    for method in last["method"]:
+        by_amount = found[found["method"] == method].set_index("compute")
+        cells = [describe_best(by_amount.loc[amount], of=f"of {by_amount.loc[amount, 'n']}") for amount in amounts]
+        rows.append(Row((str(method),), tuple(cells)))
+    columns = tuple(Column(f"{format_scaled(amount)} FLOPs") for amount in amounts)
+    yield Table(f"{name}-compute", ("method",), columns, tuple(rows), title="Best at equal compute", caption=COMPUTE)
+
+
+def describe_best(row: pd.Series[Any], of: str = "") -> Cell:
+    """``61.20 [58.10, 64.00]``, without the band where there is none; ``of`` stands in its place."""
     band = "" if math.isnan(row["low"]) else f"[{row['low']:.2f}, {row['high']:.2f}]"
-    return Cell(f"{row['mean']:.2f}", band)
+    return Cell(f"{row['mean']:.2f}", of or band)
 
 
 def importance_table(name: str, search: Search, trials: pd.DataFrame) -> Table:

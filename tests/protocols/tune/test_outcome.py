@@ -76,7 +76,9 @@ def test_the_outcome_says_where_it_is_from(tmp_path):
         "trials": 4,
         "seeds": (3, 4),
         "methods": ("simclr",),
+        "halving": None,
     }
+    assert "halving" not in path.read_text()
     assert protocol.grids[0].seeds == (14, 15, 16, 17, 18)
 
 

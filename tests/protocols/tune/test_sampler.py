@@ -1,10 +1,14 @@
 """The settings of trials."""
 
+import math
+import sys
+
 import numpy as np
 import pytest
 
-from protocols.tune.sampler import sobol_points, sobol_settings
+from protocols.tune.sampler import sobol_points, sobol_settings, tpe_settings
 from protocols.tune.space import Dimension
+from results.errors import RequestError
 
 SPACE = [
     Dimension("pretrain.lr", "log", (1e-4, 1e-1)),
@@ -50,3 +54,45 @@ def test_methods_have_different_settings_and_the_same_ones_on_every_machine():
         "temperature": 0.325,
         "momentum": 0.99,
     }
+
+
+def peak(setting):
+    """Highest at a learning rate of 1e-2 and a momentum of 0.99."""
+    return -abs(math.log10(setting["pretrain.lr"]) + 2) - abs(setting["momentum"] - 0.99)
+
+
+def test_tpe_draws_near_what_was_good():
+    pytest.importorskip("optuna")
+    gains = []
+    for method in ("simclr", "byol", "dino"):
+        default, *drawn = tpe_settings(method, SPACE, 31, peak)
+        assert default == {}
+        assert [list(setting) for setting in drawn] == [[dimension.target for dimension in SPACE]] * 30
+        assert all(1e-4 <= setting["pretrain.lr"] <= 1e-1 for setting in drawn)
+        values = [peak(setting) for setting in drawn]
+        gains.append(np.mean(values[15:]) - np.mean(values[:10]))
+    assert np.mean(gains) > 0.15
+
+
+def test_tpe_goes_on_where_results_end():
+    """Told the same results, it draws the same trials, and one more than there are results."""
+    pytest.importorskip("optuna")
+    whole = tpe_settings("simclr", SPACE, 16, peak)
+    assert tpe_settings("simclr", SPACE, 32, peak)[:16] == whole
+    for known in (0, 5, 12):
+        told = [*whole[1 : known + 1]]
+        found = tpe_settings("simclr", SPACE, 16, lambda setting, told=told: peak(setting) if setting in told else None)
+        assert found == whole[: known + 2]
+
+
+def test_tpe_is_told_of_failures():
+    pytest.importorskip("optuna")
+    failing = tpe_settings("simclr", SPACE, 31, lambda setting: math.nan if setting["pretrain.lr"] > 1e-2 else 1.0)
+    assert len(failing) == 31
+    assert failing != tpe_settings("simclr", SPACE, 31, lambda setting: 1.0)
+
+
+def test_without_optuna_tpe_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(RequestError, match=r"needs Optuna; uv pip install 'ssl-bench\[tpe\]'"):
+        tpe_settings("simclr", SPACE, 2, peak)

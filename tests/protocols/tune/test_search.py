@@ -1,12 +1,14 @@
 """A search is a list of ordinary runs on held-out training images."""
 
 import dataclasses
+import math
 
 import pytest
 
 from protocols.spec.grid import Request
 from protocols.spec.labels import HELD_OUT
 from protocols.spec.plugins import METHODS
+from protocols.tune import search as search_module
 from protocols.tune.search import plan_searches
 from protocols.tune.space import load_spaces
 from results.errors import RequestError
@@ -93,3 +95,80 @@ def test_untrained_baselines_of_the_protocol_are_left_to_the_tuned_runs(tmp_path
 def test_trials_are_not_refined_though_the_protocol_is(tmp_path):
     (one,) = planned(tmp_path, protocol="graphnnclr2025-small", methods=["simclr"], datasets=["digits"])
     assert all(evaluation.refinement is None for run in one.runs for evaluation in run.evaluations)
+
+
+def scores_by_lr(settings):
+    """A replacement of ``mean_score``: the learning rate of a run, by its folder."""
+    return lambda folders, evaluation, runs: next((settings[folder] for folder in folders if folder in settings), None)
+
+
+def all_halved(folder, monkeypatch, **words):
+    """The plans of a halved search after each round of results, until nothing follows."""
+    found, lr_of = [], {}
+    while True:
+        monkeypatch.setattr(search_module, "mean_score", scores_by_lr(lr_of))
+        (one,) = plan_searches(
+            dataclasses.replace(ASKED, **words), folder, load_spaces(), trials=9, halving=3, runs=folder
+        )
+        found.append(one)
+        if not one.later:
+            return found
+        lr_of |= {run.folder(): run.pretrain.lr for run in one.runs}
+
+
+def test_halving_trains_the_best_longer(tmp_path, monkeypatch):
+    first, last = all_halved(tmp_path, monkeypatch)
+    assert (len(first.runs), first.later, len(last.runs), last.later) == (18, 6, 24, 0)
+    assert {run.folder() for run in first.runs} < {run.folder() for run in last.runs}
+    assert (first.name, first.search.halving) == (last.name, 3)
+    assert first.name != planned(tmp_path, trials=9)[0].name
+    runs = {run.folder(): run for run in last.runs}
+    for method in last.search.methods.values():
+        short = [runs[trial.shorter[0]["0"]] for trial in method.trials]
+        assert {run.pretrain.views for run in short} == {1333}
+        lr_of = [run.pretrain.lr for run in short]
+        best = sorted(range(1, 9), key=lambda index: -lr_of[index])[:2]
+        assert [index for index, trial in enumerate(method.trials) if trial.runs] == [0, *sorted(best)]
+        for trial in method.trials:
+            for folder in trial.runs.values():
+                assert runs[folder].pretrain.views == 4000
+                assert runs[folder].pretrain.lr == runs[trial.shorter[0]["0"]].pretrain.lr
+    assert sum(run.pretrain.views for run in last.runs if run.method.name == "simclr") == pytest.approx(
+        sum(run.pretrain.views for run in last.runs if run.method.name == "byol")
+    )
+
+
+def test_a_trial_that_failed_is_no_survivor(tmp_path, monkeypatch):
+    monkeypatch.setattr(search_module, "mean_score", lambda folders, evaluation, runs: math.nan)
+    (one,) = plan_searches(ASKED, tmp_path, load_spaces(), trials=9, halving=3, runs=tmp_path)
+    assert [[bool(trial.runs) for trial in method.trials] for method in one.search.methods.values()] == [
+        [True, *[False] * 8]
+    ] * 2
+    assert one.later == 0
+    assert not one.repeats_failed
+
+
+def test_tpe_adds_a_trial_of_each_method_once_the_last_has_a_score(tmp_path, monkeypatch):
+    pytest.importorskip("optuna")
+    words = {"trials": 5, "sampler": "tpe", "runs": tmp_path}
+    seen, scores = [], {}
+    while not seen or seen[-1].later:
+        monkeypatch.setattr(search_module, "mean_score", scores_by_lr(scores))
+        (one,) = plan_searches(ASKED, tmp_path, load_spaces(), **words)
+        seen.append(one)
+        scores |= {run.folder(): run.pretrain.lr for run in one.runs}
+    assert [len(one.runs) for one in seen] == [4, 6, 8, 10]
+    assert [one.later for one in seen] == [6, 4, 2, 0]
+    assert len({one.name for one in seen}) == 1
+    assert seen[-1].search.sampler == "tpe"
+
+
+def test_tpe_and_halving_exclude_each_other(tmp_path):
+    with pytest.raises(RequestError, match="exclude each other"):
+        plan_searches(ASKED, tmp_path, load_spaces(), trials=9, sampler="tpe", halving=3)
+
+
+def test_the_number_of_trials_may_differ_between_methods(tmp_path):
+    (one,) = planned(tmp_path, trials={"simclr": 4, "byol": 2})
+    assert {name: len(method.trials) for name, method in one.search.methods.items()} == {"simclr": 4, "byol": 2}
+    assert one.name == planned(tmp_path)[0].name

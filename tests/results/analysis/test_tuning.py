@@ -10,6 +10,7 @@ from scipy import stats
 
 from results.analysis.frame import load_runs
 from results.analysis.tuning import (
+    best_within,
     compare_tuned,
     expected_best,
     expected_best_band,
@@ -63,6 +64,18 @@ def test_the_numbers_of_trials_at_which_the_order_changes():
     )
     assert rank_changes(curves) == [(1, ("a", "b")), (2, ("b", "a"))]
     assert rank_changes(curves[:0]) == []
+
+
+def test_equal_compute_is_as_many_trials_as_it_pays_for():
+    a = [("a", n, 50.0 + n, 1e9 * n) for n in range(1, 13)]
+    b = [("b", n, 52.0 + n, 3e9 * n) for n in range(1, 6)]
+    found = best_within(pd.DataFrame([*a, *b], columns=["method", "n", "mean", "flops"]))
+    assert list(zip(found["compute"], found["method"], found["n"], strict=True)) == [
+        *[(3e9, "a", 3), (3e9, "b", 1)],
+        *[(6e9, "a", 6), (6e9, "b", 2)],
+        *[(12e9, "a", 12), (12e9, "b", 4)],
+    ]
+    assert best_within(found[:0]).empty
 
 
 def searched(values_of, count=200):
@@ -190,11 +203,11 @@ def test_the_table_of_trials(tuned):
     assert values["simclr"] == pytest.approx([50.0, 60.0, 40.0, math.nan], nan_ok=True)
     assert values["byol"] == pytest.approx([55.0, 52.0, math.nan, math.nan], nan_ok=True)
     assert trials.set_index(["method", "trial"])["done"].sum() == 5
-    assert list(trials["failed"]) == [0, 0, 0, 0, 0, 0, 1, 0]
+    assert list(trials["failed"]) == [0, 0, 1, 0, 0, 0, 0, 0]
     assert list(problem_lines(search, trials)) == [
-        "simclr: 1 of 4 trials not yet run to their end: 3",
         "byol: 1 of 4 trials failed: 2",
         "byol: 1 of 4 trials not yet run to their end: 3",
+        "simclr: 1 of 4 trials not yet run to their end: 3",
     ]
     curves = tuning_curves("search-1", search, trials)
     best = curves.groupby("method")["mean"].apply(list)
