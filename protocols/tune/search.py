@@ -245,7 +245,7 @@ def trials_of_method(
         if len(known) < len(scores):
             later = sum(size for size, _ in rounds[part + 1 :]) * len(seeds)
             break
-        left = [left[seed_index] for seed_index in survivors(known, rounds[part + 1][0])]
+        left = [left[survivor] for survivor in survivors(known, rounds[part + 1][0])]
     last = len(rounds) - 1
     trials = tuple(
         Trial(setting, one[last] if len(one) > last else {}, tuple(one[:last]))

@@ -136,8 +136,8 @@ def tuning_curves(name: str, search: Search, trials: pd.DataFrame) -> pd.DataFra
     """Expected best of n drawn trials of every method, with its band: ``CURVE_COLUMNS``.
 
     ``low`` and ``high`` are NaN where n is more than a third of the trials. ``flops`` are those of n trials,
-    ``default`` is the value of trial 0. A search with successive halving has none: those of its trials that have the
-    whole budget were chosen.
+    ``default`` is the value of trial 0. TPE's trials are no independent draws: ``mean`` is the best of its first n. A
+    search with successive halving has none: those of its trials that have the whole budget were chosen.
 
     Args:
         name: of the search.
@@ -151,6 +151,8 @@ def tuning_curves(name: str, search: Search, trials: pd.DataFrame) -> pd.DataFra
         if not len(values):
             continue
         mean, (low, high) = expected_best(values), expected_best_band(values)
+        if search.sampler == "tpe":
+            mean, low[:], high[:] = np.maximum.accumulate(values), math.nan, math.nan
         low[len(values) // TRIALS_PER_DRAW :] = high[len(values) // TRIALS_PER_DRAW :] = math.nan
         default, flops = of_method.loc[of_method["trial"] == 0, "value"].iloc[0], of_method["flops"].mean()
         rows += [[name, method, n + 1, mean[n], low[n], high[n], default, (n + 1) * flops] for n in range(len(values))]

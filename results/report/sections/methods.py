@@ -54,6 +54,9 @@ ACROSS = (
     "at 5 %). Interquartile mean of all runs in percent, with the 95 % interval of the bootstrap over seeds within "
     "each data set. Baselines are left out; methods that are one pretraining count once."
 )
+EQUAL_COMPUTE = 1.1
+"""Methods whose pretraining differs by a lower factor in floating-point operations are at equal compute."""
+
 NO_FIGURES = "Figures are drawn for the largest tables only; this one has none."
 COSTS = (
     "Cost of a run, mean over seeds: augmented images seen, time of pretraining and of the whole run, speed of "
@@ -141,6 +144,7 @@ def notes_of(
     if any(row.method.endswith("}") for row in table.rows):
         yield "Braces tell apart methods with the same label that were run with different settings or versions."
     yield from describe_settings(table, runs, trials)
+    yield from describe_compute(runs)
     yield from describe_shared_pretraining(results)
     if external := [row.method for row in table.rows if row.baseline == "external"]:
         yield (
@@ -174,6 +178,24 @@ def describe_learning_rates(runs: pd.DataFrame) -> Iterator[str]:
         f"Learning rate {common:g} for all trained methods{f' but: {but}' if but else ''}. "
         "The order may be another where each has the rate that suits it."
     )
+
+
+def describe_compute(runs: pd.DataFrame) -> Iterator[str]:
+    """One sentence where the pretraining of methods that are compared differs in its floating-point operations."""
+    competing = runs[(runs["baseline"] == "") & (runs["flops"] > 0)]
+    ratios = {}
+    for dataset, of_dataset in competing.groupby("dataset"):
+        means = of_dataset.groupby("method")["flops"].mean()
+        (low, cheapest), *_, (high, dearest) = (
+            sorted((float(flops), str(method)) for method, flops in means.items()) * 2
+        )
+        ratios[high / low] = f"{dataset}: {dearest} {format_scaled(high)}, {cheapest} {format_scaled(low)}"
+    largest = max(ratios, default=1.0)
+    if largest >= EQUAL_COMPUTE:
+        yield (
+            f"Not equal compute: the FLOPs of pretraining differ by a factor of up to {largest:.2g} "
+            f"({ratios[largest]}). With --flops they are the same."
+        )
 
 
 def describe_shared_pretraining(results: pd.DataFrame) -> Iterator[str]:

@@ -170,7 +170,7 @@ def describe_search(search: Search) -> str:
 
 def describe_sampler(search: Search) -> str:
     """What drew the settings, and how many of them were tried for how long."""
-    words = {"sobol": "a Sobol sequence", "tpe": "TPE, each knowing the results of those before"}
+    words = {"sobol": "a Sobol sequence", "tpe": "TPE, whose best of n is that of its first n trials"}
     halving = f", successive halving by {search.halving}: only the last have the whole budget" if search.halving else ""
     return f"{words.get(search.sampler, search.sampler)}{halving}"
 

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -215,3 +216,22 @@ def test_the_table_of_trials(tuned):
     assert best["byol"] == pytest.approx([52.0, 52.0])  # the trial that failed counts as the lowest finished one
     assert set(curves["default"]) == {50.0, 55.0}
     assert curves["low"].isna().all()  # a third of two trials is none
+
+
+def test_the_best_of_n_trials_of_tpe_is_that_of_its_first(tuned):
+    frames = load_runs(tuned)
+    search = replace(frames.tuning.searches["search-1"], sampler="tpe")
+    curves = tuning_curves("search-1", search, trial_table(search, frames))
+    assert curves.groupby("method")["mean"].apply(list)["simclr"] == [60.0, 60.0]
+
+
+def test_a_search_with_halving_has_no_curve_and_stopped_trials_did_not_fail(tuned):
+    frames = load_runs(tuned)
+    search = frames.tuning.searches["search-1"]
+    first, second, third, _ = search.methods["simclr"].trials
+    stopped = Trial(second.setting, {}, (second.runs,))
+    search = replace(search, halving=3, methods={"simclr": MethodSearch({}, (first, stopped, third))})
+    trials = trial_table(search, frames)
+    assert trials["value"].to_list() == pytest.approx([50.0, math.nan, 40.0], nan_ok=True)
+    assert tuning_curves("search-1", search, trials).empty
+    assert list(problem_lines(search, trials)) == []

@@ -183,6 +183,20 @@ def test_a_shared_learning_rate_is_said_where_methods_are_ranked(store, runs):
     assert notes_about(runs, "Learning rate") == [f"Learning rate 0.001 for all trained methods. {suits}"]
 
 
+def test_unequal_compute_is_said(store, runs):
+    """Records of tests have 3 million FLOPs a view."""
+    store({"linear": 60.0}, method="simclr", views=150_000)
+    store({"linear": 61.0}, method="byol", views=160_000)
+    assert not [note for note in main_table(runs).notes if "compute" in note]
+    store({"linear": 62.0}, method="dino", views=450_000)
+    store({"linear": 62.0}, method="supervised", views=4_500_000)
+    (note,) = [note for note in main_table(runs).notes if "compute" in note]
+    assert note == (
+        "Not equal compute: the FLOPs of pretraining differ by a factor of up to 3 "
+        "(shapes: dino 1.35 T, simclr 450 G). With --flops they are the same."
+    )
+
+
 def test_other_learning_rates_are_named(store, runs):
     for method, rate in {"simclr": 1e-3, "byol": 1e-3, "supervised": 1e-3, "dino": 5e-4, "adasim": 5e-4}.items():
         store({"linear": 60.0}, method=method, lr=rate)
