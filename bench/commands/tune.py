@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from dataclasses import replace
@@ -266,9 +267,9 @@ def trials_of_budget(budget: str, request: Request, grid: GridOptions, spaces: S
     """
     from protocols.tune.search import plan_searches
 
-    match = re.fullmatch(r"([\d_.]+(?:e\+?\d+)?) ?(views|flops)?", budget.lower())
+    match = re.fullmatch(r"(\d[\d_]*(?:\.\d+)?(?:e\+?\d+)?) ?(views|flops)?", budget.lower())
     amount, unit = (float(match[1]), match[2] or "views") if match else (0.0, "")
-    if not amount:
+    if not 0 < amount < math.inf:
         raise RequestError(f"--budget {budget}", hint="write a number of views or FLOPs, such as 2e6views or 1e16flops")
     (first, *_) = plan_searches(request, grid.data, spaces, trials=1)
     runs = [run for run in first.runs if run.seed == first.search.seeds[0]]

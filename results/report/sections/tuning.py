@@ -152,7 +152,7 @@ def describe_search(search: Search) -> str:
     words = " or ".join(map(str, counts))
     seeds = ", ".join(map(str, search.seeds))
     equal = (
-        "" if len(counts) == 1 else " Methods have different numbers of trials: what follows compares them unequally."
+        "" if len(counts) == 1 else " Methods have different numbers of trials: only the best at equal compute is fair."
     )
     sizes = {method: len(one.space) for method, one in search.methods.items()}
     same = {*sizes.values()}
