@@ -116,6 +116,8 @@ class Submission:
         datetime.fromisoformat(self.created)
         if any(not name or Path(name).name != name for task in self.tasks for name in task):
             raise ValueError("a task names a folder outside of the runs folder")
+        if not all(self.tasks):
+            raise ValueError("a task has no runs")
         if any(array.first + array.size > len(self.tasks) for array in self.arrays):
             raise ValueError("an array has more jobs than there are tasks")
 

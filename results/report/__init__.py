@@ -108,13 +108,12 @@ def prepare_folder(to: Path) -> None:
         RequestError: it cannot be written, or is not marked and has files that a report would replace or remove.
     """
     mark = to / FIGURES / DRAWN
-    if not mark.exists():
-        figures = (f"{FIGURES}/{kind}-*{suffix}" for kind in figure_names() for suffix in (".svg", ".png", ".pdf"))
-        for pattern in (*FILES, *figures):
-            for path in sorted(to.glob(pattern)):
-                raise RequestError(
-                    f"{path} is not of a report, and would be lost", hint="choose another --to DIR, or move the file"
-                )
+    figures = (f"{FIGURES}/{kind}-*{suffix}" for kind in figure_names() for suffix in (".svg", ".png", ".pdf"))
+    found = [path for pattern in (*FILES, *figures) for path in to.glob(pattern)]
+    if found and not mark.exists():  # asked last: an equal command marks before it writes
+        raise RequestError(
+            f"{found[0]} is not of a report, and would be lost", hint="choose another --to DIR, or move the file"
+        )
     require_writable(to, "--to")
     require_writable(mark.parent, "--to")
     if not mark.exists():

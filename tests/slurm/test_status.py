@@ -55,7 +55,10 @@ def test_a_submission_is_read_as_it_was_written(sent):
     assert [(job, names) for job, _, names in read.accepted_jobs()] == [("12_0", ("other",)), ("12_1", (sent[0].name,))]
 
 
-@pytest.mark.parametrize("damage", [empty, a_folder, a_broken_link, a_link_loop, a_pipe, a_device])
+NO_RUNS = set_value("tasks", value=[[], ["x"]])
+
+
+@pytest.mark.parametrize("damage", [empty, a_folder, a_broken_link, a_link_loop, a_pipe, a_device, NO_RUNS])
 def test_a_damaged_submission_is_named(sent, caplog, damage):
     damage(sent[1].submission.folder / "submission.json")
     assert read_submissions(sent[0].parent) == []

@@ -219,18 +219,30 @@ def test_a_folder_that_cannot_be_written_is_refused_before_figures_are_drawn(gri
 
 
 @pytest.mark.parametrize("name", ["index.html", "published.csv", "a-trials.csv", "figures/accuracy-mine.png"])
-def test_files_of_others_are_neither_replaced_nor_removed(grid, runs, no_figures, tmp_path, name):
-    path, others = tmp_path / "to" / name, tmp_path / "to" / "figures" / "photo.png"
-    others.parent.mkdir(parents=True)
-    others.write_text("another's")
-    path.write_text("mine")
+def test_files_of_others_are_neither_replaced_nor_removed(tmp_path, name):
+    path, others = tmp_path / name, tmp_path / "figures" / "photo.png"
+    others.parent.mkdir()
+    for file in (others, path):
+        file.write_text(file.name)
     with pytest.raises(RequestError, match=f"{name} is not of a report, and would be lost; choose another --to DIR"):
-        report.write(runs, tmp_path / "to")
-    assert {one.read_text() for one in (tmp_path / "to").rglob("*.*")} == {"mine", "another's"}
+        report.prepare_folder(tmp_path)
+    assert {file.read_text() for file in tmp_path.rglob("*.*")} == {others.name, path.name}
     path.unlink()
-    for _ in range(2):  # files of a report are replaced
-        report.write(runs, tmp_path / "to")
-    assert others.read_text() == "another's"
+    report.prepare_folder(tmp_path)
+    path.touch()  # now it is of a report
+    report.prepare_folder(tmp_path)
+    assert others.read_text() == others.name
+
+
+def test_a_report_replaces_an_earlier_one_only(grid, runs, no_figures, tmp_path):
+    (tmp_path / "table.md").write_text("mine")
+    with pytest.raises(RequestError, match=r"table\.md is not of a report"):
+        report.write(runs, tmp_path)
+    assert not (tmp_path / "index.html").exists()
+    (tmp_path / "table.md").unlink()
+    for _ in range(2):
+        report.write(runs, tmp_path)
+    assert "simclr" in (tmp_path / "table.md").read_text()
 
 
 def test_a_report_is_never_half_written(grid, runs, no_figures, tmp_path, monkeypatch):
