@@ -135,8 +135,23 @@ class Tuning:
         return frozenset(run for search in self.searches.values() for run in search.runs)
 
 
-def read_tuning(runs: Path) -> Tuning:
-    """The searches and tuned columns of a runs folder; what is damaged is a problem."""
+def read_tuning(*folders: Path) -> Tuning:
+    """The searches and tuned columns of runs folders, those of one name merged; what is damaged is a problem."""
+    merged = Tuning()
+    for one in map(read_tuning_folder, folders):
+        searches = {name: search.extended(merged.searches.get(name, search)) for name, search in one.searches.items()}
+        columns = {
+            name: replace(column, methods={**column.methods, **merged.columns.get(name, column).methods})
+            for name, column in one.columns.items()
+        }
+        merged = Tuning(
+            {**merged.searches, **searches}, {**merged.columns, **columns}, (*merged.problems, *one.problems)
+        )
+    return merged
+
+
+def read_tuning_folder(runs: Path) -> Tuning:
+    """The searches and tuned columns of one runs folder."""
     try:
         paths = sorted(path for path in (runs / FOLDER).iterdir() if path.suffix == ".json")
     except FileNotFoundError:

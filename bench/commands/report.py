@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bench.echo import echo
-from bench.options import DATA, RUNS, Data, Plugins, Runs
+from bench.options import DATA, RUNS, Data, Plugins
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 EXAMPLES = """\b
 Examples:
   bench report --published
   bench report --compare simclr byol
   bench report --runs results/measured/quick-shapes --to /tmp/report
+  bench report --runs mine/runs,theirs/runs
 """
 
 
 def report(
     *,
-    runs: Runs = RUNS,
+    runs: Annotated[
+        list[Path],
+        typer.Option(
+            "--runs", envvar="BENCH_RUNS", help="Folder of the runs; several, by commas or repeated, are merged."
+        ),
+    ] = [RUNS],  # noqa: B006 - typer copies it
     data: Data = DATA,
     to: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("report"),
     published: Annotated[
@@ -33,6 +42,9 @@ def report(
             help="Compare two methods, paired by seed: which is better, or how many seeds would decide.",
         ),
     ] = None,
+    parquet: Annotated[
+        bool, typer.Option("--parquet", help="Write the numbers as Parquet files too; needs pyarrow.")
+    ] = False,
     plugins: Plugins = [],  # noqa: B006 - typer copies it
 ) -> None:
     """Print the table, and write tables, figures and a page to a folder; works on a half-finished grid too."""
@@ -42,9 +54,22 @@ def report(
     add_files(plugins)
     load_files(plugins)
 
-    made = write(runs, to, published=published, absent=lambda name: is_absent(name, data), pair=compare)
+    made = write(
+        split_folders(runs),
+        to,
+        published=published,
+        absent=lambda name: is_absent(name, data),
+        pair=compare,
+        parquet=parquet,
+    )
     display(made.sections)
     echo(f"written to {to}")
+
+
+def split_folders(paths: Iterable[Path]) -> list[Path]:
+    """Folders that are given by commas; a comma may also be part of the name of one that is there."""
+    parts = ([path] if path.is_dir() else map(Path, filter(None, str(path).split(","))) for path in paths)
+    return list(dict.fromkeys(folder for some in parts for folder in some))
 
 
 def is_absent(dataset: str, data: Path) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -16,8 +17,7 @@ from results.store import CONFIG, RECORD, read_run
 from results.tuning import Tuning, read_tuning
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable
-    from pathlib import Path
+    from collections.abc import Container, Iterable, Mapping, Sequence
 
     from results.record import JsonDict
     from results.store import Stored
@@ -57,7 +57,7 @@ class Frames:
     """What a runs folder holds, as tidy data frames; names of refinements are the stored ones.
 
     Attributes:
-        folder: the runs folder.
+        folders: of every run, by its name.
         runs: a row per run, whatever its status, ``RUN_COLUMNS``: what it is, ``status`` (``done``, ``failed``,
             ``unfinished`` or ``unreadable``) and its ``reason``, costs, first and last loss, provenance. ``baseline``
             is ``upper`` for supervised training, ``lower`` for random weights, else empty.
@@ -70,14 +70,18 @@ class Frames:
         trial_results: a row per trial and metric, ``run`` and ``MEASURED``.
         tuning: the searches, and which runs used what they chose. These have the label of the tuned protocol and the
             plain name of the method; one that is also a run of the default settings is there twice.
+        stored_labels: what a label stands for, where readers see another one; see ``results.analysis.labels``.
+        conflicts: a line for each run that has different numbers in two runs folders; those of the first are used.
     """
 
-    folder: Path
+    folders: Mapping[str, Path]
     runs: pd.DataFrame
     results: pd.DataFrame
     trials: pd.DataFrame = field(default_factory=partial(pd.DataFrame, columns=RUN_COLUMNS))
     trial_results: pd.DataFrame = field(default_factory=partial(pd.DataFrame, columns=["run", *MEASURED]))
     tuning: Tuning = field(default_factory=Tuning)
+    conflicts: tuple[str, ...] = ()
+    stored_labels: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def unrefined(self) -> pd.DataFrame:
@@ -108,43 +112,78 @@ class Frames:
     def history(self) -> pd.DataFrame:
         """A row per finished run and epoch, with ``method``, ``dataset`` and ``seed``; reads every record."""
         done = self.runs.loc[self.runs["status"] == "done", ["run", "method", "dataset", "seed"]]
-        return read_histories(self.folder, done["run"]).merge(done, on="run")
+        return read_histories(self.folders[run] for run in done["run"]).merge(done, on="run")
 
 
-def load_runs(path: Path, only: Container[str] | None = None) -> Frames:
-    """Read every run below a folder; what is damaged in it becomes a row of ``problems``.
+def load_runs(paths: Path | Sequence[Path], only: Container[str] | None = None) -> Frames:
+    """Read every run below one or several folders; what is damaged in them becomes a row of ``problems``.
+
+    Of a run that lies in several folders, the results are those of all of them. Where the same result has different
+    numbers, those of the folder that is named first are used, and a line of ``conflicts`` says so.
 
     Args:
-        path: the runs folder.
+        paths: runs folders.
         only: names of run folders, if not all shall be read.
 
     Raises:
         RequestError: there is no such folder, or it cannot be read.
     """
+    paths = [paths] if isinstance(paths, Path) else paths
     hint = "make some with bench run, or name their folder with --runs DIR"
-    try:
-        found = summaries(path, lambda folder: summarize_run(read_run(folder)), VERSION)
-    except FileNotFoundError:
-        raise RequestError(f"no runs in {path}", hint=hint) from None
-    except OSError as error:
-        raise RequestError(f"cannot read runs in {path}: {error.strerror}", hint=hint) from error
+    found: dict[str, JsonDict] = {}
+    folders: dict[str, Path] = {}
+    conflicts: list[str] = []
+    for path in paths:
+        try:
+            summaries_here = summaries(path, lambda folder: summarize_run(read_run(folder)), VERSION)
+        except FileNotFoundError:
+            raise RequestError(f"no runs in {path}", hint=hint) from None
+        except OSError as error:
+            raise RequestError(f"cannot read runs in {path}: {error.strerror}", hint=hint) from error
+        for name, summary in summaries_here.items():
+            earlier = found.get(name)
+            if earlier is None or (earlier["run"]["status"] != "done" and summary["run"]["status"] == "done"):
+                found[name], folders[name] = summary, path / name
+            elif summary["run"]["status"] == "done":
+                found[name], different = merge_metrics(earlier, summary)
+                conflicts += [f"{name}: {text} ({folders[name].parent}, {path})" for text in different]
     if only is not None:
         found = {name: summary for name, summary in found.items() if name in only}
     runs = pd.DataFrame([{"run": name, **summary["run"]} for name, summary in found.items()], columns=RUN_COLUMNS)
     runs[NUMBERS] = runs[NUMBERS].apply(pd.to_numeric)
-    tuning = read_tuning(path)
+    tuning = read_tuning(*paths)
     is_trial = runs["run"].isin(tuning.trials if only is None else ())
     runs, trials = with_tuned(runs[~is_trial], tuning), runs[is_trial].reset_index(drop=True)
     metrics = [[name, *metric] for name, summary in found.items() for metric in summary["metrics"]]
     measured = pd.DataFrame(metrics, columns=["run", *MEASURED])
     measured[["value", "n"]] = measured[["value", "n"]].apply(pd.to_numeric)
     results = measured.merge(runs, on="run")[RESULT_COLUMNS[:-1]].astype({"version": int, "seed": int})
-    results = disambiguate_methods(results, lambda run: (read_run(path / run).record or {})["run"])
+    results = disambiguate_methods(results, lambda run: (read_run(folders[run]).record or {})["run"])
     results = name_pretraining(results, runs)
     is_refined = results["refinement"] != ""
     results = pd.concat([results[~is_refined], results[is_refined]], ignore_index=True)
     trial_results = measured[measured["run"].isin(trials["run"])].reset_index(drop=True)
-    return Frames(path, runs, results, trials, trial_results, tuning)
+    return Frames(folders, runs, results, trials, trial_results, tuning, tuple(conflicts))
+
+
+def merge_metrics(first: JsonDict, second: JsonDict) -> tuple[JsonDict, list[str]]:
+    """The summary of a run with the metrics of another one of it, and a line for each whose numbers differ.
+
+    Args:
+        first: see :func:`summarize_run`; its numbers are the ones that are used.
+        second: of the same run in another folder.
+    """
+    keys = [MEASURED.index(key) for key in MEASURED if key not in ("value", "n")]
+    value, evaluation, metric = (MEASURED.index(key) for key in ("value", "evaluation", "metric"))
+    known = {tuple(row[key] for key in keys): row for row in first["metrics"]}
+    added, different = [], []
+    for row in second["metrics"]:
+        earlier = known.get(tuple(row[key] for key in keys))
+        if earlier is None:
+            added.append(row)
+        elif earlier[value] != row[value]:
+            different.append(f"{row[evaluation]} {row[metric]} is {earlier[value]:.2f} and {row[value]:.2f}")
+    return {**first, "metrics": [*first["metrics"], *added]}, different
 
 
 def with_tuned(runs: pd.DataFrame, tuning: Tuning) -> pd.DataFrame:
@@ -293,17 +332,20 @@ def missing_record_reason(stored: Stored) -> str:
     return "the same command resumes it"
 
 
-def read_histories(folder: Path, runs: Iterable[str]) -> pd.DataFrame:
-    """The epochs of some finished runs, by the names of their folders.
+def read_histories(folders: Iterable[Path]) -> pd.DataFrame:
+    """The epochs of some finished runs.
+
+    Args:
+        folders: of the runs.
 
     Returns:
         ``HISTORY_COLUMNS``; ``views`` and ``seconds`` of pretraining so far, ``loss`` is the mean of the epoch,
         ``knn_top1`` the accuracy on held-out training images in percent where it was measured (``knn_every``).
     """
     rows = []
-    for name in runs:
-        record = read_run(folder / name).record or {}  # damaged since its summary was made: no epochs
-        rows += [[name, *map(epoch.get, HISTORY_COLUMNS[1:])] for epoch in record.get("history", ())]
+    for folder in folders:
+        record = read_run(folder).record or {}  # damaged since its summary was made: no epochs
+        rows += [[folder.name, *map(epoch.get, HISTORY_COLUMNS[1:])] for epoch in record.get("history", ())]
     return pd.DataFrame(rows, columns=HISTORY_COLUMNS).astype({"knn_top1": float})
 
 

@@ -38,7 +38,7 @@ class FigureData:
         name: of the table; safe as part of a file's name.
         title: of the table.
         styles: colour and marker of every method, by its label.
-        runs: the runs folder.
+        folders: of every run, by its name.
         table: the numbers of a table of ours; None for a published one.
         results: the results of that table without refinement, ``results.analysis.frame.RESULT_COLUMNS``.
         refined: those with one.
@@ -52,7 +52,7 @@ class FigureData:
     name: str
     title: str
     styles: Mapping[str, MarkerStyle]
-    runs: Path
+    folders: Mapping[str, Path]
     table: ResultTable | None = None
     results: pd.DataFrame = field(default_factory=partial(pd.DataFrame, columns=RESULT_COLUMNS))
     refined: pd.DataFrame = field(default_factory=partial(pd.DataFrame, columns=RESULT_COLUMNS))
@@ -68,7 +68,7 @@ class FigureData:
             return pd.DataFrame(columns=[*HISTORY_COLUMNS, "method", "dataset"])
         trained = self.results[self.results["views"] > 0].drop_duplicates("run")
         drawn = first_seeds(trained, CURVE_SEEDS)[["run", "method", "dataset"]]
-        return read_histories(self.runs, drawn["run"]).merge(drawn, on="run")
+        return read_histories(self.folders[run] for run in drawn["run"]).merge(drawn, on="run")
 
     @property
     def methods(self) -> list[str]:

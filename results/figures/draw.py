@@ -79,18 +79,20 @@ def figure_data(
     series = [(table, table.series) for table in (comparison.tables if comparison else ()) if table.series is not None]
     baselines = {name: BASELINES.get(name, "") for _, points in series for name in points["method"]}
     baselines |= {name: BASELINES.get(name, "") for rows in curves.values() for name in rows["method"]}
-    baselines |= dict(zip(frames.unrefined["method"], frames.unrefined["baseline"], strict=True))
+    labels = [frames.stored_labels.get(label, label) for label in frames.unrefined["method"]]
+    baselines |= dict(zip(labels, frames.unrefined["baseline"], strict=True))
     styles = method_styles(baselines)
+    styles |= {label: styles[stored] for label, stored in frames.stored_labels.items() if stored in styles}
     for table in filled if every else largest_tables(filled, results):
         after = refined.get(table.key, frames.refined[:0])
         machines = int(runs[table.key].loc[runs[table.key]["status"] == "done", "machine"].nunique())
         yield FigureData(
-            table.name, table.title, styles, frames.folder, table, results[table.key], after, machines=machines
+            table.name, table.title, styles, frames.folders, table, results[table.key], after, machines=machines
         )
     for published, points in series:
-        yield FigureData(published.name, published.title, styles, frames.folder, points=points)
+        yield FigureData(published.name, published.title, styles, frames.folders, points=points)
     for name, rows in curves.items():
-        yield FigureData(name, name, styles, frames.folder, tuning=rows)
+        yield FigureData(name, name, styles, frames.folders, tuning=rows)
 
 
 def largest_tables(tables: Sequence[ResultTable], results: Mapping[tuple[Any, ...], pd.DataFrame]) -> list[ResultTable]:

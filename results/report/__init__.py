@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from results.errors import RequestError
 from results.figures import figure_names
 from results.figures.draw import DRAWN, draw_all, figure_data
-from results.report import csv_files, html, json_file, latex, markdown
+from results.report import csv_files, html, json_file, latex, markdown, parquet_files
 from results.report.data import assume_present, collect
 from results.report.sections import build_sections
 from results.report.sections.provenance import describe_runs
@@ -21,13 +22,15 @@ from results.store import require_writable, write_atomically, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Sequence
-    from pathlib import Path
 
     from results.report.data import ReportData
     from results.report.section import Section
 
 
-OPTIONAL_FILES = {"published.csv", "pair.csv", "findings.csv"}
+OPTIONAL_FILES = {
+    *("published.csv", "pair.csv", "findings.csv"),
+    *(f"{name}.parquet" for name in ("results", "summary", "differences", "published", "pair", "findings")),
+}
 """Files of an older report that are removed where this one has none."""
 
 FIGURES = "figures"
@@ -56,29 +59,34 @@ class Report:
 
 
 def write(
-    runs: Path,
+    runs: Path | Sequence[Path],
     to: Path,
     *,
     published: bool = False,
     absent: Callable[[str], bool] = assume_present,
     pair: tuple[str, str] | None = None,
     every_figure: bool = False,
+    parquet: bool = False,
 ) -> Report:
     """Write tables, figures and a page; every file appears complete or not at all.
 
     Args:
-        runs: the runs folder.
+        runs: the runs folder, or several; see ``results.analysis.frame.load_runs``.
         to: where the report goes; made if need be, files of an older report are replaced.
         published: compare with published numbers.
         absent: see ``results.report.data.collect``.
         pair: labels of two methods to compare.
         every_figure: draw figures for every table; else, where there are many, for the largest.
+        parquet: write the numbers as Parquet files too.
 
     Raises:
-        RequestError: there are no runs, a method of the pair is unknown, the folder cannot be written, or has files of
-            others that would be replaced.
+        RequestError: there are no runs, a method of the pair is unknown, the folder cannot be written or has files of
+            others that would be replaced, or pyarrow is not installed.
     """
-    runs, to = runs.absolute(), to.absolute()  # a plugin may change the working folder
+    if parquet:
+        parquet_files.require_pyarrow()
+    # A plugin may change the working folder.
+    runs, to = (runs.absolute() if isinstance(runs, Path) else [one.absolute() for one in runs]), to.absolute()
     data = collect(runs, published=published, absent=absent, pair=pair)
     prepare_folder(to)
     try:
@@ -89,16 +97,18 @@ def write(
         texts |= {"table.md": markdown.render(sections), "table.tex": latex.render(sections)}
         texts["report.json"] = json_file.render(sections)
         texts["index.html"] = html.render(sections, title="bench report", headline=describe_runs(data.frames))
-        for name, text in texts.items():
-            write_atomically(to / name, partial(write_text, text=text))
-        for name in OPTIONAL_FILES - texts.keys():
+        contents = {name: text.encode() for name, text in texts.items()}
+        contents |= parquet_files.render(sections) if parquet else {}
+        for name, content in contents.items():
+            write_atomically(to / name, partial(Path.write_bytes, data=content))
+        for name in OPTIONAL_FILES - contents.keys():
             (to / name).unlink(missing_ok=True)
     except OSError as error:
         raise RequestError(
             f"cannot write to {to}: {error.strerror}", hint="name another folder with --to DIR"
         ) from error
     figures = [path for drawn in data.figures.values() for figure in drawn for path in figure.files]
-    return Report(data, tuple(sections), (*(to / name for name in texts), *figures))
+    return Report(data, tuple(sections), (*(to / name for name in contents), *figures))
 
 
 def prepare_folder(to: Path) -> None:
@@ -118,11 +128,6 @@ def prepare_folder(to: Path) -> None:
     require_writable(mark.parent, "--to")
     if not mark.exists():
         write_json(mark, {})
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write text as UTF-8."""
-    path.write_text(text, encoding="utf-8")
 
 
 def display(sections: Sequence[Section]) -> None:

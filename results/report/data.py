@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from results.analysis import statistics
 from results.analysis.across import compare_across
 from results.analysis.findings import find_findings
 from results.analysis.frame import load_runs
+from results.analysis.labels import name_defaults
 from results.analysis.pair import compare_pair
 from results.analysis.published_tables import compare_with_published
 from results.analysis.tables import by_table, result_tables
@@ -20,7 +22,6 @@ from results.report.section import Figure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Mapping, Sequence
-    from pathlib import Path
 
     import pandas as pd
 
@@ -108,17 +109,17 @@ def assume_present(dataset: str) -> bool:
 
 
 def collect(
-    runs: Path,
+    runs: Path | Sequence[Path],
     *,
     only: Container[str] | None = None,
     published: bool = False,
     absent: Callable[[str], bool] = assume_present,
     pair: tuple[str, str] | None = None,
 ) -> ReportData:
-    """Read the runs below a folder and compare them.
+    """Read the runs below folders and compare them.
 
     Args:
-        runs: the runs folder.
+        runs: the runs folder, or several.
         only: names of run folders, if not all shall be read.
         published: compare with published numbers.
         absent: whether a data set, by its name, is not on this machine; asked of those that no run has used.
@@ -127,22 +128,28 @@ def collect(
     Raises:
         RequestError: there are no runs, or none of the two methods.
     """
-    frames = printable_frames(load_runs(runs, only))
+    stored = printable_frames(load_runs(runs, only))
+    frames = name_defaults(stored)
     if frames.runs.empty and frames.trials.empty:
-        raise RequestError(f"no runs in {runs}", hint="make some with bench run, or name their folder with --runs DIR")
+        where = runs if isinstance(runs, Path) else ", ".join(map(str, runs))
+        raise RequestError(f"no runs in {where}", hint="make some with bench run, or name their folder with --runs DIR")
     summary, comparisons = statistics.summarize(frames.results), statistics.compare_methods(frames.unrefined)
     summary = summary.assign(best=statistics.mark_best(summary, comparisons))
     differences = statistics.differences_to_best(frames.unrefined, comparisons)
     unrefined = summary[summary["refinement"] == ""]
+    comparison = None
+    if published:
+        by_stored_label = unrefined if frames is stored else statistics.summarize(stored.unrefined)
+        comparison = compare_with_published(stored, by_stored_label, absent)
     return ReportData(
         frames=frames,
         summary=summary,
         differences=differences,
         comparisons=comparisons,
         tables=tuple(result_tables(frames, unrefined, differences, comparisons)),
-        comparison=compare_with_published(frames, unrefined, absent) if published else None,
+        comparison=comparison,
         trials={name: trial_table(search, frames) for name, search in frames.tuning.searches.items()},
-        pair=compare_pair(frames, *pair) if pair else (),
+        pair=compare_pair(stored, *pair) if pair else (),
         pair_methods=pair or ("", ""),
         findings=find_findings(frames, unrefined, comparisons),
         across={key: found for key, rows in by_table(frames.unrefined).items() if (found := compare_across(rows))},

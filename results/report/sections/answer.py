@@ -178,6 +178,8 @@ def refinement_sentences(data: ReportData) -> Iterator[str]:
 def failures(data: ReportData) -> Iterator[str]:
     """What failed, collapsed, is not finished or cannot be read."""
     runs, problems = data.frames.runs, data.frames.problems
+    if conflicts := data.frames.conflicts:
+        yield f"{count(len(conflicts), 'number')} of the same run differ{'s' * (len(conflicts) == 1)} between folders."
     if problems.empty:
         if len(runs):
             yield f"{count(len(runs), 'run')} finished; none failed and no representation collapsed."

@@ -68,7 +68,9 @@ def refinements(data: ReportData) -> Iterator[Section]:
             for stored, transductive in refinement_names(results).items()
         }
         shown = tuple(first[key] for key in (*TABLE_KEYS, "dataset", "evaluated_on"))
-        figures = () if shown in illustrated else tuple(pictures_of(results, data.frames.folder, name, problems.append))
+        figures = (
+            () if shown in illustrated else tuple(pictures_of(results, data.frames.folders, name, problems.append))
+        )
         illustrated.add(shown)
         tables.append(refinement_table(name, title, results, labels, figures))
         tables += difference_table(name, title, results, {"": UNREFINED, **labels})
@@ -152,12 +154,14 @@ def difference_table(name: str, title: str, results: pd.DataFrame, labels: Mappi
     yield Table(f"{name}-differences", ("minus",), columns, tuple(rows), title=title, caption=DIFFERENCES)
 
 
-def pictures_of(results: pd.DataFrame, runs: Path, name: str, problem: Callable[[str], object]) -> Iterator[Figure]:
+def pictures_of(
+    results: pd.DataFrame, folders: Mapping[str, Path], name: str, problem: Callable[[str], object]
+) -> Iterator[Figure]:
     """Of the best method's first run, the pictures of the refinement that has most of them; none transductive.
 
     Args:
         results: of an evaluation.
-        runs: the runs folder.
+        folders: of the runs, by their names.
         name: of the table that the pictures belong to.
         problem: called with a line for a picture that cannot be shown.
     """
@@ -167,7 +171,7 @@ def pictures_of(results: pd.DataFrame, runs: Path, name: str, problem: Callable[
     best = (direction(inductive["metric"].iloc[0]) * inductive.groupby("method")["value"].mean()).idxmax()
     run = inductive[inductive["method"] == best].sort_values("seed")["run"].iloc[0]
     by_label: dict[str, list[Path]] = {}
-    folder = runs / run
+    folder = folders[run]
     for picture in (read_run(folder).record or {}).get("pictures", ()):
         if picture["label"] in set(inductive["refinement"]) and picture["dataset"] == inductive["evaluated_on"].iloc[0]:
             by_label.setdefault(picture["label"], []).append(folder / picture["file"])
@@ -175,7 +179,7 @@ def pictures_of(results: pd.DataFrame, runs: Path, name: str, problem: Callable[
         if len(paths) == max(map(len, by_label.values())):
             for index, path in enumerate(paths):
                 if why := picture_problem(path, folder):
-                    problem(f"{path.relative_to(runs)} is not shown: {why}")
+                    problem(f"{path.relative_to(folder.parent)} is not shown: {why}")
                     continue
                 is_map = path.name.endswith("-map.png")
                 what = (

@@ -45,7 +45,7 @@ def runs(data: ReportData) -> Iterator[Section]:
         if table.rows:
             tables += [
                 runs_table(table, by_key[table.key], results[table.key]),
-                settings_table(table, by_key[table.key], data.frames.folder),
+                settings_table(table, by_key[table.key], data.frames.folders),
             ]
     if tables:
         yield Section("runs", "All runs", tables=tuple(tables), detail=Detail.ALL)
@@ -139,17 +139,17 @@ def origin_cell(text: str, origin: str) -> Cell | None:
     return Cell(text, link=origin_anchor(origin)) if text else None
 
 
-def settings_table(table: ResultTable, runs: pd.DataFrame, folder: Path) -> Table:
+def settings_table(table: ResultTable, runs: pd.DataFrame, folders: Mapping[str, Path]) -> Table:
     """What decides the numbers of a method on a data set and is not the same for all of the table.
 
     Args:
         table: of results.
         runs: of the table.
-        folder: of the runs.
+        folders: of the runs, by their names.
     """
     first = runs.dropna(subset=["method", "dataset"]).drop_duplicates(["method", "dataset"])
     settings = {
-        (run["method"], run["dataset"]): settings_of(read_run(folder / run["run"]).config)
+        (run["method"], run["dataset"]): settings_of(read_run(folders[run["run"]]).config)
         for run in records(first.sort_values(["dataset", "method"], kind="stable"))
     }
     shared = set.intersection(*(set(one.items()) for one in settings.values())) if settings else set()

@@ -1,4 +1,4 @@
-"""Runs and searches that cannot be read and therefore belong to no table."""
+"""Runs that differ between runs folders, and what cannot be read and therefore belongs to no table."""
 
 from __future__ import annotations
 
@@ -15,7 +15,14 @@ if TYPE_CHECKING:
 
 @register_section(position=40)
 def unreadable(data: ReportData) -> Iterator[Section]:
-    """One line per run whose files are damaged, and per damaged file of a search."""
+    """One line per run that differs between runs folders or whose files are damaged, and per damaged search."""
+    if data.frames.conflicts:
+        yield Section(
+            name="conflicts",
+            title="Runs that differ between folders",
+            text="The same run has different numbers; those of the folder that was named first are shown.",
+            problems=data.frames.conflicts,
+        )
     problems = data.frames.problems
     lines = [f"{row.run}: {row.status}: {row.reason}" for row in problems[problems["dataset"].isna()].itertuples()]
     lines += data.frames.tuning.problems

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 
@@ -148,13 +149,34 @@ def test_a_folder_that_is_not_there_is_a_wrong_request(tmp_path):
 
 def test_histories(store, runs):
     first, second = (store({"linear": 60.0}, seed=seed, epochs_seen=2, seconds=10.0) for seed in (0, 1))
-    history = read_histories(runs, [first.name])
+    history = read_histories([first])
     assert history["run"].to_list() == [first.name] * 2
     assert history[["epoch", "views", "seconds", "loss"]].to_numpy().tolist() == [
         [1, 80_000, 5.0, 4.0],
         [2, 160_000, 10.0, 2.0],
     ]
-    assert len(read_histories(runs, [first.name, second.name, "missing"])) == 4
+    assert len(read_histories([first, second, runs / "missing"])) == 4
+
+
+def test_runs_of_several_folders_are_merged_and_conflicts_named(store, runs):
+    mine = store({"linear": 60.0, "knn": 50.0}, seed=0)
+    store({"linear": 61.0}, seed=1)
+    failed = store({"linear": 62.0}, seed=2)
+    theirs = runs.parent / "theirs"
+    shutil.copytree(runs, theirs)
+    shutil.rmtree(mine)
+    store({"linear": 60.25, "cluster": 40.0}, seed=0)
+    shutil.rmtree(failed)
+    store(failure={"reason": "out of memory"}, seed=2)
+    frames = load_runs([theirs, runs])
+    assert sorted(map(tuple, frames.results[["seed", "evaluation", "value"]].to_numpy())) == [
+        *((0, "cluster", 40.0), (0, "knn", 50.0), (0, "linear", 60.0)),
+        *((1, "linear", 61.0), (2, "linear", 62.0)),
+    ]
+    assert frames.problems.empty
+    assert frames.conflicts == (f"{mine.name}: linear top1 is 60.00 and 60.25 ({theirs}, {runs})",)
+    assert load_runs([runs, theirs]).results.set_index(["seed", "evaluation"])["value"][0, "linear"] == 60.25
+    assert frames.folders[failed.name] == theirs / failed.name
 
 
 def test_an_empty_folder_and_only_failures_give_empty_frames(store, runs):

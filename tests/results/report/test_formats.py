@@ -2,15 +2,18 @@
 
 import csv
 import html
+import importlib.util
 import json
 import re
 import unicodedata
 
+import pandas as pd
 import pytest
 from markdown_it import MarkdownIt
 from rich.console import Console
 
 from results import report
+from results.errors import RequestError
 from results.report import latex, markdown, terminal
 from results.report.section import Detail
 
@@ -25,7 +28,7 @@ def made(store, runs, tmp_path, monkeypatch):
         for seed in range(3):
             values = {"linear": level + seed / 7, "knn": level - seed / 3}
             store(values, method=method, method_label=label, seed=seed)
-    return report.write(runs, tmp_path), tmp_path
+    return report.write(runs, tmp_path, parquet=importlib.util.find_spec("pyarrow") is not None), tmp_path
 
 
 def numbers(made):
@@ -106,3 +109,22 @@ def test_csv(made):
         text = shown[row["method"]][["linear", "knn"].index(row["evaluation"])]
         assert text == f"{float(row['mean']):.2f} ± {half:.2f} ({row['n']})"
     assert unicodedata.normalize("NFC", HOSTILE) in {row["method"] for row in rows}
+
+
+def test_parquet(made):
+    pytest.importorskip("pyarrow")
+    frames = {name: frame for section in made[0].sections for name, frame in section.frames.items()}
+    assert {path.stem for path in made[1].glob("*.parquet")} == set(frames) == {p.stem for p in made[1].glob("*.csv")}
+    for name, frame in frames.items():
+        found = pd.read_parquet(made[1] / f"{name}.parquet")
+        pd.testing.assert_frame_equal(found, frame.reset_index(drop=True), check_dtype=False)
+        numbers_of_csv = pd.read_csv(made[1] / f"{name}.csv", keep_default_na=False).select_dtypes("number")
+        pd.testing.assert_frame_equal(found[numbers_of_csv.columns], numbers_of_csv, check_dtype=False, rtol=1e-12)
+    assert HOSTILE in set(pd.read_parquet(made[1] / "results.parquet")["method"])
+
+
+def test_parquet_without_pyarrow_is_refused_before_any_work(made, runs, monkeypatch, tmp_path):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(RequestError, match=r"need the package pyarrow.*ssl-bench\[parquet\]"):
+        report.write(runs, tmp_path / "new", parquet=True)
+    assert not (tmp_path / "new").exists()

@@ -3,6 +3,7 @@
 import csv
 import html
 import json
+import shutil
 from html.parser import HTMLParser
 
 import pytest
@@ -166,7 +167,7 @@ def test_published_numbers_in_every_format(grid, runs, no_figures, tmp_path):
         assert "not run" in text
         assert "published, 4 measured here. 0 trained methods under the same conditions so far." in text
     tex = (tmp_path / "table.tex").read_text()
-    assert "Relational Reasoning & published & 61.03 $\\pm$ 0.23" in tex
+    assert "Relational Reasoning & published & 61.03 {~$\\pm$ 0.23}" in tex
     assert "{[}1{]} protocol quick" in tex
     assert len(rows_of(tmp_path / "published.csv")) > 400
     report.write(runs, tmp_path)
@@ -305,3 +306,14 @@ def test_words_in_brackets_are_no_markup(store, runs):
             console.print(block)
     assert "simclr[bold]" in capture.get()
     assert "quick[red]" in capture.get()
+
+
+def test_numbers_that_differ_between_folders_are_named(store, runs, tmp_path, no_figures):
+    mine = store({"linear": 60.0})
+    shutil.copytree(runs, tmp_path / "theirs")
+    shutil.rmtree(mine)
+    name = store({"linear": 61.0}).name
+    made = report.write([runs, tmp_path / "theirs"], tmp_path / "report")
+    line = f"{name}: linear top1 is 61.00 and 60.00 ({runs}, {tmp_path / 'theirs'})"
+    assert line in html.unescape((tmp_path / "report" / "index.html").read_text())
+    assert "1 number of the same run differs between folders." in made.sections[0].lead
