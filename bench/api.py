@@ -11,7 +11,7 @@ from bench.options import DATA, DEVICE, PROTOCOL, RUNS, print_renamed_refinement
 from results.errors import RequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from methods.base import Backbone
     from protocols.spec.run import Run
@@ -44,6 +44,7 @@ def run(
     reference: bool = False,
     deterministic: bool = False,
     ranks: int = 1,
+    log: Words = (),
     jobs: int | None = 1,
     per_gpu: int = 1,
     limit: int | None = None,
@@ -73,6 +74,7 @@ def run(
         deterministic: on CUDA, use kernels only that give the same again bit for bit: slower; a run that needs another
             one fails.
         ranks: processes that share each run's pretraining.
+        log: ``tensorboard``, ``wandb`` or both, to follow the runs in.
         jobs: runs at a time; more than one in processes of their own; None for as many as this machine allows.
         per_gpu: runs at a time on each GPU, unless ``jobs`` is given.
         limit: execute at most so many runs.
@@ -91,6 +93,7 @@ def run(
     from protocols.datasets.load import clear_caches
     from protocols.spec.execution import ExecutionContext
     from protocols.spec.grid import Request, expand, parse_seeds, plan
+    from protocols.system.run_log import parse_logs
     from protocols.tune.outcome import store_tuned_runs
     from results.analysis.frame import load_runs as read_frames
 
@@ -122,6 +125,7 @@ def run(
         reference,
         ranks,
         deterministic=deterministic,
+        log=parse_logs(as_list(log)),
     )
     asked = expand(request, context.data, print_progress)
     planned = plan(asked, context.runs, context.data, force=force)
@@ -166,19 +170,21 @@ def refuse_local_plugins(runs: Iterable[Run]) -> None:
                 )
 
 
-def load_runs(path: str | Path) -> Frames:
-    """The runs below a folder as tidy DataFrames: ``runs``, ``results``, ``history``, ``costs``, ``problems``.
+def load_runs(path: str | Path | Sequence[str | Path]) -> Frames:
+    """The runs below a folder, or several merged, as tidy DataFrames.
+
+    These are ``runs``, ``results``, ``history``, ``costs``, ``problems``.
 
     ``results`` has a row per number: run, method, data set, seed, evaluation, refinement, metric, value (percent), …;
     those measured after a refinement are ``refined``, the others ``unrefined``. ``problems`` are the runs that failed,
-    collapsed or are not finished, with the reason.
+    collapsed or are not finished, with the reason. ``conflicts`` says which run has different numbers in two folders.
 
     Raises:
         RequestError: there is no such folder, or no run in it.
     """
     from results.analysis.frame import load_runs as read_frames
 
-    return read_frames(Path(path))
+    return read_frames([Path(path)] if isinstance(path, str | Path) else [Path(one) for one in path])
 
 
 def load_backbone(run: str | Path, *, runs: str | Path | None = None, device: str = "cpu") -> Backbone:
@@ -290,11 +296,12 @@ def export(
 
 
 def report(
-    runs: str | Path | None = None,
+    runs: str | Path | Sequence[str | Path] | None = None,
     to: str | Path = "report",
     *,
     published: bool = False,
     compare: tuple[str, str] | None = None,
+    parquet: bool = False,
     data: str | Path | None = None,
     show: bool = False,
     plugins: Iterable[str | Path] = (),
@@ -302,10 +309,11 @@ def report(
     """Write tables, figures and a page of the runs below a folder, as ``bench report`` does.
 
     Args:
-        runs: the folder of the runs; its default is that of :func:`run`.
+        runs: the folder of the runs, or several; its default is that of :func:`run`.
         to: folder of the report.
         published: put published numbers beside the measured ones.
         compare: labels of two methods to compare, paired by seed.
+        parquet: write the numbers as Parquet files too; needs pyarrow.
         data: folder of the data sets; published numbers of one that is not there are said to lack it.
         show: print the tables too.
         plugins: Python files that register figures.
@@ -324,8 +332,16 @@ def report(
     add_files(files)
     load_files(files)
     data = folder_or_default(data, "BENCH_DATA", DATA)
-    folder = folder_or_default(runs, "BENCH_RUNS", RUNS)
-    made = write(folder, Path(to), published=published, absent=lambda name: is_absent(name, data), pair=compare)
+    if runs is None or isinstance(runs, str | Path):
+        runs = [folder_or_default(runs, "BENCH_RUNS", RUNS)]
+    made = write(
+        [Path(folder) for folder in runs],
+        Path(to),
+        published=published,
+        absent=lambda name: is_absent(name, data),
+        pair=compare,
+        parquet=parquet,
+    )
     if show:
         display(made.sections)
     return made

@@ -92,6 +92,12 @@ class GridOptions:
             min=1, help="Processes that share each run's pretraining, each with its own GPU or its part of the cores."
         ),
     ] = 1
+    log: Annotated[
+        list[str],
+        typer.Option(
+            metavar="tensorboard|wandb", help="Follow the runs in TensorBoard or Weights & Biases; may be repeated."
+        ),
+    ] = field(default_factory=list)
     limit: Annotated[int | None, typer.Option(min=1, help="Maximum number of runs to execute.")] = None
     force: Annotated[bool, typer.Option("--force", help="Repeat runs that are done.")] = False
 
@@ -128,11 +134,22 @@ class GridOptions:
         )
 
     def context(self) -> ExecutionContext:
-        """The context that runs are executed in."""
+        """The context that runs are executed in.
+
+        Raises:
+            RequestError: there is no such log, or its package is missing.
+        """
         from protocols.spec.execution import ExecutionContext
+        from protocols.system.run_log import parse_logs
 
         return ExecutionContext(
-            self.runs, self.data, self.device, self.reference, self.ranks, deterministic=self.deterministic
+            self.runs,
+            self.data,
+            self.device,
+            self.reference,
+            self.ranks,
+            deterministic=self.deterministic,
+            log=parse_logs(self.log),
         )
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.table import Column
 
 from bench.format import duration, outcome_line, run_title
 from protocols.system.progress import ProgressListener
@@ -222,7 +223,8 @@ class Bars(Display):
     def __init__(self, console: Console, runs: Sequence[Run], views: Sequence[int]) -> None:
         super().__init__(console, runs, views)
         self.bars = Progress(
-            TextColumn("{task.description}", markup=False),
+            # Long labels are cut here, where they would leave no room for the rest; other lines have all of them.
+            TextColumn("{task.description}", markup=False, table_column=Column(max_width=48, no_wrap=True)),
             BarColumn(bar_width=20),
             TaskProgressColumn(),
             TimeElapsedColumn(),

@@ -21,6 +21,7 @@ from protocols.system.device import (
 )
 from protocols.system.heartbeat import Heartbeat
 from protocols.system.provenance import commit, provenance
+from protocols.system.run_log import logged
 from results import store
 from results.errors import BenchError, RunFailed, describe
 from results.record import Cost, Record
@@ -69,8 +70,12 @@ def execute_claimed(run: Run, folder: Path, context: ExecutionContext, listener:
     store.write_json(folder / store.CONFIG, run.config())
     store.add_attempt(folder, commit(), listener.warn)
     try:
-        with deterministic_algorithms(required=context.deterministic):
-            record = run_stages(run, folder, context, listener)
+        with (
+            deterministic_algorithms(required=context.deterministic),
+            logged(run, context.runs, context.log, listener) as followed,
+        ):
+            record = run_stages(run, folder, context, followed)
+            followed.run_end(record)
     except (Exception, SystemExit) as error:
         # An error in a method fails this run only, and is recorded; so does one that wants to end the process.
         raise record_failure(folder, error) from error
@@ -82,6 +87,7 @@ def execute_claimed(run: Run, folder: Path, context: ExecutionContext, listener:
 
 def run_stages(run: Run, folder: Path, context: ExecutionContext, listener: ProgressListener) -> Record:
     """Execute or resume every stage of a run."""
+    listener.stage("preparing", 1)
     device = choose_device(context.device)
     require_same_images(run, context.runs, context.data)
     dataset = load_dataset(run.dataset.name, context.data)

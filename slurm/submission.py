@@ -96,6 +96,7 @@ class Submission:
         arrays: the job arrays.
         ranks: processes that share the pretraining of each run.
         deterministic: use deterministic kernels only.
+        log: names of what runs are followed in.
     """
 
     runs: str
@@ -111,6 +112,7 @@ class Submission:
     arrays: tuple[SubmittedArray, ...]
     ranks: int = 1
     deterministic: bool = False
+    log: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         datetime.fromisoformat(self.created)
@@ -136,6 +138,7 @@ class Submission:
             self.reference,
             self.ranks,
             deterministic=self.deterministic,
+            log=self.log,
         )
 
     def context_of(self, task: int) -> ExecutionContext:
@@ -198,6 +201,7 @@ def new_submission(
         arrays=tuple(arrays),
         ranks=context.ranks,
         deterministic=context.deterministic,
+        log=context.log,
     )
 
 

@@ -105,7 +105,8 @@ def pretrain(job: PretrainJob, listener: ProgressListener) -> TrainingState:
     seconds_before, start, timer, memory = state.seconds, time.monotonic(), CheckpointTimer(), PeakMemory(device)
     energy_before, energy = state.energy, EnergyMeter(device, process_group.world_size())
     method.train()
-    listener.stage("pretrain", budget.total_views)
+    listener.stage("compiling", 1)
+    first = state.step
     while state.step < budget.steps:
         epoch, batch_slice = budget.locate(state.step)
         if batch_slice.start == 0:
@@ -120,7 +121,7 @@ def pretrain(job: PretrainJob, listener: ProgressListener) -> TrainingState:
             train_step(job, optimizer, state, index, epoch, inputs=inputs)
             # On a GPU the step is only queued by now: the next one's inputs are made and copied while it runs.
             inputs = prepare(job, order[budget.locate(step + 1)[1]], epoch) if step + 1 < end else None
-            listener.progress(state.views, progress_note(state, budget))
+            report_step(listener, state, budget, is_first=step == first)
             stopping = listener.stopping()
             state.seconds = seconds_before + time.monotonic() - start
             if state.step == end:
@@ -129,6 +130,7 @@ def pretrain(job: PretrainJob, listener: ProgressListener) -> TrainingState:
                     paused = time.monotonic()
                     state.history[-1] |= job.monitor(method.encoder)
                     start += time.monotonic() - paused  # it is no part of what training takes
+                listener.epoch_end(state.history[-1])
             if stopping or (timer.due() and process_group.rank() == 0):
                 state.peak_memory = max(state.peak_memory, memory.read())
                 state.scaler = job.scaler.state_dict()
@@ -353,10 +355,27 @@ def total_energy(before: float | None, here: float | None, seconds_before: float
     return (before or 0.0) + here
 
 
+def report_step(listener: ProgressListener, state: TrainingState, budget: Budget, *, is_first: bool) -> None:
+    """Report a step; the first of a process ends the stage in which operations are compiled and caches are filled."""
+    if is_first:
+        listener.stage("pretrain", budget.total_views)
+    listener.progress(state.views, progress_note(state, budget))
+
+
 def progress_note(state: TrainingState, budget: Budget) -> str:
-    """The text beside a progress bar: epoch, last mean loss, and ln K if it is that of prototypes."""
+    """The text beside a progress bar: epoch, mean loss so far in it, ln K if it is that of prototypes, held-out kNN.
+
+    On a GPU, which nothing here waits for, the loss is that of the last epoch.
+    """
     last = state.history[-1] if state.history else {}
-    loss = f", loss {last['loss']:.4f}" if last else ""
-    loss += f" (ln K {last['log_prototypes']:.4f})" if "log_prototypes" in last else ""
     epochs = math.ceil(budget.steps / budget.steps_per_epoch)
-    return f"epoch {budget.locate(state.step - 1)[0] + 1}/{epochs}{loss}"
+    parts = [f"epoch {budget.locate(state.step - 1)[0] + 1}/{epochs}"]
+    if isinstance(total := state.sums.get("loss"), torch.Tensor) and total.device.type == "cpu":
+        parts.append(f"loss {float(total) / state.images:.4f}")
+    elif last:
+        parts.append(f"loss {last['loss']:.4f}")
+    if "log_prototypes" in last:
+        parts[-1] += f" (ln K {last['log_prototypes']:.4f})"
+    if knn := [line["knn_top1"] for line in state.history if "knn_top1" in line]:
+        parts.append(f"kNN {knn[-1]:.1f} %")
+    return ", ".join(parts)

@@ -26,6 +26,7 @@ class ExecutionContext:
         launched: the ranks are processes that torchrun or srun has started, on one node or several; otherwise rank 0
             starts the others.
         deterministic: refuse kernels of CUDA whose results depend on the order in which threads happen to run.
+        log: names of what runs are followed in beside the terminal, see ``protocols.system.run_log``.
     """
 
     runs: Path
@@ -35,6 +36,7 @@ class ExecutionContext:
     ranks: int = 1
     launched: bool = False
     deterministic: bool = False
+    log: tuple[str, ...] = ()
 
 
 MEMORY_PER_RUN = 2 * 2**30

@@ -5,17 +5,19 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from protocols.system.progress import ProgressListener
+from protocols.system.progress import ForwardingListener
 from results.store import HEARTBEAT, write_json
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from protocols.system.progress import ProgressListener
+
 HEARTBEAT_INTERVAL_S = 5.0
 """Seconds between two writes of the heartbeat file."""
 
 
-class Heartbeat(ProgressListener):
+class Heartbeat(ForwardingListener):
     """Forwards progress to another listener, and writes it to the heartbeat file every few seconds.
 
     A nested stage without notes keeps the last note.
@@ -26,8 +28,8 @@ class Heartbeat(ProgressListener):
     """
 
     def __init__(self, folder: Path, listener: ProgressListener) -> None:
+        super().__init__(listener)
         self.folder = folder
-        self.listener = listener
         self._stage, self._note, self._total, self._stage_start, self._last_write = "", "", 0, 0.0, 0.0
         self._first_done: int | None = None
 
@@ -54,11 +56,3 @@ class Heartbeat(ProgressListener):
         left = max(0, self._total - done) / rate if rate > 0 else None
         content = {"stage": self._stage, "done": done, "total": self._total, "note": self._note, "time": time.time()}
         write_json(self.folder / HEARTBEAT, {**content, "per_second": rate, "seconds_left": left})
-
-    def warn(self, text: str) -> None:
-        """Forward a warning."""
-        self.listener.warn(text)
-
-    def stopping(self) -> bool:
-        """Whether the listener asks to stop."""
-        return self.listener.stopping()
