@@ -10,6 +10,7 @@ from protocols.datasets.load import load_dataset
 from protocols.evaluate.evaluator import Evaluator, restore_evaluations
 from protocols.evaluate.monitor import knn_monitor
 from protocols.pretrain.stage import pretrained_backbone
+from protocols.spec.repeat import plugin_sources
 from protocols.spec.resolve import missing_evaluations, require_same_images, stored_evaluations
 from protocols.system.device import (
     choose_device,
@@ -88,6 +89,7 @@ def execute_claimed(run: Run, folder: Path, context: ExecutionContext, listener:
 def run_stages(run: Run, folder: Path, context: ExecutionContext, listener: ProgressListener) -> Record:
     """Execute or resume every stage of a run."""
     listener.stage("preparing", 1)
+    sources = plugin_sources(run)
     device = choose_device(context.device)
     require_same_images(run, context.runs, context.data)
     dataset = load_dataset(run.dataset.name, context.data)
@@ -116,7 +118,7 @@ def run_stages(run: Run, folder: Path, context: ExecutionContext, listener: Prog
             gpu_seconds=gpu_seconds if device.type == "cuda" else None,
             energy=training.energy,
         ),
-        provenance={**provenance(device), "attempts": attempts},
+        provenance={**provenance(device), **sources, "attempts": attempts},
     )
 
 

@@ -57,6 +57,15 @@ def run(
         typer.Option(min=2, metavar="TRIALS", help="Tune first, as bench tune --trials; measure what is chosen."),
     ] = None,
     space: SpaceFile = None,
+    records: Annotated[
+        list[Path],
+        typer.Option(
+            "--from", metavar="RECORD", help="Repeat the run of a record.json or run folder; may be repeated."
+        ),
+    ] = [],  # noqa: B006 - typer copies it
+    allow_code: Annotated[
+        bool, typer.Option("--allow-code", help="Execute the plugins that a record of --from brings.")
+    ] = False,
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Runs at a time; by default as many as this machine allows.")
     ] = None,
@@ -70,16 +79,21 @@ def run(
     """
     if space and not tuned:
         raise RequestError("--space is for tuning", hint="add --tuned TRIALS")
+    if records and (tuned or not grid.request().is_blank):
+        raise RequestError("--from repeats a run as it was", hint="leave out the options that choose or change runs")
+
+    from protocols.spec.repeat import run_of_record
 
     folder = to.absolute()
 
     def execute(context: ExecutionContext) -> None:
-        failed, requests = 0, [grid.request()]
+        failed, requests = 0, [] if records else [grid.request()]
         if tuned:
             from bench.commands.tune import tune_first
 
             failed, requests = tune_first(grid, tuned, space, context, jobs=jobs, per_gpu=per_gpu, dry_run=dry_run)
-        failed += run_grid(requests, grid, context, jobs, per_gpu, dry_run=dry_run, to=folder)
+        repeated = [run_of_record(path, grid.runs, allow_code=allow_code, show=echo) for path in records]
+        failed += run_grid(requests, grid, context, jobs, per_gpu, dry_run=dry_run, to=folder, repeated=repeated)
         raise typer.Exit(1 if failed else 0)
 
     if "RANK" in os.environ or "SLURM_PROCID" in os.environ:
@@ -106,8 +120,19 @@ def run_grid(
     *,
     dry_run: bool,
     to: Path,
+    repeated: Sequence[Run] = (),
 ) -> int:
     """Execute the runs of some requests that are not done yet in ``context``, and show the table; see :func:`run`.
+
+    Args:
+        requests: what is asked for.
+        grid: the options of the command line.
+        context: folders and device.
+        jobs: runs at a time.
+        per_gpu: runs at a time on each GPU.
+        dry_run: print the plan only.
+        to: folder of the report.
+        repeated: further runs, which no request names.
 
     Returns:
         How many failed.
@@ -119,7 +144,8 @@ def run_grid(
     from protocols.tune.outcome import store_tuned_runs
 
     expanded = [(request, expand(request, grid.data, print_progress)) for request in requests]
-    planned = plan([one for _, runs in expanded for one in runs], grid.runs, grid.data, force=grid.force)
+    asked = [*repeated, *(one for _, runs in expanded for one in runs)]
+    planned = plan(asked, grid.runs, grid.data, force=grid.force)
     todo = planned.todo[: grid.limit]
     if dry_run:
         print_plan(planned, todo, context)

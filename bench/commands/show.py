@@ -110,7 +110,9 @@ def record_lines(record: dict[str, Any]) -> Iterator[str]:
         energy = f", {cost['energy'] / 3.6e6:.3g} kWh in pretraining" if cost.get("energy") is not None else ""
         yield f"  {cost['gpu_seconds'] / 3600:.3g} GPU-hours{energy}"
     yield "\nprovenance"
-    yield from (f"  {key:10} {value}" for key, value in sorted(record["provenance"].items()))
+    for key, value in sorted(record["provenance"].items()):
+        # The sources of plugins are long; --json has them.
+        yield f"  {key:10} {', '.join(value) if key == 'plugin_sources' else value}"
 
 
 def speed(cost: dict[str, Any]) -> str:

@@ -1,0 +1,79 @@
+"""Somebody's run, planned again from its record alone."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from protocols.spec.resolve import load_plugins
+from protocols.spec.run import Run
+from results.errors import RequestError
+from results.files import read_bytes
+from results.record import Record
+from results.store import RECORD, read_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SOURCES = "plugin_sources"
+"""Key of a record's provenance: the source of each plugin file of the run, by the path that named it."""
+
+FOLDER = "plugins"
+"""In a runs folder: the plugin files that came out of records."""
+
+
+def plugin_sources(run: Run) -> dict[str, dict[str, str]]:
+    """What a record stores of the plugin files of a run, in its provenance; nothing of a run without."""
+    sources = {path: read_bytes(Path(path)).decode(errors="replace") for path in run.plugins}
+    return {SOURCES: sources} if sources else {}
+
+
+def run_of_record(path: Path, runs: Path, *, allow_code: bool, show: Callable[[str], object]) -> Run:
+    """The run that a record is of, to be executed again.
+
+    Args:
+        path: of the record, or of the folder of its run.
+        runs: the runs folder; plugin files of the record are written below it.
+        allow_code: whether plugins that the record brings may be loaded.
+        show: called with a line for each plugin file, its path and digest, before anything is written.
+
+    Raises:
+        RequestError: it is no record of this version, brings plugins that are not allowed, or does not bring those that
+            it was made with.
+    """
+    file = path / RECORD if path.is_dir() else path
+    content = read_json(file)
+    if content is None:
+        raise RequestError(f"no record in {path}", hint="name a record.json, or the folder of a finished run")
+    record = Record.from_json(content)
+    run = Run.from_config(record.run)
+    if run.fingerprint() != record.run.get("fingerprint"):
+        raise RequestError(f"{file} was changed: its configuration is not the one that it was measured with")
+    if not run.plugins:
+        return run
+    sources = record.provenance.get(SOURCES, {})
+    if missing := [name for name in run.plugins if not isinstance(sources.get(name), str)]:
+        raise RequestError(
+            f"{file} does not have the source of {missing[0]}",
+            hint="records of earlier versions do not; get the file, and repeat the command that bench show names",
+        )
+    digests = {name: hashlib.sha256(sources[name].encode()).hexdigest() for name in run.plugins}
+    for name, digest in digests.items():
+        show(f"{file} brings the plugin {name}, sha256 {digest}")
+    if not allow_code:
+        raise RequestError(
+            f"{file} brings Python code, which is executed with all that you may do",
+            hint="read it (bench show RUN --json), then add --allow-code",
+        )
+    written = []
+    for name, digest in digests.items():
+        target = runs / FOLDER / digest[:16] / f"{re.sub(r'[^A-Za-z0-9_]', '_', Path(name).stem)}.py"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(sources[name].encode())
+        written.append(str(target))
+    run = replace(run, plugins=tuple(written))
+    load_plugins(run)  # refuses a source that is not the one that the run's identity names
+    return run

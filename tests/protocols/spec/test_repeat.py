@@ -1,0 +1,123 @@
+"""A run is repeated from its record alone, code included."""
+
+import hashlib
+import json
+import shutil
+
+import pytest
+
+from protocols.runner import execute
+from protocols.spec.execution import ExecutionContext
+from protocols.spec.grid import Request, expand
+from protocols.spec.plugins import METHODS
+from protocols.spec.repeat import run_of_record
+from protocols.system.progress import ProgressListener
+from results.errors import RequestError
+
+PLUGIN = '''
+"""A loss that pulls views together."""
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from bench import Method, register_method
+
+
+@register_method("pulling")
+class Pulling(Method):
+    """Squared distance of two views."""
+
+    @dataclass(frozen=True)
+    class Options:
+        """None."""
+
+        width: int = 16
+
+    def __init__(self, backbone, options, info):
+        super().__init__(backbone, options, info)
+        self.head = nn.Linear(backbone.dim, options.width)
+
+    def forward(self, batch):
+        first, second = self.head(self.backbone(batch.views)).float().chunk(2)
+        return {"loss": (first - second).square().mean()}
+'''
+
+
+def forget():
+    """Forget the plugin, as in another process."""
+    METHODS._files.pop("pulling", None)
+    METHODS._loaded.pop("pulling", None)
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory):
+    """A finished run of a plugin; its record is the only file of it that is left."""
+    folder = tmp_path_factory.mktemp("theirs")
+    (plugin := folder / "pulling.py").write_text(PLUGIN)
+    (run,) = expand(Request([str(plugin)], ["digits"], seeds=[3], evaluations=["knn"], views=2600), folder)
+    execute(run, ExecutionContext(folder, folder, "cpu"), ProgressListener())
+    record = shutil.copy(folder / run.folder() / "record.json", tmp_path_factory.mktemp("sent") / "record.json")
+    shutil.rmtree(folder)
+    forget()
+    return run, record
+
+
+def changed(record, tmp_path, change):
+    content = json.loads(record.read_text())
+    del content["sha256"]
+    change(content)
+    (path := tmp_path / "changed.json").write_text(json.dumps(content))
+    return path
+
+
+def test_code_is_shown_and_not_executed_without_permission(original, tmp_path):
+    run, record = original
+    lines = []
+    with pytest.raises(RequestError, match="--allow-code"):
+        run_of_record(record, tmp_path / "mine", allow_code=False, show=lines.append)
+    digest = hashlib.sha256(PLUGIN.encode()).hexdigest()
+    assert lines == [f"{record} brings the plugin {run.plugins[0]}, sha256 {digest}"]
+    assert not (tmp_path / "mine").exists()
+
+
+def test_the_same_run_gives_the_same_numbers(original, tmp_path):
+    run, record = original
+    again = run_of_record(record, tmp_path, allow_code=True, show=print)
+    assert again.folder() == run.folder()
+    repeated = execute(again, ExecutionContext(tmp_path, tmp_path, "cpu"), ProgressListener())
+    theirs = json.loads(record.read_text())
+    assert [metric.value for metric in repeated.metrics] == [metric["value"] for metric in theirs["metrics"]]
+    assert repeated.history[0]["loss"] == theirs["history"][0]["loss"]
+
+
+def test_other_code_than_the_run_was_made_with_is_refused(original, tmp_path):
+    run, record = original
+
+    def exchange(content):
+        content["provenance"]["plugin_sources"][run.plugins[0]] += "\nprint('other')\n"
+
+    forget()
+    with pytest.raises(RequestError, match="pulling was changed"):
+        run_of_record(changed(record, tmp_path, exchange), tmp_path, allow_code=True, show=print)
+    forget()
+
+
+def test_what_is_no_whole_record_is_refused(original, tmp_path):
+    _, record = original
+    with pytest.raises(RequestError, match="does not have the source"):
+        run_of_record(
+            changed(record, tmp_path, lambda content: content["provenance"].pop("plugin_sources")),
+            *(tmp_path,),
+            allow_code=True,
+            show=print,
+        )
+    with pytest.raises(RequestError, match="was changed: its configuration"):
+        run_of_record(
+            changed(record, tmp_path, lambda content: content["run"]["pretrain"].update(lr=0.5)),
+            *(tmp_path,),
+            allow_code=True,
+            show=print,
+        )
+    with pytest.raises(RequestError, match="no record in"):
+        run_of_record(tmp_path, tmp_path, allow_code=True, show=print)
