@@ -115,8 +115,8 @@ def make_panels(
         width: of the figure, in inches.
         options: of ``Figure.subplots``.
     """
-    columns = min(columns * round(width / COLUMN_WIDTH), number)
-    rows = math.ceil(number / columns)
+    rows = math.ceil(number / min(columns * round(width / COLUMN_WIDTH), number))
+    columns = math.ceil(number / rows)  # so that no row is much shorter than the others
     below = 0.15 * math.ceil(legend / legend_columns(width))
     figure = Figure(figsize=(width, rows * height + below), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False, **options).ravel()

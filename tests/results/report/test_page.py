@@ -246,3 +246,40 @@ def test_everything_can_be_read_without_the_script(opened):
     assert page.locator("ul.lead li").first.is_visible()
     page.locator("summary", has_text="Runs:").click()
     assert page.locator(f"#{runs_anchor(TABLE, 'shapes', 'vicreg')}").is_visible()
+
+
+OVERLAPS = """() => [...document.querySelectorAll("figure svg")].flatMap(svg => {
+    const texts = [...svg.querySelectorAll("g[id*='text_']")].map(one => one.getBoundingClientRect())
+        .filter(box => box.width > 0);
+    const lap = (a, b) => Math.min(a.right, b.right) - Math.max(a.left, b.left) > 1
+        && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 1;
+    return texts.flatMap((box, i) => texts.slice(i + 1).filter(other => lap(box, other)).map(
+        () => svg.querySelector("title").textContent));
+})"""
+
+SORT_MS = """() => [...document.querySelectorAll("table")[0].querySelectorAll("th button")].slice(0, 5).map(button => {
+    const start = performance.now();
+    button.click();
+    document.body.getBoundingClientRect();
+    return performance.now() - start;
+})"""
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory):
+    """The page of 30 methods on 10 data sets with 5 seeds."""
+    folder = tmp_path_factory.mktemp("large")
+    write_grid(folder / "runs")
+    report.write(folder / "runs", folder / "report")
+    return folder / "report" / "index.html"
+
+
+def test_a_page_of_thirty_methods_is_small_and_quick_and_nothing_overlaps(browser, large):
+    assert large.stat().st_size < 3_000_000
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.goto(large.as_uri())
+    assert page.locator("table").first.locator("tbody tr").count() == 30
+    assert min(page.evaluate(SORT_MS)) < 100
+    assert page.evaluate(OVERLAPS) == []
+    assert page.evaluate("document.scrollingElement.scrollWidth") <= 1280
+    page.close()
