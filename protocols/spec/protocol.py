@@ -37,9 +37,11 @@ TomlTable = dict[str, Any]
 BUDGETS = ("epochs", "views", "flops")
 """Keys of ``[pretrain]`` that say how long it is."""
 
-
 LARGEST_NUMBER = 1e15
 """Of any setting of a training; beyond it, counts of steps and images would be no exact floating-point numbers."""
+
+LARGEST_FLOPS = 1e24
+"""Of a budget; what LARGEST_NUMBER is to steps and images, for networks of a billion operations per image."""
 
 
 @dataclass(frozen=True)
@@ -104,8 +106,9 @@ class Pretrain:
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise ValueError(f"{stored_field(name)} must be above 0, not {value}")
-            if value is not None and value > LARGEST_NUMBER:
-                raise ValueError(f"{stored_field(name)} must be {LARGEST_NUMBER:.0e} or less")
+            largest = LARGEST_FLOPS if name == "flops" else LARGEST_NUMBER
+            if value is not None and value > largest:
+                raise ValueError(f"{stored_field(name)} must be {largest:.0e} or less")
         if not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"betas must lie in [0, 1), not {self.betas}")
         if not 0 <= self.warmup < 1:

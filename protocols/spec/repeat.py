@@ -27,8 +27,8 @@ FOLDER = "plugins"
 
 def plugin_sources(run: Run) -> dict[str, dict[str, str]]:
     """What a record stores of the plugin files of a run, in its provenance; nothing of a run without."""
-    sources = {path: read_bytes(Path(path)).decode(errors="replace") for path in run.plugins}
-    return {SOURCES: sources} if sources else {}
+    code = {path: read_bytes(Path(path)).decode(errors="replace") for path in run.plugins}
+    return {SOURCES: code} if code else {}
 
 
 def run_of_record(path: Path, runs: Path, *, allow_code: bool, show: Callable[[str], object]) -> Run:
@@ -54,13 +54,13 @@ def run_of_record(path: Path, runs: Path, *, allow_code: bool, show: Callable[[s
         raise RequestError(f"{file} was changed: its configuration is not the one that it was measured with")
     if not run.plugins:
         return run
-    sources = record.provenance.get(SOURCES, {})
-    if missing := [name for name in run.plugins if not isinstance(sources.get(name), str)]:
+    code = record.provenance.get(SOURCES, {})
+    if missing := [name for name in run.plugins if not isinstance(code.get(name), str)]:
         raise RequestError(
             f"{file} does not have the source of {missing[0]}",
             hint="records of earlier versions do not; get the file, and repeat the command that bench show names",
         )
-    digests = {name: hashlib.sha256(sources[name].encode()).hexdigest() for name in run.plugins}
+    digests = {name: hashlib.sha256(code[name].encode()).hexdigest() for name in run.plugins}
     for name, digest in digests.items():
         show(f"{file} brings the plugin {name}, sha256 {digest}")
     if not allow_code:
@@ -72,7 +72,7 @@ def run_of_record(path: Path, runs: Path, *, allow_code: bool, show: Callable[[s
     for name, digest in digests.items():
         target = runs / FOLDER / digest[:16] / f"{re.sub(r'[^A-Za-z0-9_]', '_', Path(name).stem)}.py"
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(sources[name].encode())
+        target.write_bytes(code[name].encode())
         written.append(str(target))
     run = replace(run, plugins=tuple(written))
     load_plugins(run)  # refuses a source that is not the one that the run's identity names

@@ -39,9 +39,9 @@ def name_defaults(frames: Frames) -> Frames:
         varied = sorted({option for one in changes.values() for option in one})
         if not varied or len(changes) < 2:
             continue
-        for label, own in changes.items():
+        for label, changed in changes.items():
             first = of_name.loc[of_name["method"] == label, "run"].iloc[0]
-            known = stored_values(read_run(frames.folders[first]).config or {}, varied) | own
+            known = stored_values(read_run(frames.folders[first]).config or {}, varied) | changed
             text = ",".join(f"{option}={known[option]}" for option in varied if option in known)
             if text and f"{name}[{text}]" != label:
                 renamed.setdefault(tuple(table), {})[label] = f"{name}[{text}]"
