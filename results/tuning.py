@@ -104,8 +104,9 @@ class TunedColumn:
         label: of the table: the protocol that was tuned, and the number of trials.
         protocol: name of the tuned protocol.
         base: label of the protocol that was tuned.
-        trials: of each method.
+        trials: of each method, or of the one that had most.
         methods: label of the method of every run, by the run's folder.
+        fewest: trials of the method that had fewest, if methods had different numbers of them.
     """
 
     label: str
@@ -113,6 +114,12 @@ class TunedColumn:
     base: str
     trials: int
     methods: dict[str, str]
+    fewest: int | None = added(None)
+
+    @property
+    def count(self) -> str:
+        """The number of trials of each method: ``16``, or ``8 to 16`` where they differ."""
+        return range_in_words(self.fewest, self.trials)
 
 
 @dataclass(frozen=True)
@@ -202,6 +209,11 @@ def score(record: dict[str, Any], evaluation: str) -> float | None:
         if metric["label"] == evaluation and metric["metric"] == "top1" and not metric.get("refinement")
     ]
     return float(values[0]) if values else None
+
+
+def range_in_words(fewest: int | None, most: int) -> str:
+    """``16``, or ``8 to 16``."""
+    return str(most) if fewest is None else f"{fewest} to {most}"
 
 
 def mean_score(folders: Iterable[str], evaluation: str, runs: Path) -> float | None:

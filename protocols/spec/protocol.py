@@ -211,10 +211,11 @@ class Tuned:
         dataset: whose held-out training images decided.
         backbone: that was trained.
         evaluation: label of the evaluation whose top-1 accuracy decided.
-        trials: of each method.
+        trials: of each method, or of the one that had most.
         seeds: of the trials; the tuned runs have others.
         methods: that were tuned; a table has no others but untrained ones.
         halving: factor of successive halving; none if every trial had the whole budget.
+        fewest: trials of the method that had fewest, if methods had different numbers of them for equal compute.
     """
 
     search: str
@@ -226,6 +227,7 @@ class Tuned:
     seeds: tuple[int, ...]
     methods: tuple[str, ...]
     halving: int | None = added(None)
+    fewest: int | None = added(None)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from protocols.tune.search import changes_of_setting
 from results.errors import RequestError
 from results.names import UNTRAINED
 from results.schema import to_plain
-from results.tuning import TunedColumn, choose, store_column
+from results.tuning import TunedColumn, choose, range_in_words, store_column
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -58,6 +58,7 @@ def tuned_protocol(planned: PlannedSearch, chosen: Mapping[str, int], *, to: Pat
         base: name or path of the protocol that was tuned.
     """
     search, tuned = planned.search, tuned_table(planned)
+    count = range_in_words(tuned.fewest, tuned.trials)
     extends = os.path.relpath(base, to.parent) if base.endswith(".toml") else base
     untrained = [
         name
@@ -92,7 +93,7 @@ def tuned_protocol(planned: PlannedSearch, chosen: Mapping[str, int], *, to: Pat
         f"# Written by bench tune: chosen by {search.evaluation} on held-out training images; trial 0 is the default.",
         f"extends = {toml(extends)}",
         f"name = {toml(to.stem)}",
-        f"summary = {toml(f'{search.protocol} with settings chosen among {tuned.trials} trials of each method')}",
+        f"summary = {toml(f'{search.protocol} with settings chosen among {count} trials of each method')}",
         *["", "[grid]", *assignments(grid)],
         *["", "[tuned]", *assignments(to_plain(tuned))],
     ]
@@ -113,16 +114,18 @@ def tuned_protocol(planned: PlannedSearch, chosen: Mapping[str, int], *, to: Pat
 def tuned_table(planned: PlannedSearch) -> Tuned:
     """What the tuned protocol of a search says of it."""
     search = planned.search
+    counts = {len(one.trials) for one in search.methods.values()}
     return Tuned(
         search=planned.name,
         protocol=search.protocol,
         dataset=search.dataset,
         backbone=search.backbone,
         evaluation=search.evaluation,
-        trials=max(len(one.trials) for one in search.methods.values()),
+        trials=max(counts),
         seeds=search.seeds,
         methods=tuple(search.methods),
         halving=search.halving,
+        fewest=min(counts) if len(counts) > 1 else None,
     )
 
 
@@ -151,12 +154,14 @@ def store_tuned_runs(request: Request, planned: Iterable[Run], folder: Path) -> 
     """
     protocol = protocols.load(request.protocol)
     if protocol.tuned:
+        count = range_in_words(protocol.tuned.fewest, protocol.tuned.trials)
         halved = f", halved by {protocol.tuned.halving}" if protocol.tuned.halving else ""
         column = TunedColumn(
-            label=f"{protocol.tuned.protocol}, best of {protocol.tuned.trials} trials{halved}",
+            label=f"{protocol.tuned.protocol}, best of {count} trials{halved}",
             protocol=protocol.name,
             base=protocol.tuned.protocol,
             trials=protocol.tuned.trials,
             methods={run.folder(): run.method.name for run in planned},
+            fewest=protocol.tuned.fewest,
         )
         store_column(folder, f"tuned-{protocol.name}", column)

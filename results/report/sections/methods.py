@@ -75,7 +75,7 @@ def methods(data: ReportData) -> Iterator[Section]:
     """One section per protocol and backbone."""
     summary, results = by_table(data.unrefined_summary), by_table(data.frames.unrefined)
     runs, problems = by_table(data.frames.runs), by_table(data.frames.problems)
-    trials = {column.label: column.trials for column in data.frames.tuning.columns.values()}
+    trials = {column.label: column.count for column in data.frames.tuning.columns.values()}
     for table in data.tables:
         tables = []
         if table.rows:
@@ -122,7 +122,7 @@ def caption_of(table: ResultTable, runs: pd.DataFrame) -> str:
 
 
 def notes_of(
-    table: ResultTable, runs: pd.DataFrame, results: pd.DataFrame, *, trials: int | None = None
+    table: ResultTable, runs: pd.DataFrame, results: pd.DataFrame, *, trials: str | None = None
 ) -> Iterator[str]:
     """The meaning of the marks that occur, and what to consider.
 
@@ -158,7 +158,7 @@ def notes_of(
             yield f"The {method} baseline has not been measured: --methods {method} adds {added}."
 
 
-def describe_settings(table: ResultTable, runs: pd.DataFrame, trials: int | None) -> Iterator[str]:
+def describe_settings(table: ResultTable, runs: pd.DataFrame, trials: str | None) -> Iterator[str]:
     """One sentence on where the methods' settings are from; see :func:`notes_of`."""
     if trials is not None:
         yield f"Every trained method has the best of {trials} settings, chosen on held-out training images; see below."

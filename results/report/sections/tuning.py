@@ -102,7 +102,7 @@ def gains_section(comparison: TunedComparison) -> Section:
         tau = comparison.rank_correlation[(dataset, evaluated_on, backbone, evaluation, metric)]
         if not math.isnan(tau):
             notes.append(f"{where}, {measure}: Kendall's tau of the default and the tuned order is {tau:.2f}.")
-    text = f"{column.base}: settings as the protocol has them, and the best of {column.trials} trials of each method."
+    text = f"{column.base}: settings as the protocol has them, and the best of {column.count} trials of each method."
     return Section(
         name=f"tuned-{column.protocol}",
         title=f"Tuned and default: {column.label}",

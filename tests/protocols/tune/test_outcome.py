@@ -7,11 +7,12 @@ import pytest
 from protocols.spec import protocol as protocols
 from protocols.spec.grid import Request, expand
 from protocols.spec.plugins import METHODS
-from protocols.tune.outcome import chosen_trials, tuned_protocol
+from protocols.tune.outcome import chosen_trials, store_tuned_runs, tuned_protocol
 from protocols.tune.search import plan_searches
 from protocols.tune.space import load_spaces
 from results.errors import RequestError
 from results.names import UNTRAINED
+from results.tuning import read_tuning
 
 TRAINED = [name for name in METHODS.names() if METHODS.describe(name).declared["baseline"] not in UNTRAINED]
 
@@ -77,6 +78,7 @@ def test_the_outcome_says_where_it_is_from(tmp_path):
         "seeds": (3, 4),
         "methods": ("simclr",),
         "halving": None,
+        "fewest": None,
     }
     assert "halving" not in path.read_text()
     assert protocol.grids[0].seeds == (14, 15, 16, 17, 18)
@@ -96,6 +98,17 @@ def test_a_tuned_protocol_refuses_what_would_mix_tuned_and_default(tmp_path, wor
     _, path = written(tmp_path, {"simclr": 1}, methods=["simclr"], seeds=[3])
     with pytest.raises(RequestError, match=complaint):
         expand(Request(**{"protocol": str(path), "seeds": [20], **words}), tmp_path)
+
+
+def test_different_numbers_of_trials_stand_in_the_label(tmp_path):
+    request = Request(datasets=["digits"], methods=["simclr", "byol"])
+    (one,) = plan_searches(request, tmp_path, load_spaces(), trials={"simclr": 4, "byol": 2})
+    path = tmp_path / "tuned.toml"
+    path.write_text(tuned_protocol(one, {"simclr": 3, "byol": 1}, to=path, base="quick"), encoding="utf-8")
+    measured = Request(protocol=str(path))
+    store_tuned_runs(measured, expand(measured, tmp_path), tmp_path)
+    (column,) = read_tuning(tmp_path).columns.values()
+    assert (column.label, column.count) == ("quick, best of 2 to 4 trials", "2 to 4")
 
 
 def test_a_tuned_protocol_is_not_tuned_again(tmp_path):
