@@ -122,13 +122,18 @@ def residual_variance(values: NDArray[np.float64]) -> tuple[float, int]:
         NaN and 0 where there are as many means as values.
     """
     seeds, methods = np.nonzero(~np.isnan(values))
-    y = values[seeds, methods]
-    rows = np.arange(y.size)
-    design = np.zeros((y.size, sum(values.shape)))
-    design[rows, seeds] = 1
-    design[rows, values.shape[0] + methods] = 1
+    counts = np.bincount(seeds, minlength=len(values))
+
+    def without_seed_means(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        sums = np.zeros((len(values), rows.shape[1]))
+        np.add.at(sums, seeds, rows)
+        return rows - (sums / np.maximum(counts, 1)[:, None])[seeds]
+
+    # Fitting methods to what seed means leave, of both sides, leaves what fitting both would (Frisch & Waugh 1933).
+    y = without_seed_means(values[seeds, methods][:, None])
+    design = without_seed_means(np.eye(values.shape[1])[methods])
     fitted, _, rank, _ = np.linalg.lstsq(design, y, rcond=None)
-    free = int(y.size - rank)
+    free = int(len(y) - np.count_nonzero(counts) - rank)
     return (float(((y - design @ fitted) ** 2).sum() / free), free) if free else (float("nan"), 0)
 
 

@@ -1,6 +1,7 @@
 """Which methods differ: against scipy, against hand calculation, and by simulation."""
 
 import re
+import time
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from results.analysis.multiple_comparisons import compare_all_pairs, studentized_range_quantile
+from results.analysis.multiple_comparisons import compare_all_pairs, residual_variance, studentized_range_quantile
 from tests.tools import simulate_statistics as simulation
 
 ROOT = Path(__file__).parents[3]
@@ -157,3 +158,34 @@ def test_the_table_of_the_documentation_is_that_of_the_script():
                 share = number / 100
                 error = 4 * np.sqrt(max(share * (1 - share), 0.002) / 1000)
                 assert getattr(rates, name) == pytest.approx(share, abs=error), (setting, name)
+
+
+def fitted_at_once(values):
+    """Variance and degrees of freedom around all means of seeds and methods, fitted together."""
+    seeds, methods = np.nonzero(~np.isnan(values))
+    design = np.hstack([np.eye(values.shape[0])[seeds], np.eye(values.shape[1])[methods]])
+    y = values[seeds, methods]
+    fitted, _, rank, _ = np.linalg.lstsq(design, y, rcond=None)
+    free = len(y) - rank
+    return (((y - design @ fitted) ** 2).sum() / free if free else np.nan), free
+
+
+@pytest.mark.parametrize("missing", [0.0, 0.2, 0.6])
+def test_the_variance_is_that_of_means_of_seeds_and_methods(missing):
+    rng = np.random.default_rng(0)
+    for _ in range(40):
+        values = rng.normal(60, 5, (rng.integers(2, 9), rng.integers(2, 7)))
+        values[rng.random(values.shape) < missing] = np.nan
+        if not np.isnan(values).all():
+            variance, free = residual_variance(values)
+            assert (variance, free) == (
+                pytest.approx(fitted_at_once(values)[0], nan_ok=True),
+                fitted_at_once(values)[1],
+            )
+
+
+def test_thousands_of_seeds_take_no_longer_than_their_number_asks():
+    values = np.random.default_rng(0).normal(60, 5, (3000, 3))
+    start = time.process_time()
+    assert residual_variance(values)[1] == 2 * 2999
+    assert time.process_time() - start < 1.0  # fitted at once, tens of seconds
