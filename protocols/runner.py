@@ -89,7 +89,7 @@ def execute_claimed(run: Run, folder: Path, context: ExecutionContext, listener:
 def run_stages(run: Run, folder: Path, context: ExecutionContext, listener: ProgressListener) -> Record:
     """Execute or resume every stage of a run."""
     listener.stage("preparing", 1)
-    plugin_code = plugin_sources(run)
+    plugin_texts = plugin_sources(run)
     device = choose_device(context.device)
     require_same_images(run, context.runs, context.data)
     dataset = load_dataset(run.dataset.name, context.data)
@@ -118,7 +118,7 @@ def run_stages(run: Run, folder: Path, context: ExecutionContext, listener: Prog
             gpu_seconds=gpu_seconds if device.type == "cuda" else None,
             energy=training.energy,
         ),
-        provenance={**provenance(device), **plugin_code, "attempts": attempts},
+        provenance={**provenance(device), **plugin_texts, "attempts": attempts},
     )
 
 

@@ -12,6 +12,7 @@ from protocols.spec.resolve import load_plugins
 from protocols.spec.run import Run
 from results.errors import RequestError
 from results.files import read_bytes
+from results.names import baseline_of
 from results.record import Record
 from results.store import RECORD, read_json
 
@@ -27,8 +28,8 @@ FOLDER = "plugins"
 
 def plugin_sources(run: Run) -> dict[str, dict[str, str]]:
     """What a record stores of the plugin files of a run, in its provenance; nothing of a run without."""
-    code = {path: read_bytes(Path(path)).decode(errors="replace") for path in run.plugins}
-    return {SOURCES: code} if code else {}
+    texts = {path: read_bytes(Path(path)).decode(errors="replace") for path in run.plugins}
+    return {SOURCES: texts} if texts else {}
 
 
 def run_of_record(path: Path, runs: Path, *, allow_code: bool, show: Callable[[str], object]) -> Run:
@@ -52,15 +53,17 @@ def run_of_record(path: Path, runs: Path, *, allow_code: bool, show: Callable[[s
     run = Run.from_config(record.run)
     if run.fingerprint() != record.run.get("fingerprint"):
         raise RequestError(f"{file} was changed: its configuration is not the one that it was measured with")
+    run = replace(run, baseline=baseline_of(record.run))  # which records of earlier versions do not name
     if not run.plugins:
         return run
-    code = record.provenance.get(SOURCES, {})
-    if missing := [name for name in run.plugins if not isinstance(code.get(name), str)]:
+    stored = record.provenance.get(SOURCES)
+    texts = stored if isinstance(stored, dict) else {}
+    if missing := [name for name in run.plugins if not isinstance(texts.get(name), str)]:
         raise RequestError(
             f"{file} does not have the source of {missing[0]}",
             hint="records of earlier versions do not; get the file, and repeat the command that bench show names",
         )
-    digests = {name: hashlib.sha256(code[name].encode()).hexdigest() for name in run.plugins}
+    digests = {name: hashlib.sha256(texts[name].encode()).hexdigest() for name in run.plugins}
     for name, digest in digests.items():
         show(f"{file} brings the plugin {name}, sha256 {digest}")
     if not allow_code:
@@ -72,7 +75,7 @@ def run_of_record(path: Path, runs: Path, *, allow_code: bool, show: Callable[[s
     for name, digest in digests.items():
         target = runs / FOLDER / digest[:16] / f"{re.sub(r'[^A-Za-z0-9_]', '_', Path(name).stem)}.py"
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(code[name].encode())
+        target.write_bytes(texts[name].encode())
         written.append(str(target))
     run = replace(run, plugins=tuple(written))
     load_plugins(run)  # refuses a source that is not the one that the run's identity names

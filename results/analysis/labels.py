@@ -53,10 +53,14 @@ def name_defaults(frames: Frames) -> Frames:
 
 
 def stored_values(config: dict[str, Any], keys: list[str]) -> dict[str, str]:
-    """The values of options of a method, or of the protocol where the method has none of this name, as labels do."""
+    """The values of options of a method, or of the protocol where the method has none of this name, as labels do.
+
+    The budget is no option of a method.
+    """
     found = {}
+    pretrain = {key: value for key, value in config.get("pretrain", {}).items() if key not in ("views", "epochs")}
     for key in keys:
-        for section in (config.get("method", {}).get("options", {}), config.get("pretrain", {}), config):
+        for section in (config.get("method", {}).get("options", {}), pretrain, config):
             value: Any = section
             for part in key.split("."):
                 value = value.get(part) if isinstance(value, dict) else None

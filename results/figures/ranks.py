@@ -79,7 +79,8 @@ def draw_ranks(axes: Axes, found: AcrossDatasets, data: FigureData) -> None:
     axes.set_ylim(below + 1.5 + half, -2)
     axes.spines["left"].set_visible(False)
     axes.spines["bottom"].set_position(("data", 0))
-    axes.xaxis.set_major_locator(MaxNLocator(min(number - 1, 10), integer=True))
+    ticks = number - 1 if number <= 10 else 4  # those of many methods would touch each other between long labels
+    axes.xaxis.set_major_locator(MaxNLocator(ticks, integer=True))
     axes.tick_params(axis="x", direction="out", pad=-11)
     axes.set_yticks([])
     axes.grid(visible=False)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,8 @@ from protocols.spec.plugins import METHODS
 from protocols.spec.repeat import run_of_record
 from protocols.system.progress import ProgressListener
 from results.errors import RequestError
+
+MEASURED = Path(__file__).parents[3] / "results" / "measured"
 
 PLUGIN = '''
 """A loss that pulls views together."""
@@ -89,6 +92,13 @@ def test_the_same_run_gives_the_same_numbers(original, tmp_path):
     theirs = json.loads(record.read_text())
     assert [metric.value for metric in repeated.metrics] == [metric["value"] for metric in theirs["metrics"]]
     assert repeated.history[0]["loss"] == theirs["history"][0]["loss"]
+
+
+def test_a_run_of_an_earlier_version_keeps_its_folder_and_its_place_in_tables():
+    for name, baseline in (("simclr", ""), ("random", "lower"), ("supervised", "upper")):
+        (path,) = MEASURED.glob(f"quick-shapes/shapes-conv4-{name}-s0-*")
+        run = run_of_record(path, path.parent, allow_code=False, show=print)
+        assert (run.folder(), run.baseline) == (path.name, baseline)
 
 
 def test_other_code_than_the_run_was_made_with_is_refused(original, tmp_path):
