@@ -38,7 +38,7 @@ def flops_of_first_step(run, folder, dataset):
     state = TrainingState(precision=job.precision)
     begin_epoch(job, 0)
     with sdpa_kernel(SDPBackend.MATH):
-        train_step(job, build_optimizer(job.method, job.pretrain), state, torch.arange(16), epoch=0)
+        train_step(job, build_optimizer(job.method, job.pretrain), state, torch.arange(run.pretrain.batch), epoch=0)
     return state.flops
 
 
