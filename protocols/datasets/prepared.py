@@ -101,14 +101,20 @@ def scan(folder: Path, *, below: str = "") -> Iterator[File]:
 
 
 def describe_left_out(folder: Path) -> str:
-    """How many files below a folder :func:`scan` leaves out, by the ends of their names; empty if there are none."""
-    counts = Counter[str]()
-    for _, folders, files in os.walk(folder, followlinks=True):
+    """How many files below a folder :func:`scan` leaves out, by the ends of their names; empty if there are none.
+
+    A folder that is called like an image is named too.
+    """
+    counts, called_images = Counter[str](), list[str]()
+    for parent, folders, files in os.walk(folder, followlinks=True):
         folders[:] = (name for name in folders if not name.startswith("."))
+        called_images += (f"{parent}/{name}" for name in folders if name.lower().endswith(IMAGES))
         visible = (name.lower() for name in files if not name.startswith("."))
         counts.update(Path(name).suffix or "no ending" for name in visible if not name.endswith(IMAGES))
     found = ", ".join(f"{ending} {count:,}" for ending, count in sorted(counts.items()))
-    return f"{counts.total():,} files are no images that bench reads: {found}" if found else ""
+    texts = [f"{counts.total():,} files are no images that bench reads: {found}"] if found else []
+    texts += [f"{called_images[0]} is a folder"] if called_images else []
+    return "; ".join(texts)
 
 
 def digest_of(*values: object) -> str:

@@ -38,7 +38,7 @@ FIGURES = "figures"
 FILES = (
     *("index.html", "table.md", "table.tex", "report.json", "results.csv", "summary.csv", "differences.csv"),
     *sorted(OPTIONAL_FILES),
-    *("tuned-*.csv", "*-trials.csv", "*-best-of-n.csv"),
+    *(f"{name}.{kind}" for name in ("tuned-*", "*-trials", "*-best-of-n") for kind in ("csv", "parquet")),
 )
 """Patterns of the names of a report's files, without its figures."""
 

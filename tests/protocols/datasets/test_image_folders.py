@@ -194,6 +194,11 @@ def test_files_of_other_formats_are_counted(photos, tmp_path, caplog):
         (photos / "train/cat" / name).write_bytes(b"")
     load(photos, tmp_path)
     assert "4 files are no images that bench reads: .gif 2, .jp2 1, no ending 1" in caplog.text
+    assert "is a folder" not in caplog.text
+    (photos / "train/cat/9.PNG").mkdir()
+    load(photos, tmp_path)
+    assert "no ending 1; " in caplog.text
+    assert "train/cat/9.PNG is a folder" in caplog.text
     for path in list(photos.rglob("train/**/*.png")):
         path.rename(path.with_suffix(".gif"))
     with pytest.raises(DataMissing, match=r"holds no images; 7 files are no images that bench reads: .gif 5"):

@@ -131,3 +131,24 @@ def test_what_is_no_whole_record_is_refused(original, tmp_path):
         )
     with pytest.raises(RequestError, match="no record in"):
         run_of_record(tmp_path, tmp_path, allow_code=True, show=print)
+
+
+@pytest.mark.parametrize("source", [None, 5, "", "\ud800"])
+def test_a_record_of_strange_sources_costs_a_line(original, tmp_path, source):
+    run, record = original
+    for sources in ({run.plugins[0]: source}, [source], source):
+        path = changed(record, tmp_path, lambda content, new=sources: content["provenance"].update(plugin_sources=new))
+        with pytest.raises(RequestError, match="does not have the source"):
+            run_of_record(path, tmp_path / "mine", allow_code=True, show=print)
+    for key, value, complaint in (
+        ("run", 5, r"changed\.json is damaged: record\.run: expected"),
+        ("schema", 99, r"changed\.json was written by a newer bench; update bench"),
+        ("schema", "1", r"changed\.json is damaged: it is no record"),
+    ):
+        path = changed(record, tmp_path, lambda content, new=(key, value): content.update([new]))
+        with pytest.raises(RequestError, match=complaint):
+            run_of_record(path, tmp_path / "mine", allow_code=True, show=print)
+    path.write_bytes(record.read_bytes()[:100])
+    with pytest.raises(RequestError, match=r"changed\.json is damaged"):
+        run_of_record(path, tmp_path / "mine", allow_code=True, show=print)
+    assert not (tmp_path / "mine").exists()
