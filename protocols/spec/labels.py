@@ -126,5 +126,5 @@ def format_value(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float) and value >= 1e9:  # FLOPs
-        return f"{value!r}" if float(f"{value:g}") != value else f"{value:g}".replace("e+", "e")
+        return f"{value!r}" if float(f"{value:g}") != value else f"{value:g}".replace("e+0", "e").replace("e+", "e")
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

@@ -33,6 +33,7 @@ def test_what_is_no_label_is_refused(text):
         ({"b": 1}, {"b": 2.0}, "a[b=2]"),
         ({"b": False}, {"b": True}, "a[b=true]"),
         ({"b": 1}, {"b": 1e16}, "a[b=1e16]"),
+        ({"b": 1}, {"b": 2.5e9}, "a[b=2.5e9]"),
         ({"b": 1}, {"b": 1234567891.0}, "a[b=1234567891.0]"),
         ({"pretrain": {"lr": 1}}, {"pretrain": {"lr": 0.5}}, "a[lr=0.5]"),
         ({"lr": 3, "pretrain": {"lr": 1}}, {"pretrain": {"lr": 0.5}}, "a[pretrain.lr=0.5]"),
