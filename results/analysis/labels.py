@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from results.analysis.tables import TABLE_KEYS
+from results.printable import printable
 from results.store import read_run
 
 if TYPE_CHECKING:
@@ -66,7 +67,8 @@ def stored_values(config: dict[str, Any], keys: list[str]) -> dict[str, str]:
                 value = value.get(part) if isinstance(value, dict) else None
             if value is not None and not isinstance(value, dict):
                 whole = isinstance(value, float) and value.is_integer()
-                found[key] = str(value).lower() if isinstance(value, bool) else str(int(value) if whole else value)
+                text = str(value).lower() if isinstance(value, bool) else str(int(value) if whole else value)
+                found[key] = printable(text)
                 break
     return found
 

@@ -159,7 +159,9 @@ def collect(
 def printable_frames(frames: Frames) -> Frames:
     """Runs in whose texts control characters are written out, so that no format of a report has to."""
     runs, results, trials = map(printable_texts, (frames.runs, frames.results, frames.trials))
-    return replace(frames, runs=runs, results=results, trials=trials)
+    folders = {printable(name): folder for name, folder in frames.folders.items()}
+    conflicts = tuple(map(printable, frames.conflicts))
+    return replace(frames, folders=folders, runs=runs, results=results, trials=trials, conflicts=conflicts)
 
 
 def printable_texts(frame: pd.DataFrame) -> pd.DataFrame:

@@ -17,6 +17,7 @@ from results.analysis.tables import TABLE_KEYS, column_of, records, unique_name
 from results.figures.markers import TRANSDUCTIVE_MARK
 from results.files import read_bytes
 from results.names import direction, display_name
+from results.printable import printable
 from results.report.section import MISSING, Cell, Column, Figure, Row, Section, Table
 from results.report.sections import register_section
 from results.report.sections.methods import describe_shared_pretraining
@@ -179,7 +180,7 @@ def pictures_of(
         if len(paths) == max(map(len, by_label.values())):
             for index, path in enumerate(paths):
                 if why := picture_problem(path, folder):
-                    problem(f"{path.relative_to(folder.parent)} is not shown: {why}")
+                    problem(printable(f"{path.relative_to(folder.parent)} is not shown: {why}"))
                     continue
                 is_map = path.name.endswith("-map.png")
                 what = (
@@ -188,7 +189,7 @@ def pictures_of(
                     else "test images, left, and the training images they are connected to, nearest first"
                 )
                 caption = f"{run}, {display_name(label)}: {what}"
-                yield Figure(f"picture-{name}-{index}", path, title=caption, caption=caption)
+                yield Figure(f"picture-{name}-{index}", path, title=printable(caption), caption=printable(caption))
             return
 
 

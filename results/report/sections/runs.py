@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from results.analysis.tables import by_table, records
 from results.analysis.variants import leaves, pretraining_setup
 from results.names import display_name
+from results.printable import printable
 from results.report.section import MISSING, Cell, Column, Detail, Row, Section, Table
 from results.report.sections import register_section
 from results.report.text import format_duration, format_number
@@ -185,7 +186,7 @@ def settings_of(config: JsonDict | None) -> dict[str, str]:
                 f"{display_name(evaluation['label'])}.{key}": value for key, value in evaluation["options"].items()
             }
             found |= {key: str(value) for key, value in options.items()}
-    return found
+    return {printable(key): printable(value) for key, value in found.items()}
 
 
 def join_settings(items: Sequence[tuple[str, str]]) -> str:
