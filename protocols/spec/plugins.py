@@ -183,6 +183,12 @@ def add_files(paths: Iterable[str]) -> None:
         add_file(Path(path))
 
 
+def plugin_file(path: str) -> Path:
+    """The absolute path of a file that was added; the working folder may have changed since."""
+    entries = (entry for registry in REGISTRIES.values() for entry in registry.entries())
+    return next((Path(entry.module) for entry in entries if entry.origin == path), Path(path))
+
+
 def load_files(paths: Iterable[str]) -> None:
     """Load every plugin of some files that were added, whether a run uses it or not.
 

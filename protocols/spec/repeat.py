@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from protocols.spec.plugins import plugin_file
 from protocols.spec.resolve import load_plugins
 from protocols.spec.run import Run
 from results.errors import DamagedFile, RequestError
@@ -29,7 +30,7 @@ FOLDER = "plugins"
 
 def plugin_sources(run: Run) -> dict[str, dict[str, str]]:
     """What a record stores of the plugin files of a run, in its provenance; nothing of a run without."""
-    texts = {path: read_bytes(Path(path)).decode(errors="replace") for path in run.plugins}
+    texts = {path: read_bytes(plugin_file(path)).decode(errors="replace") for path in run.plugins}
     return {SOURCES: texts} if texts else {}
 
 

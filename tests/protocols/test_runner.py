@@ -320,7 +320,7 @@ def test_what_a_run_changes_of_torch_is_changed_back_for_the_next(tmp_path):
 
 
 def test_a_loss_that_is_not_a_number_fails_the_run(tmp_path):
-    run = run_of("supervised", "pretrain.lr=1e30")
+    run = run_of("supervised", "pretrain.lr=1e15")
     with pytest.raises(RunFailed, match=r"not a number|became nan|became inf"):
         execute(run, place(tmp_path), ProgressListener())
     assert store.read_run(tmp_path / run.folder()).status == "failed"
