@@ -59,7 +59,9 @@ def stored_values(config: dict[str, Any], keys: list[str]) -> dict[str, str]:
     The budget is no option of a method.
     """
     found = {}
-    pretrain = {key: value for key, value in config.get("pretrain", {}).items() if key not in ("epochs", "views", "flops")}
+    pretrain = {
+        key: value for key, value in config.get("pretrain", {}).items() if key not in ("epochs", "views", "flops")
+    }
     for key in keys:
         for section in (config.get("method", {}).get("options", {}), pretrain, config):
             value: Any = section
