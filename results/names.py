@@ -87,7 +87,7 @@ def replace_keys(changes: str, known: Mapping[str, str]) -> str:
 
 
 Baseline = Literal["upper", "lower", "external", ""]
-"""``upper``: supervised training; ``lower``: random weights; ``external``: weights trained elsewhere; empty: a method
+"""``upper``: training with labels; ``lower``: random weights; ``external``: weights trained elsewhere; empty: a method
 that competes."""
 
 UNTRAINED = ("lower", "external")

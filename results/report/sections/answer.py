@@ -67,7 +67,7 @@ def describe_finding(found: Finding) -> str:
     where = f"{found.column.data}, {found.column.measure}"
     framing = [
         f"{word} {format_number(found.baselines[kind])}"
-        for kind, word in (("lower", "random weights"), ("upper", "supervised training"))
+        for kind, word in (("lower", "random weights"), ("upper", "training with labels"))
         if kind in found.baselines
     ]
     baselines = f" ({', '.join(framing)})" if framing else ""

@@ -38,7 +38,7 @@ FAIRNESS = {
     "controlled": "controlled (one set of conditions for all methods)",
     "recipe": "recipe (each method with its authors' settings)",
 }
-BASELINE_WORDS = {"upper": "supervised training", "lower": "random weights"}
+BASELINE_WORDS = {"upper": "training with labels", "lower": "random weights"}
 
 DIFFERENCES = (
     "Differences to the best method of each column in points, over the seeds that both have: mean ± half-width of the "
@@ -47,7 +47,8 @@ DIFFERENCES = (
 NO_DIFFERENCE = f"{TIED} no difference beyond the noise: the interval includes 0, or there is none."
 BEST = (
     "Bold: no other method of the column is better beyond the noise; compared over the seeds that both have, corrected "
-    "for the number of methods. The baselines supervised and random do not compete."
+    "for the number of methods. Baselines do not compete: random weights, weights trained elsewhere, training with "
+    "labels."
 )
 ACROSS = (
     "Average rank of the mean over seeds, 1 for the best; bold: not significantly worse than the best (Nemenyi's test "

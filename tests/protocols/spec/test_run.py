@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from protocols.spec.run import Run, digest_of, shortened
+from results.store import read_json
 
 MEASURED = Path(__file__).parents[3] / "results" / "measured"
 CONFIGS = sorted(MEASURED.glob("*/*/config.json"))[::7]
@@ -25,7 +26,7 @@ def test_a_configuration_is_written_as_earlier_versions_wrote_it(path):
 
     Keys that came between the record and 4775236 may be added; the baseline describes the method and is not compared.
     """
-    stored = json.loads(path.read_text(encoding="utf-8"))
+    stored = read_json(path)
     written = json.loads(json.dumps(Run.from_config(stored).config()))
     assert written["fingerprint"] == stored["fingerprint"]
     later = {
