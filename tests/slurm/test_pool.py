@@ -258,7 +258,7 @@ def test_signals_are_for_the_pool_alone(run_of, tmp_path):
 
 class Hurried(Listener):
     def stopping(self):
-        return any(kind == "pretrain" for kind, *_ in self.events)
+        return any(kind == "compiling" for kind, *_ in self.events)
 
 
 def test_a_run_that_does_not_stop_in_time_is_killed(run_of, tmp_path):
