@@ -82,8 +82,6 @@ def run(
     if records and (tuned or not grid.request().is_blank):
         raise RequestError("--from repeats a run as it was", hint="leave out the options that choose or change runs")
 
-    from protocols.spec.repeat import run_of_record
-
     folder = to.absolute()
 
     def execute(context: ExecutionContext) -> None:
@@ -92,7 +90,11 @@ def run(
             from bench.commands.tune import tune_first
 
             failed, requests = tune_first(grid, tuned, space, context, jobs=jobs, per_gpu=per_gpu, dry_run=dry_run)
-        repeated = [run_of_record(path, grid.runs, allow_code=allow_code, show=echo) for path in records]
+        repeated: list[Run] = []
+        if records:
+            from protocols.spec.repeat import run_of_record
+
+            repeated = [run_of_record(path, grid.runs, allow_code=allow_code, show=echo) for path in records]
         failed += run_grid(requests, grid, context, jobs, per_gpu, dry_run=dry_run, to=folder, repeated=repeated)
         raise typer.Exit(1 if failed else 0)
 

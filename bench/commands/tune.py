@@ -119,7 +119,7 @@ def tune(
         print_search(planned, grid)
         return
     files = [to or default_file(one) for one in planned]
-    failed = execute_searches(plan_again, files, grid, grid.context(), jobs=jobs, per_gpu=per_gpu)
+    failed = execute_searches(planned, plan_again, files, grid, grid.context(), jobs=jobs, per_gpu=per_gpu)
     for file in files:
         echo(f"measure them on the test split, with fresh seeds: bench run --protocol {file}")
     raise typer.Exit(1 if failed else 0)
@@ -163,13 +163,14 @@ def tune_first(
         print_search(planned, grid)
         echo("then, with fresh seeds, the runs of the tuned protocols")
         raise typer.Exit(0)
-    failed = 0 if dry_run else execute_searches(plan_again, files, grid, context, jobs=jobs, per_gpu=per_gpu)
+    failed = 0 if dry_run else execute_searches(planned, plan_again, files, grid, context, jobs=jobs, per_gpu=per_gpu)
     measured = replace(request, methods=(), datasets=(), backbones=(), epochs=None, views=None, flops=None, settings=())
     return failed, [replace(measured, protocol=str(file)) for file in files]
 
 
 def execute_searches(
-    plan_again: Callable[[], list[PlannedSearch]],
+    planned: Sequence[PlannedSearch],
+    plan_again: Callable[[], Sequence[PlannedSearch]],
     files: Sequence[Path],
     grid: GridOptions,
     context: ExecutionContext,
@@ -180,7 +181,8 @@ def execute_searches(
     """Execute the trials that are not done yet, choose among all, and write the tuned protocols.
 
     Args:
-        plan_again: plans the searches, knowing the results so far.
+        planned: the searches.
+        plan_again: plans them, knowing the results so far.
         files: of their tuned protocols.
         grid: the options of the command.
         context: where the trials are executed.
@@ -203,7 +205,6 @@ def execute_searches(
         require_writable(file.parent, "--to")
     failed, attempted, limit = 0, set[str](), grid.limit
     while True:
-        planned = plan_again()
         left = [run for run in trials_to_execute(planned, grid) if run.folder() not in attempted]
         todo = left[:limit]
         store = partial(store_searches, planned, grid.runs)
@@ -220,6 +221,7 @@ def execute_searches(
             break
         attempted |= {run.folder() for run in todo}
         limit = None if limit is None else limit - len(todo)
+        planned = plan_again()
     for one, file in zip(planned, files, strict=True):
         choose_and_write(one, grid.runs, file, grid.protocol)
     return failed
