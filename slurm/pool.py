@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any
 
+from protocols.spec import execution
 from protocols.spec.execution import signal_name
 from protocols.spec.run import Run
 from protocols.system.progress import ProgressListener
@@ -49,8 +50,6 @@ ORPHAN_TIMEOUT_S = 10.0
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
 """Signals that ask the command to stop; SLURM jobs receive USR2."""
 
-processes = multiprocessing.get_context("spawn")
-
 
 def run_pool(
     runs: Sequence[Run],
@@ -77,7 +76,7 @@ def run_pool(
     """
     pending, deadline = list(reversed(runs)), float("inf")
     with block_stop_signals():
-        stop = processes.Event()
+        stop = execution.processes.Event()
     workers = [Worker(context, monitor, threads, stop) for context in contexts[: len(runs)]]
     try:
         while pending or any(worker.run for worker in workers):
@@ -136,9 +135,9 @@ class Worker:
     def start_run(self, run: Run) -> None:
         """Send a run to the process, which is started if there is none."""
         if self.process is None:
-            self.pipe, child_pipe = processes.Pipe()
+            self.pipe, child_pipe = execution.processes.Pipe()
             args = (child_pipe, self.context, self.threads, self.stop)
-            self.process = processes.Process(target=worker_main, args=args)
+            self.process = execution.processes.Process(target=worker_main, args=args)
             with block_stop_signals():
                 self.process.start()
             child_pipe.close()

@@ -1,12 +1,18 @@
 """What tests of several packages share."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
-if "PYTEST_XDIST_WORKER" in os.environ:  # tests run side by side, each on one core
+from tests.tools import forked
+
+if WORKER := os.environ.get("PYTEST_XDIST_WORKER", ""):  # tests run side by side, each on a core of its own
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    if hasattr(os, "sched_setaffinity"):
+        CORES = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {CORES[int(WORKER.removeprefix("gw")) % len(CORES)]})
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -24,6 +30,17 @@ def real_data(environment):
     if not environment["BENCH_DATA"]:
         pytest.skip("no real images: BENCH_DATA is not set to the folder of the data sets")
     return Path(environment["BENCH_DATA"]).resolve()
+
+
+@pytest.fixture(autouse=True)
+def warm_processes(request, monkeypatch):
+    """Let workers and ranks be forks of a process that has imported what they need: see ``forked``.
+
+    Those of tests that are marked ``new_interpreters`` are what they are for users.
+    """
+    execution = sys.modules.get("protocols.spec.execution")
+    if execution and not request.node.get_closest_marker("new_interpreters"):
+        monkeypatch.setattr(execution, "processes", forked.processes)
 
 
 @pytest.fixture(autouse=True)

@@ -19,11 +19,11 @@ import signal
 import time
 from dataclasses import dataclass
 from datetime import timedelta
-from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any
 
 from torch.distributed import DistError, PrefixStore, TCPStore  # type: ignore[attr-defined]
 
+from protocols.spec import execution
 from protocols.spec.execution import available_cores, signal_name
 from results.errors import BenchError, RequestError
 
@@ -275,7 +275,7 @@ def serve_order(
     this: LaunchedRank, store: PrefixStore, order: Order, run_rank: Callable[[LaunchedRank, Order], None]
 ) -> None:
     """Run a process for an order until it ends, or the leader is done with it or has ended."""
-    process = get_context("spawn").Process(target=run_rank, args=(this, order), daemon=True)
+    process = execution.processes.Process(target=run_rank, args=(this, order), daemon=True)
     process.start()
     try:
         while process.is_alive() and not store.check([f"done-{order.number}"]):

@@ -12,7 +12,7 @@ import signal
 import tempfile
 import threading
 import traceback
-from multiprocessing import connection, get_context, parent_process
+from multiprocessing import connection, parent_process
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ from protocols.pretrain.build import build_job
 from protocols.pretrain.launched import launched_rank, report_failure, run_store, share_run
 from protocols.pretrain.loop import pretrain
 from protocols.pretrain.process_group import init_process_group, shutdown
+from protocols.spec import execution
 from protocols.spec.execution import ExecutionContext, signal_name
 from protocols.spec.resolve import load_plugins
 from protocols.spec.run import Run
@@ -56,11 +57,14 @@ def launch_ranks(run: Run, folder: Path, context: ExecutionContext) -> Iterator[
         with share_with_followers(run, folder, context):
             yield
         return
-    spawn, threads = get_context("spawn"), torch.get_num_threads()
+    threads = torch.get_num_threads()
     torch.set_num_threads(max(1, threads // context.ranks))
     with tempfile.TemporaryDirectory() as rendezvous:
         arguments = (run.config(), folder, context, Path(rendezvous), torch.get_num_threads())
-        others = [spawn.Process(target=run_rank, args=(n, *arguments), daemon=True) for n in range(1, context.ranks)]
+        others = [
+            execution.processes.Process(target=run_rank, args=(n, *arguments), daemon=True)
+            for n in range(1, context.ranks)
+        ]
         try:
             for other in others:
                 other.start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import re
 import signal
@@ -38,6 +39,9 @@ class ExecutionContext:
     deterministic: bool = False
     log: tuple[str, ...] = ()
 
+
+processes = multiprocessing.get_context("spawn")
+"""How processes of runs are started: as new interpreters, since a process that has trained cannot be forked."""
 
 MEMORY_PER_RUN = 2 * 2**30
 """Upper bound of the memory of a run on a CPU, in bytes."""

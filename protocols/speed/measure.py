@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
-import multiprocessing
 import statistics
 import tempfile
 import time
@@ -22,6 +21,7 @@ from protocols.pretrain.build import build_job
 from protocols.pretrain.checkpoint import TrainingState
 from protocols.pretrain.loop import forward, make_batch, prepare, train_step, update
 from protocols.pretrain.optimizers import build_optimizer
+from protocols.spec import execution
 from protocols.spec.execution import available_cores
 from protocols.spec.resolve import load_plugins
 from protocols.system import randomness
@@ -121,8 +121,7 @@ def measure(run: Run, context: ExecutionContext, *, seconds: float, against: boo
         seconds: to measure each number for.
         against: also measure views made image by image in a loader with one worker per core.
     """
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=spawn) as process:
+    with ProcessPoolExecutor(1, mp_context=execution.processes) as process:
         return process.submit(measure_in_process, run, context, seconds=seconds, against=against).result()
 
 

@@ -83,9 +83,9 @@ def prepare(trial: Trial | None, trace: Path) -> None:
         trace: file with a line per step and checkpoint of every run.
     """
     from protocols.pretrain import checkpoint, loop
-    from slurm import pool
+    from protocols.spec import execution
 
-    pool.processes = multiprocessing.get_context("fork")
+    execution.processes = multiprocessing.get_context("fork")
     saved_at = [0.0]
 
     def note(job: Any, what: str, step: int) -> None:
