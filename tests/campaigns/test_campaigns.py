@@ -1,11 +1,11 @@
 """A few trials of each campaign; the README of this folder says what all of them gave."""
 
-import subprocess
-import sys
+from pathlib import Path
 
 import pytest
 
 from tests.campaigns.takeover import OWNERS, attempt
+from tests.tools import forked
 
 
 def test_takeovers_by_clocks_that_differ_make_one_writer(tmp_path):
@@ -15,17 +15,14 @@ def test_takeovers_by_clocks_that_differ_make_one_writer(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "words",
-    [
-        ["damage", "--only", "a_pipe 1 | report"],
-        ["damage", "--only", "not_readable 1 | status"],
-        ["kill", "--only", "checkpoint.pt torn"],
-    ],
-    ids=lambda words: words[0],
+    ("campaign", "only"),
+    [("damage", "a_pipe 1 | report"), ("damage", "not_readable 1 | status"), ("kill", "checkpoint.pt torn")],
 )
-def test_trials_end_well(tmp_path, words):
-    command = [sys.executable, "-m", f"tests.campaigns.{words[0]}", *words[1:], "--folder", str(tmp_path / "campaign")]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+def test_trials_end_well(tmp_path, campaign, only):
+    words = [campaign, "--only", only, "--folder", str(tmp_path / "campaign"), "--nice", "0"]
+    code = f"import sys; sys.argv = {words}; from tests.campaigns.{campaign} import main; main()"
+    done = forked.execute(code, cwd=Path(__file__).parents[2])
+    assert done.returncode == 0, done.stderr
     header, _, *rows = [line for line in done.stdout.splitlines() if line.startswith("|")]
     assert rows, done.stdout
     fine = ("file", "killed", "at", "trials", "equal", "named", "made again", "named and made again", "not needed")

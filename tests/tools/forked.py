@@ -148,13 +148,21 @@ def exit_status(task: Task, command: Sequence[str] = ()) -> int:
     return int(code or 0)
 
 
+EMPTY = b"<svg xmlns='http://www.w3.org/2000/svg' width='1pt' height='1pt' viewBox='0 0 1 1'/>"
+"""What is in the files of figures that are not drawn."""
+
+
 def leave_figures_empty() -> None:
-    """Let matplotlib write empty files; figures hold no numbers that the files beside them do not."""
+    """Let the files of figures be empty; they hold no numbers that the files beside them do not."""
     from matplotlib.figure import Figure
 
-    def save(self: Figure, target: Any, *_: object, **__: object) -> None:
-        empty = b"<svg xmlns='http://www.w3.org/2000/svg' width='1pt' height='1pt' viewBox='0 0 1 1'/>"
-        target.write(empty) if hasattr(target, "write") else Path(target).write_bytes(empty)
+    from results.figures import style
 
-    Figure.savefig = save
-    Figure.draw_without_rendering = lambda self: None
+    def save(figure: Figure, folder: Path, name: str, formats: Sequence[str] = tuple(style.FORMATS)) -> list[Path]:
+        paths = [folder / f"{name}.{kind}" for kind in formats]
+        for path in paths:
+            path.write_bytes(EMPTY)
+        return paths
+
+    style.save = save
+    Figure.savefig = lambda self, target, **_: Path(target).write_bytes(EMPTY)

@@ -9,19 +9,23 @@ import torch
 
 from protocols.augment.augmenter import MIN_COMPILE_NUMEL
 from protocols.augment.colour_jitter import compiled_jitter
+from protocols.spec.plugins import REGISTRIES
 from protocols.system.compiled import compilation_works
+from protocols.system.device import disable_tf32
 
 mpl.use("Agg")
 for name in ("seaborn", "sklearn.datasets", "timm", "torch._dynamo", "torch._inductor.compile_fx"):
     importlib.import_module(name)
 for name in ("bench.cli", "protocols.check.preflight", "protocols.runner", "results.report"):
     importlib.import_module(name)
+for registry in REGISTRIES.values():
+    registry.names()  # reads the source of every module that registers something
 with contextlib.redirect_stdout(io.StringIO()):  # typer imports pydantic when it first reads options
     importlib.import_module("bench.cli").app(["status", "--help"], standalone_mode=False)
 
+disable_tf32()  # as every run does: a compiled function is compiled again where that differs
 if compilation_works():
-    with torch.inference_mode():
-        for count in (1, 2):
-            side = 32
-            views = torch.rand(count * MIN_COMPILE_NUMEL // (3 * side**2) + 1, side, 3, side)
-            compiled_jitter(views, torch.zeros(len(views), dtype=torch.int64), torch.ones(len(views)))
+    views = torch.rand(MIN_COMPILE_NUMEL // (3 * 32**2) + 1, 32, 3, 32)
+    for mode in (torch.enable_grad(), torch.inference_mode()):
+        with mode:
+            compiled_jitter(views.clone(), torch.zeros(len(views), dtype=torch.int64), torch.ones(len(views)))
