@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
+from bench.completion import plugin_names, protocol_names
 from bench.echo import echo
 
 if TYPE_CHECKING:
@@ -19,12 +20,21 @@ if TYPE_CHECKING:
     from protocols.spec.execution import ExecutionContext
     from protocols.spec.grid import Request
 
-Methods = Annotated[str | None, typer.Option(help="Names, labels or Python files, by commas.")]
-Datasets = Annotated[str | None, typer.Option(help="Names or Python files, by commas.")]
-Backbones = Annotated[
-    str | None, typer.Option(help="Names or Python files, by commas; timm:NAME[@small] or timm:VIT@patch=4.")
+Methods = Annotated[
+    str | None,
+    typer.Option(help="Names, labels or Python files, by commas.", autocompletion=plugin_names("methods")),
 ]
-Protocol = Annotated[str, typer.Option(help="Name, or a TOML file.")]
+Datasets = Annotated[
+    str | None, typer.Option(help="Names or Python files, by commas.", autocompletion=plugin_names("datasets"))
+]
+Backbones = Annotated[
+    str | None,
+    typer.Option(
+        help="Names or Python files, by commas; timm:NAME[@small] or timm:VIT@patch=4.",
+        autocompletion=plugin_names("backbones"),
+    ),
+]
+Protocol = Annotated[str, typer.Option(help="Name, or a TOML file.", autocompletion=protocol_names)]
 Runs = Annotated[Path, typer.Option("--runs", envvar="BENCH_RUNS", help="Folder of the runs.")]
 Data = Annotated[Path, typer.Option("--data", envvar="BENCH_DATA", help="Folder of the data sets.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")]
@@ -60,13 +70,23 @@ class GridOptions:
     backbones: Backbones = None
     protocol: Protocol = PROTOCOL
     seeds: Annotated[str | None, typer.Option(help="Seeds: 0,1,2 or 0-9.")] = None
-    evaluations: Annotated[str | None, typer.Option(help="Names, labels or Python files, by commas.")] = None
+    evaluations: Annotated[
+        str | None,
+        typer.Option(help="Names, labels or Python files, by commas.", autocompletion=plugin_names("evaluations")),
+    ] = None
     refine: Annotated[
         str | None,
-        typer.Option(help="Refinements after which evaluations are repeated: names, labels or Python files."),
+        typer.Option(
+            help="Refinements after which evaluations are repeated: names, labels or Python files.",
+            autocompletion=plugin_names("refinements"),
+        ),
     ] = None
     evaluate_on: Annotated[
-        str | None, typer.Option(help="Data sets to evaluate on, by commas; by default the one that is pretrained on.")
+        str | None,
+        typer.Option(
+            help="Data sets to evaluate on, by commas; by default the one that is pretrained on.",
+            autocompletion=plugin_names("datasets"),
+        ),
     ] = None
     epochs: Annotated[float | None, typer.Option(help="Budget in passes over the data set.")] = None
     views: Annotated[int | None, typer.Option(help="Budget in augmented images.")] = None

@@ -200,9 +200,13 @@ class Registry(Generic[T]):
         spec = importlib.util.find_spec(self.package)
         folders = spec.submodule_search_locations if spec else None
         paths = sorted(path for folder in folders or () for path in Path(folder).glob("*.py"))
+        decorator = (
+            f"register_{self.kind}".encode()
+        )  # to parse a file takes milliseconds, and most of a folder have none
         entries = (
             read_entry(found, self, module=f"{self.package}.{path.stem}", origin="built in")
             for path in paths
+            if decorator in read_bytes(path)
             for found in read_registrations(path)
             if found.kind == self.kind
         )

@@ -6,13 +6,17 @@ from typing import Annotated
 
 import typer
 
+from bench.completion import run_names
 from bench.echo import echo
 from bench.options import RUNS, Runs
 
 
 def cancel(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[RUN]…", help="Names of run folders, or parts; none for all.")
+        list[str] | None,
+        typer.Argument(
+            metavar="[RUN]…", help="Names of run folders, or parts; none for all.", autocompletion=run_names
+        ),
     ] = None,
     *,
     runs: Runs = RUNS,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bench.completion import plugin_names
 from bench.echo import echo, print_progress
 from bench.options import DATA, Data
 from results.errors import DataMissing
@@ -17,7 +18,12 @@ if TYPE_CHECKING:
 
 
 def data(
-    names: Annotated[list[str], typer.Argument(metavar="DATASET…", help="Names, see: bench list datasets")],
+    names: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="DATASET…", help="Names, see: bench list datasets", autocompletion=plugin_names("datasets")
+        ),
+    ],
     *,
     data: Data = DATA,
 ) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from bench.completion import run_names
 from bench.echo import echo
 from bench.options import DATA, RUNS, Data, Runs
 
@@ -20,7 +21,12 @@ Examples:
 
 def export(
     run: Annotated[
-        str, typer.Argument(metavar="RUN", help="The run's folder, or the beginning or end of the folder's name.")
+        str,
+        typer.Argument(
+            metavar="RUN",
+            help="The run's folder, or the beginning or end of the folder's name.",
+            autocompletion=run_names,
+        ),
     ],
     *,
     to: Annotated[Path, typer.Option(help="Folder to write to; a new one, or empty.")],

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bench.completion import run_names
 from bench.echo import echo
 from bench.options import RUNS, Runs
 from results.errors import RequestError, UnknownName
@@ -24,7 +25,12 @@ MOST_ENDINGS = 20
 
 
 def show(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="The run's folder, or any part of the folder's name.")],
+    run: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN", help="The run's folder, or any part of the folder's name.", autocompletion=run_names
+        ),
+    ],
     *,
     runs: Runs = RUNS,
     as_json: Annotated[bool, typer.Option("--json", help="The record as it is stored.")] = False,
