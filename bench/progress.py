@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, Task, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Column
 
 from bench.format import duration, outcome_line, run_title
@@ -21,11 +21,19 @@ from slurm.monitor import Monitor
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from rich.text import Text
+
     from protocols.spec.run import Run
     from slurm.monitor import Outcome
 
 LINE_INTERVAL_S = 10.0
 """Seconds between two plain lines about a run."""
+
+MIN_SECONDS = 5.0
+"""Seconds of work before the time left is estimated."""
+
+BAR_WIDTH = 20
+"""Characters of a bar."""
 
 VIEWS_PER_EVALUATION = 5_000
 """Views assumed to take as long as one evaluation, until both have been timed."""
@@ -37,11 +45,11 @@ class StageTiming:
 
     Attributes:
         seconds: spent in it.
-        units: done in that time.
+        units: done in that time; the part of one that is done counts too.
     """
 
     seconds: float = 0.0
-    units: int = 0
+    units: float = 0.0
 
     def seconds_per_unit(self) -> float | None:
         """Mean seconds of a unit; None before the first."""
@@ -70,8 +78,9 @@ class RunProgress(ProgressListener):
     done: int = 0
     note: str = ""
     started: float = field(default_factory=time.monotonic)
-    reached: dict[str, tuple[int, float]] = field(default_factory=dict)
+    reached: dict[str, tuple[float, float]] = field(default_factory=dict)
     _stage_start: tuple[float, int] | None = None
+    _evaluated: int = 0
 
     def stage(self, name: str, total: int, done: int = 0) -> None:
         """Start a stage, or continue it."""
@@ -83,20 +92,25 @@ class RunProgress(ProgressListener):
         """Note the units done, and update the display."""
         self._stage_start = self._stage_start or (time.monotonic(), done)
         self.done, self.note = done, note
+        if self.name == "evaluate":
+            self._evaluated = done
         if self.name in self.display.timings:
-            self._update_timing(self.display.timings[self.name], done)
+            self._update_timing(self.name, done)
+        elif "evaluate" in self.reached:  # a stage of the present evaluation
+            self._update_timing("evaluate", self._evaluated + min(self.fraction, 1.0))
         self.display.update(self)
 
-    def _update_timing(self, timing: StageTiming, done: int) -> None:
+    def _update_timing(self, stage: str, done: float) -> None:
         """Add the units done since the last report; at the first, those of earlier attempts are only counted."""
-        now = time.monotonic()
-        if self.name in self.reached:
-            before, then = self.reached[self.name]
+        now, timing = self.display.start_clock(), self.display.timings[stage]
+        if stage in self.reached:
+            before, then = self.reached[stage]
+            done = max(done, before)  # an evaluation may have several stages
             timing.units += done - before
             timing.seconds += now - then
-        elif self.name == "pretrain":
+        elif stage == "pretrain":
             self.display.resumed_views += done
-        self.reached[self.name] = done, now
+        self.reached[stage] = done, now
 
     def views_done(self, views_per_evaluation: float) -> float:
         """Work done in the run, in views; an evaluation counts as ``views_per_evaluation``."""
@@ -150,7 +164,13 @@ class Display(Monitor):
         self.ended: list[str] = []
         self.timings = {"pretrain": StageTiming(), "evaluate": StageTiming()}
         self.resumed_views = 0.0
-        self._start = time.monotonic()
+        self._start: float | None = None
+
+    def start_clock(self) -> float:
+        """The time in seconds; the first call is when work begins that the time left is estimated by."""
+        now = time.monotonic()
+        self._start = now if self._start is None else self._start
+        return now
 
     def on_run_start(self, run: Run) -> ProgressListener:
         """Follow a run that starts."""
@@ -180,10 +200,15 @@ class Display(Monitor):
         return done / total
 
     def time_left(self) -> str:
-        """Estimate of the time left for all runs; empty while too little is done for an estimate."""
+        """Estimate of the time left for all runs; empty in the first seconds of work.
+
+        Loading and compiling before the first step is no part of it, so that the first estimates are not too long.
+        """
+        if self._start is None:
+            return ""
         passed, (done, total) = time.monotonic() - self._start, self.work()
         done_here = done - self.resumed_views
-        if passed <= 20 or done_here <= 0.01 * total:
+        if passed < MIN_SECONDS or done_here <= 0:
             return ""
         return f"{duration(passed * (total - done) / done_here)} left"
 
@@ -217,18 +242,28 @@ class Lines(Display):
             self.print(f"    {run_title(progress.run)}: {100 * progress.fraction:.0f} % of {text}")
 
 
+class ShortenedColumn(TextColumn):
+    """Text on one line, cut where there is no room for it; columns that cannot wrap keep their width."""
+
+    def render(self, task: Task) -> Text:
+        """The text of a bar."""
+        text = super().render(task)
+        text.no_wrap, text.overflow = True, "ellipsis"
+        return text
+
+
 class Bars(Display):
     """A bar for the grid and one for each active run; lines about ended runs are printed above them."""
 
     def __init__(self, console: Console, runs: Sequence[Run], views: Sequence[int]) -> None:
         super().__init__(console, runs, views)
         self.bars = Progress(
-            # Long labels are cut here, where they would leave no room for the rest; other lines have all of them.
-            TextColumn("{task.description}", markup=False, table_column=Column(max_width=48, no_wrap=True)),
-            BarColumn(bar_width=20),
+            # Labels and notes are cut where there is no room for both; the lines about ended runs have whole labels.
+            ShortenedColumn("{task.description}", markup=False, table_column=Column(max_width=48)),
+            BarColumn(bar_width=BAR_WIDTH, table_column=Column(width=BAR_WIDTH)),
             TaskProgressColumn(),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[note]}", style="dim", markup=False),
+            TimeElapsedColumn(table_column=Column(no_wrap=True)),
+            ShortenedColumn("{task.fields[note]}", style="dim", markup=False, table_column=Column()),
             console=console,
             transient=True,
         )

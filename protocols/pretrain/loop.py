@@ -41,6 +41,9 @@ if TYPE_CHECKING:
     from protocols.system.device import Precision
     from protocols.system.progress import ProgressListener
 
+HISTORY_KEYS = ("epoch", "lr", "log_prototypes", "views", "seconds", "knn_top1")
+"""Of a line of the history, beside the loss and the method's other scalars."""
+
 
 @dataclass(frozen=True)
 class PretrainJob:
@@ -363,19 +366,22 @@ def report_step(listener: ProgressListener, state: TrainingState, budget: Budget
 
 
 def progress_note(state: TrainingState, budget: Budget) -> str:
-    """The text beside a progress bar: epoch, mean loss so far in it, ln K if it is that of prototypes, held-out kNN.
+    """The text beside a progress bar: epoch, losses, held-out kNN, and the method's other scalars.
 
-    On a GPU, which nothing here waits for, the loss is that of the last epoch.
+    Losses and scalars are means of the epoch so far; on a GPU, which nothing here waits for, those of the last epoch.
+    ln K stands beside a loss of K prototypes.
     """
     last = state.history[-1] if state.history else {}
     epochs = math.ceil(budget.steps / budget.steps_per_epoch)
     parts = [f"epoch {budget.locate(state.step - 1)[0] + 1}/{epochs}"]
+    scalars = {name: value for name, value in last.items() if name not in HISTORY_KEYS}
     if isinstance(total := state.sums.get("loss"), torch.Tensor) and total.device.type == "cpu":
-        parts.append(f"loss {float(total) / state.images:.4f}")
-    elif last:
-        parts.append(f"loss {last['loss']:.4f}")
+        scalars = {name: float(total) / state.images for name, total in state.sums.items()}
+    if "loss" in scalars:
+        parts.append(f"loss {scalars.pop('loss'):.4f}")
     if "log_prototypes" in last:
         parts[-1] += f" (ln K {last['log_prototypes']:.4f})"
     if knn := [line["knn_top1"] for line in state.history if "knn_top1" in line]:
         parts.append(f"kNN {knn[-1]:.1f} %")
+    parts += [f"{name} {value:.4g}" for name, value in scalars.items()]
     return ", ".join(parts)

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from bench import progress
-from bench.progress import Lines
+from bench.progress import BAR_WIDTH, Bars, Lines
 from protocols.spec.grid import Request, expand
 from slurm.monitor import Outcome
 
@@ -92,3 +92,53 @@ def test_runs_that_are_only_evaluated_are_judged_by_that(runs, clock):
     listener.progress(2)
     assert display.fraction() == pytest.approx(2 / (2 * EVALUATIONS))
     assert display.time_left() == f"{progress.duration(200)} left"
+
+
+def test_the_time_left_is_shown_from_the_first_seconds_of_work_on(runs, clock):
+    display = shown(runs, views=1_000_000_000)
+    listener = display.on_run_start(runs[0])
+    clock.seconds += 60  # loading and compiling are not extrapolated
+    listener.stage("pretrain", 1_000_000_000)
+    listener.progress(0)
+    assert display.time_left() == ""
+    clock.seconds += 10
+    listener.progress(100_000)
+    done, total = display.work()
+    assert done < 0.001 * total
+    expected = f"{progress.duration(10 * (total - done) / done)} left"
+    assert display.console.file.getvalue().splitlines()[-1].endswith(f"; {expected}")
+
+
+def test_the_stages_of_an_evaluation_count_as_its_parts(runs, clock):
+    display = shown(runs[:1], views=0)
+    listener = display.on_run_start(runs[0])
+    listener.stage("evaluate", EVALUATIONS)
+    listener.progress(0)
+    listener.stage("finetune", 4000)
+    clock.seconds += 30
+    listener.progress(1000)
+    assert display.time_left() == f"{progress.duration(30 * (EVALUATIONS - 0.25) / 0.25)} left"
+    listener.stage("corruptions", 10)  # a second stage, whose beginning takes nothing back
+    listener.progress(0)
+    assert display.fraction() == pytest.approx(0.25 / EVALUATIONS)
+    clock.seconds += 30
+    listener.stage("evaluate", EVALUATIONS, 1)
+    listener.progress(1)
+    assert display.timings["evaluate"].seconds_per_unit() == pytest.approx(60)
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_long_labels_and_notes_leave_the_bar_its_width(tmp_path, clock, width):
+    long = [f"simclr[temperature=0.{'1' * 80}]", "byol"]
+    runs = expand(Request(methods=long, datasets=["digits"], seeds=[0]), tmp_path)
+    bars = Bars(Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None), runs, [1000] * 2)
+    for run in runs:
+        listener = bars.on_run_start(run)
+        listener.stage("pretrain", 1000)
+        listener.progress(1000, "epoch 2/2, loss 0.1234, " + ", ".join(f"scalar{i} 0.5" for i in range(20)))
+    bars.console.print(bars.bars.get_renderable())
+    lines = bars.console.file.getvalue().splitlines()
+    assert len(lines) == 3
+    assert [line.count("━") for line in lines[1:]] == [BAR_WIDTH] * 2
+    assert all("100%" in line and "0:00:00" in line and "pretrain, epoch" in line for line in lines[1:])
+    assert all(len(line) <= width for line in lines)

@@ -111,6 +111,17 @@ def test_ln_k_stands_beside_the_loss_over_k_prototypes(whole):
     assert "log_prototypes" not in whole("byol")[0]["history"][0]
 
 
+def test_progress_names_the_scalars_of_the_method():
+    """Means of the epoch on a CPU; those of the last epoch where nothing waits for the device."""
+    budget = Budget(images=10, batch=5, views=2, steps=4)
+    last = {"epoch": 1, "loss": 0.5, "accuracy": 0.25, "lr": 0.1, "views": 20, "seconds": 1.0, "knn_top1": 61.24}
+    assert progress_note(TrainingState(step=3), budget) == "epoch 2/2"
+    state = TrainingState(history=[last], step=3)
+    assert progress_note(state, budget) == "epoch 2/2, loss 0.5000, kNN 61.2 %, accuracy 0.25"
+    state.sums, state.images = {"loss": torch.tensor(2.0), "accuracy": torch.tensor(3.0)}, 4
+    assert progress_note(state, budget) == "epoch 2/2, loss 0.5000, kNN 61.2 %, accuracy 0.75"
+
+
 KILLED = """
 import os, signal, sys
 from pathlib import Path
