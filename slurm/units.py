@@ -9,9 +9,10 @@ from results.errors import RequestError
 DURATION_HINT = "write it like 90m, 1h30 or 1-00:00:00"
 MEMORY_HINT = "write it like 8G or 800M"
 
-_WITH_UNITS = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
-_WITH_COLONS = re.compile(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?")
-_MEMORY = re.compile(r"(\d+(?:\.\d+)?)([KMGT])i?B?")
+_N = r"(\d{1,9})"
+_WITH_UNITS = re.compile(f"(?:{_N}d)?(?:{_N}h)?(?:{_N}m)?(?:{_N}s)?")
+_WITH_COLONS = re.compile(f"(?:{_N}-)?{_N}(?::{_N})?(?::{_N})?")
+_MEMORY = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)([KMGT])i?B?")
 
 
 def parse_minutes(text: str | int) -> int:

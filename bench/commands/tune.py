@@ -269,10 +269,7 @@ def trials_of_budget(budget: str, request: Request, grid: GridOptions, spaces: S
     """
     from protocols.tune.search import plan_searches
 
-    match = re.fullmatch(r"(\d[\d_]*(?:\.\d+)?(?:e\+?\d+)?) ?(views|flops)?", budget.lower())
-    amount, unit = (float(match[1]), match[2] or "views") if match else (0.0, "")
-    if not 0 < amount < math.inf:
-        raise RequestError(f"--budget {budget}", hint="write a number of views or FLOPs, such as 2e6views or 1e16flops")
+    amount, unit = parse_budget(budget)
     (first, *_) = plan_searches(request, grid.data, spaces, trials=1)
     runs = [run for run in first.runs if run.seed == first.search.seeds[0]]
     budgets = check_before_work(runs, grid.context())
@@ -283,9 +280,41 @@ def trials_of_budget(budget: str, request: Request, grid: GridOptions, spaces: S
         if counts[run.method.name] < 2:
             raise RequestError(
                 f"--budget {budget} is less than two trials of {run.method.name}, of {cost:,.4g} {unit} each",
-                hint="give more",
+                hint=f"give {rounded_up(2 * cost * len(first.search.seeds)):g}{unit} or more",
             )
     return counts
+
+
+def parse_budget(text: str) -> tuple[float, str]:
+    """A number above 0 and its unit, ``views`` or ``flops``, from ``2e6views`` or ``1e16 flops``; views without a unit.
+
+    Raises:
+        RequestError: it is anything else.
+    """
+    written = text.strip().lower()
+    match = re.match(r"[-+]?[\d_.]+(?:e[-+]?\d+)?", written)
+    number = match[0] if match else ""
+    unit = written.removeprefix(number).strip()
+    try:
+        amount = float(number)
+    except ValueError:
+        problem = f"{number!r} is no number" if number else "it does not begin with a number"
+    else:
+        if unit not in ("", "views", "flops"):
+            problem = f"{unit!r} is neither views nor flops"
+        elif amount <= 0:
+            problem = "it must be above 0"
+        elif amount == math.inf:
+            problem = "it is too large"
+        else:
+            return amount, unit or "views"
+    raise RequestError(f"--budget {text!r}: {problem}", hint="write views or FLOPs like 2e6views or 1e16flops")
+
+
+def rounded_up(amount: float) -> float:
+    """The next number of three digits."""
+    step: float = 10.0 ** (math.floor(math.log10(amount)) - 2)
+    return math.ceil(amount / step) * step
 
 
 def cost_of_pretraining(run: Run, budget: Budget, unit: str, data: Path) -> float:

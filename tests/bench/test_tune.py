@@ -9,7 +9,7 @@ import tomllib
 
 import pytest
 
-from bench.commands.tune import require_replaceable
+from bench.commands.tune import parse_budget, require_replaceable
 from results.errors import RequestError
 from tests.tools.forked import bench, start_bench
 
@@ -232,7 +232,7 @@ def test_a_budget_in_views_is_a_number_of_trials(folder):
     done = bench(*words, "4600", "--dry-run", cwd=folder)
     assert (done.returncode, done.stderr) == (0, "")
     assert "3 trials done, 0 to execute" in done.stdout
-    assert "less than two trials" in bench(*words, "2000", cwd=folder).stderr
+    assert "of 1,500 views each; give 3000views or more" in bench(*words, "2000", cwd=folder).stderr
 
 
 def test_a_budget_in_flops_is_equal_compute_for_every_method(folder):
@@ -246,8 +246,33 @@ def test_a_budget_in_flops_is_equal_compute_for_every_method(folder):
     assert all(2e9 < cost < 4.6e9 for cost in costs.values()), done.stdout
     equal = bench("tune", *words, "--flops", "2e9", "--budget", "9e9 flops", cwd=folder)
     assert re.findall(r"× (\d+) trials", equal.stdout) == ["4", "4"], equal.stderr
-    for wrong in ("9e9 seconds", "many", "0"):
-        assert "write a number of views or FLOPs" in bench("tune", *words, "--budget", wrong, cwd=folder).stderr
+
+
+WRONG_BUDGETS = {
+    "nanviews": "it does not begin with a number",
+    "views": "it does not begin with a number",
+    "": "it does not begin with a number",
+    "1.2.3views": "'1.2.3' is no number",
+    "9e9 seconds": "'seconds' is neither views nor flops",
+    "5epochs": "'epochs' is neither views nor flops",
+    "2e": "'e' is neither views nor flops",
+    "-5views": "it must be above 0",
+    "0": "it must be above 0",
+    "1e400views": "it is too large",
+}
+
+
+@pytest.mark.parametrize("text", WRONG_BUDGETS)
+def test_a_budget_that_cannot_be_says_what_is_wrong(text):
+    with pytest.raises(RequestError) as error:
+        parse_budget(text)
+    problem = f"--budget {text!r}: {WRONG_BUDGETS[text]}"
+    assert str(error.value) == f"{problem}; write views or FLOPs like 2e6views or 1e16flops"
+
+
+def test_budgets_have_a_unit():
+    assert parse_budget("2e6views") == parse_budget("2_000_000") == parse_budget(" 2.0E+6 Views") == (2e6, "views")
+    assert parse_budget("1e16 flops") == (1e16, "flops")
 
 
 def test_successive_halving_ends_with_a_choice_among_the_last(folder, tmp_path):
