@@ -110,6 +110,10 @@ def resolve(
     entry = METHODS.describe(name)
     label_option = entry.declared["label_option"]
     tables, extended = protocol.for_run(dataset=dataset.removeprefix(HELD_OUT), backbone=backbone, method=name)
+    known_augmentations = {**tables["recipes"], **extended.get("recipes", {})}
+    for augmentation in changes.get("recipes", {}):
+        if augmentation not in known_augmentations:  # one that nothing uses would change a label and no number
+            raise UnknownName(f"augmentation of {protocol.name}", augmentation, known_augmentations)
     changes = overlay(extended, changes)
     protocol_options = tables["methods"].get(name, {})
     change = overlay(changes.get(name, {}), split_pretrain_keys(inline, entry))

@@ -222,6 +222,8 @@ def test_labels_are_shared_by_all_methods():
         (("pretrain.warmup=1.0",), "warmup is a fraction of the budget"),
         (("recipes.standard.flip=2",), "flip is a probability"),
         (("recipes.standard.crop=[0.5]",), "needs 2 values, not 1"),
+        (("recipes.standart.size=3",), "unknown augmentation of quick 'standart'; did you mean standard?"),
+        (("recipes.mine={}",), "unknown augmentation of quick 'mine'; there are: "),
         (("simclrr.temperature=1",), "unknown target of --set 'simclrr'; did you mean simclr?"),
         (("simclr",), "write it like simclr.temperature=0.2"),
         (("lr=0.1",), "did you mean pretrain.lr=0.1?"),
