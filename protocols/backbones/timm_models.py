@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import http.client
 import re
+import ssl
+import urllib.error
+import urllib.request
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +23,9 @@ if TYPE_CHECKING:
 
 CHOICES = re.compile(r"(?P<small>small)|patch=(?P<patch>[1-9]\d{0,3})|pool=(?P<pool>token|avg)")
 """What may follow an ``@`` in the name."""
+
+CONNECTION_TIMEOUT_S = 5.0
+"""Seconds that the hub of timm's weights has to answer."""
 
 
 @dataclass(frozen=True)
@@ -130,16 +137,23 @@ class Timm(Backbone):
     def published_weights(self, tag: str) -> dict[str, Tensor]:
         """See ``Backbone``; timm adapts position embeddings and patches to the size of the images."""
         import timm as library
+        from huggingface_hub import constants
 
-        name = self.published_name(tag)
+        name, before = self.published_name(tag), constants.HF_HUB_OFFLINE
+        answers = before or is_reachable(constants.ENDPOINT)
         try:
+            # Without a connection the hub would try again for a minute and more; what it has stored is found offline.
+            constants.HF_HUB_OFFLINE = before or not answers
             model = library.create_model(name, pretrained=True, num_classes=0, **self.options)
         except Exception as error:  # whatever the hub, the network or the file system raise
             reason = str(error).strip().partition("\n")[0] or type(error).__name__
+            reason = reason if answers else f"{constants.ENDPOINT} does not answer"
             raise RequestError(
                 f"timm's weights of {name} are not on this machine and cannot be downloaded: {reason[:200]}",
                 hint="repeat the command with a connection, or name a file: weights=FILE",
             ) from error
+        finally:
+            constants.HF_HUB_OFFLINE = before
         weights: dict[str, Tensor] = model.state_dict()
         return weights
 
@@ -180,6 +194,20 @@ class Timm(Backbone):
             x = torch.cat([x[:, : self.prefix_tokens], patches], dim=1)
         tokens: Tensor = model.norm(model.blocks(model.norm_pre(x)))
         return tokens
+
+
+def is_reachable(url: str) -> bool:
+    """Whether a server answers within ``CONNECTION_TIMEOUT_S``, by the proxy of the environment; any answer counts."""
+    try:
+        request = urllib.request.Request(url, method="HEAD")  # noqa: S310 - the address of the hub
+        with urllib.request.urlopen(request, timeout=CONNECTION_TIMEOUT_S):  # noqa: S310
+            return True
+    except urllib.error.HTTPError:
+        return True
+    except urllib.error.URLError as error:
+        return isinstance(error.reason, ssl.SSLError)  # the hub may know other certificates
+    except (OSError, ValueError, http.client.HTTPException):
+        return False
 
 
 @register_backbone("timm", takes_side=True)

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 import timm as library
 import torch
+from huggingface_hub import constants
 
 from methods.pretrained import IMAGENET
+from protocols.backbones import timm_models
 from protocols.backbones.small import Conv4
 from protocols.backbones.timm_models import timm
 from protocols.check.preflight import check
@@ -133,6 +135,7 @@ def test_timms_weights_are_loaded_at_the_size_of_the_images(monkeypatch):
         return create(name, pretrained=pretrained, **options, **(source if pretrained else {}))
 
     monkeypatch.setattr(library, "create_model", create_from_file)
+    monkeypatch.setattr(timm_models, "is_reachable", lambda url: True)
     backbone = timm("timm:test_vit@patch=16", 64)
     weights = backbone.published_weights("")
     assert weights["blocks.0.norm1.weight"].equal(published.state_dict()["blocks.0.norm1.weight"])
@@ -143,17 +146,27 @@ def test_timms_weights_are_loaded_at_the_size_of_the_images(monkeypatch):
         backbone.published_weights("nothing")
 
 
-def test_timms_weights_that_cannot_be_downloaded_are_refused_in_one_line(monkeypatch):
+@pytest.mark.parametrize(
+    ("answers", "reason"), [(True, "no route to host"), (False, "https://huggingface.co does not answer")]
+)
+def test_timms_weights_that_cannot_be_downloaded_are_refused_in_one_line(monkeypatch, answers, reason):
+    """Without an answer the hub looks for stored weights only, and does not try again for minutes."""
+
     def create(name, *, pretrained=False, **options):
         if pretrained:
+            offline.append(constants.HF_HUB_OFFLINE)
             raise OSError("no route to host\nand more")
         return original(name, **options)
 
-    original = library.create_model
+    offline, original = [], library.create_model
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "ENDPOINT", "https://huggingface.co")
     monkeypatch.setattr(library, "create_model", create)
-    with pytest.raises(RequestError, match="not on this machine and cannot be downloaded: no route to host") as caught:
+    monkeypatch.setattr(timm_models, "is_reachable", lambda url: answers)
+    with pytest.raises(RequestError, match=f"not on this machine and cannot be downloaded: {reason}") as caught:
         checked("pretrained[weights=timm]", backbones=["timm:test_vit"])
     assert "\n" not in str(caught.value)
+    assert (offline, constants.HF_HUB_OFFLINE) == ([not answers], False)
 
 
 def test_it_stands_in_tables_and_figures_beside_others(weights, tmp_path):

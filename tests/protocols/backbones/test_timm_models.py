@@ -1,11 +1,14 @@
 """timm models, and ViTs at the size of the images."""
 
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
 import pytest
 import timm as library
 import torch
 
 from protocols.backbones.small import Conv4
-from protocols.backbones.timm_models import timm
+from protocols.backbones.timm_models import is_reachable, timm
 from results.errors import RequestError, UnknownName
 
 VIT = "timm:test_vit@patch=4"
@@ -133,3 +136,22 @@ def test_backbones_without_tokens_say_so():
     resized = built("timm:test_vit")
     assert resized.has_tokens
     assert resized.patch_size == 0  # its patches are not those of the images
+
+
+def test_a_server_is_reachable_whatever_it_answers(monkeypatch):
+    monkeypatch.setenv("no_proxy", "*")
+
+    class Refuse(BaseHTTPRequestHandler):
+        def do_HEAD(self):
+            self.send_error(404)
+
+        def log_message(self, *words): ...
+
+    with HTTPServer(("127.0.0.1", 0), Refuse) as server:
+        address = f"http://127.0.0.1:{server.server_port}"
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        assert is_reachable(address)
+        thread.join()
+    assert not is_reachable(address)
+    assert not is_reachable("no address")
