@@ -15,7 +15,6 @@ from methods.base import Backbone
 from protocols.backbones.block import Block, convolution_of
 from protocols.backbones.pool import SpatialMean
 from protocols.spec.plugins import register_backbone
-from results.errors import RequestError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -137,48 +136,32 @@ def cifar_resnet(depth: int) -> ResNet:
     return ResNet(Block(3, 16), nn.Identity(), (16, 32, 64), (depth,) * 3)
 
 
-def require_no_argument(name: str) -> None:
-    """Check that nothing follows a colon in the name of a backbone, which would be no other network.
-
-    Raises:
-        RequestError: something does.
-    """
-    family, colon, argument = name.partition(":")
-    if colon:
-        raise RequestError(f"{family} takes nothing after a colon, and got {argument!r}", hint=f"write {family}")
-
-
 @register_backbone("conv4")
-def conv4(name: str) -> Backbone:
+def conv4(name: str) -> Backbone:  # noqa: ARG001
     """Conv-4: four small convolution blocks, 64 features, 24,648 parameters."""
-    require_no_argument(name)
     return Conv4()
 
 
 @register_backbone("resnet8")
-def resnet8(name: str) -> Backbone:
+def resnet8(name: str) -> Backbone:  # noqa: ARG001
     """ResNet-8 for small images, 64 features, 77,392 parameters."""
-    require_no_argument(name)
     return cifar_resnet(1)
 
 
 @register_backbone("resnet32")
-def resnet32(name: str) -> Backbone:
+def resnet32(name: str) -> Backbone:  # noqa: ARG001
     """ResNet-32 for small images, 64 features, 466,256 parameters."""
-    require_no_argument(name)
     return cifar_resnet(5)
 
 
 @register_backbone("resnet56")
-def resnet56(name: str) -> Backbone:
+def resnet56(name: str) -> Backbone:  # noqa: ARG001
     """ResNet-56 for small images, 64 features, 855,120 parameters."""
-    require_no_argument(name)
     return cifar_resnet(9)
 
 
 @register_backbone("resnet34")
-def resnet34(name: str) -> Backbone:
+def resnet34(name: str) -> Backbone:  # noqa: ARG001
     """ResNet-34 with the ImageNet stem (7×7 stride 2, max-pool), 512 features, 21,284,672 parameters."""
-    require_no_argument(name)
     pool = nn.MaxPool2d(3, stride=2, padding=1)
     return ResNet(Block(3, 64, 7, 2), pool, (64, 128, 256, 512), (3, 4, 6, 3))

@@ -210,7 +210,7 @@ def is_reachable(url: str) -> bool:
         return False
 
 
-@register_backbone("timm", takes_side=True)
+@register_backbone("timm", takes_side=True, argument="MODEL[@small]")
 def timm(name: str, side: int) -> Backbone:
     """timm:NAME is any timm model, freshly initialised; timm:NAME@small has a stem for small images.
 

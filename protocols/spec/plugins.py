@@ -85,7 +85,10 @@ def check_augmentation(entry: Entry) -> None:
 
 DATASETS: Registry[type[Source]] = Registry("dataset", package="protocols.datasets", group="bench.datasets")
 BACKBONES: Registry[Callable[..., Backbone]] = Registry(
-    "backbone", package="protocols.backbones", group="bench.backbones", declares={"takes_side": False}
+    "backbone",
+    package="protocols.backbones",
+    group="bench.backbones",
+    declares={"takes_side": False, "argument": ""},
 )
 EVALUATIONS: Registry[Callable[..., Any]] = Registry(
     "evaluation",
@@ -212,13 +215,30 @@ def dataset_source(name: str, root: Path) -> Source:
         BrokenPlugin: it does not load.
         RequestError: what follows the colon is too much, or missing.
     """
-    family, colon, argument = name.partition(":")
-    source = DATASETS.get(family)(name, root)
-    if source.argument and not argument and not source.argument.startswith("["):  # [SIDE] may be left out
-        raise RequestError(f"{family} needs more than its name", hint=f"write {family}:{source.argument}")
-    if colon and not source.argument:
-        raise RequestError(f"{family} takes nothing after a colon, and got {argument!r}", hint=f"write {family}")
+    source = DATASETS.get(name.partition(":")[0])(name, root)
+    check_argument(name, source.argument)
     return source
+
+
+def check_argument(name: str, declared: str, instead: str = "") -> None:
+    """Check what follows the colon in the name of a data set or a backbone.
+
+    Args:
+        name: as on the command line.
+        declared: description of the argument, such as ``PATH``; in brackets if it may be left out; empty if it takes
+            none.
+        instead: what may be done where it takes none, beside leaving the argument out.
+
+    Raises:
+        RequestError: what follows the colon is too much, or missing.
+    """
+    family, colon, argument = name.partition(":")
+    if declared and not argument and not declared.startswith("["):
+        raise RequestError(f"{family} needs more than its name", hint=f"write {family}:{declared}")
+    if colon and not declared:
+        raise RequestError(
+            f"{family} takes nothing after a colon, and got {argument!r}", hint=f"write {family}{instead}"
+        )
 
 
 def typed_options(function: Callable[..., object], options: Mapping[str, Any], where: str) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from protocols.spec.plugins import (
     REFINEMENTS,
     SCHEDULES,
     add_files,
+    check_argument,
     dataset_source,
 )
 from protocols.spec.protocol import Augmentation, Pretrain, TomlTable, merge
@@ -244,11 +245,17 @@ def dataset_component(name: str, data: Path, progress: Progress | None = None) -
 
 
 def backbone_component(name: str) -> Component:
-    """A backbone; where its plugin is given a file after the colon, such as weights, with the digest of that."""
+    """A backbone; where its plugin is given a file after the colon, such as weights, with the digest of that.
+
+    Raises:
+        RequestError: it does not exist, or what follows the colon is too much, or missing.
+    """
     if name not in BACKBONES and TIMM_NAME.fullmatch(name):
         hint = f"did you mean timm:{name}@small, with a stem for small images, or timm:{name}?"
         raise RequestError(f"unknown backbone {name!r}", hint=hint)
     entry = BACKBONES.describe(name)
+    instead = f", or declare argument= in {entry.origin}" if entry.source else ""
+    check_argument(name, entry.declared["argument"], instead)
     return replace(component_of(entry, name), digest=argument_digest(name) if entry.source else "")
 
 

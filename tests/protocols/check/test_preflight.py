@@ -25,7 +25,7 @@ def operation(views, u):
     "Makes views of another size."
     return views[..., 1:]
 
-@register_backbone("wrong-backbone")
+@register_backbone("wrong-backbone", argument="NUMBER")
 def backbone(name):
     "Takes a number after the colon."
     return int(name.partition(":")[2])

@@ -1,6 +1,7 @@
 """Plugin files: what they register, what is refused, and what of them a run is known by."""
 
 import json
+import re
 import textwrap
 from dataclasses import replace
 from pathlib import Path
@@ -61,7 +62,7 @@ EVALUATION = textwrap.dedent('''
 BACKBONE = textwrap.dedent('''
     from bench import register_backbone
 
-    @register_backbone("fam")
+    @register_backbone("fam", argument="MODEL")
     def fam(name):
         """A family of backbones."""
 ''')
@@ -72,6 +73,24 @@ def test_two_backbones_of_one_plugin_are_told_apart(write):
     both = [run_of(plugins=[file], backbones=[f"fam:{name}"]) for name in ("resnet18", "resnet50")]
     assert len({run.fingerprint() for run in both}) == 2
     assert both[0].backbone.source == both[1].backbone.source != ""
+
+
+@pytest.mark.parametrize(
+    ("declared", "name", "complaint"),
+    [
+        ("", "fam:resnet18", "fam takes nothing after a colon, and got 'resnet18'; write fam, or declare argument= in"),
+        (', argument="MODEL"', "fam", "fam needs more than its name; write fam:MODEL"),
+        (', argument="MODEL"', "fam:", "fam needs more than its name; write fam:MODEL"),
+        (', argument="[MODEL]"', "fam", None),
+    ],
+)
+def test_a_backbone_declares_what_follows_the_colon(write, declared, name, complaint):
+    file = write(BACKBONE.replace(', argument="MODEL"', declared))
+    if complaint is None:
+        assert run_of(plugins=[file], backbones=[name]).backbone.name == name
+        return
+    with pytest.raises(RequestError, match=re.escape(complaint)):
+        run_of(plugins=[file], backbones=[name])
 
 
 @pytest.mark.parametrize("change", ["\n# a comment\n", "\nx = 1\n"])
@@ -307,7 +326,7 @@ def test_a_data_set_of_a_plugin_is_known_by_its_source_and_content(write, tmp_pa
 WEIGHTS = textwrap.dedent('''
     from bench import register_backbone
 
-    @register_backbone("stored")
+    @register_backbone("stored", argument="PATH")
     def stored(name):
         """stored:PATH, a network with weights of a file."""
 ''')
