@@ -7,6 +7,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from results.analysis.variants import digest, disambiguate_methods, evaluation_setup, pretraining_setup
@@ -18,6 +19,8 @@ from results.tuning import Tuning, read_tuning
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping, Sequence
+
+    from numpy.typing import NDArray
 
     from results.record import JsonDict
     from results.store import Stored
@@ -225,16 +228,17 @@ def name_pretraining(results: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     labelled = results.assign(pretraining=results["method"])
     for key, group in numbers.groupby(shared):
         by_method = group.pivot_table(index=["number", "seed"], columns="method", values="value")
-        firsts: list[str] = []
-        for method in by_method:
-            for first in firsts:
-                both = by_method[[first, method]].dropna()
-                if "last_loss" in both.index and (both[first] == both[method]).all():
+        is_loss = by_method.index.get_level_values("number") == "last_loss"
+        firsts: dict[str, NDArray[np.float64]] = {}  # every two methods are compared, so in numpy
+        for method, values in zip(by_method, by_method.to_numpy(dtype=float).T, strict=True):
+            for first, others in firsts.items():
+                both = ~(np.isnan(others) | np.isnan(values))
+                if (both & is_loss).any() and (others[both] == values[both]).all():
                     of_method = (labelled[[*shared, "method"]] == [*key, method]).all(axis=1)
                     labelled.loc[of_method, "pretraining"] = first
                     break
             else:
-                firsts.append(str(method))
+                firsts[str(method)] = values
     return labelled
 
 

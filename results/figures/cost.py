@@ -54,12 +54,14 @@ def cost(data: FigureData) -> Figure | None:
     for axes, (index, key) in zip(panels, shown, strict=True):
         column, (unit, words) = table.columns[index], COSTS[key]
         results = results_of(column, data.results)
+        by_method = dict(list(results.groupby("method")[["value", key]]))
         points = []
         for row in table.rows:
-            cell, seeds = row.cells[index], results[results["method"] == row.method]
+            cell = row.cells[index]
             if cell is None:
                 continue
-            style, spent = data.styles[row.method], seeds[key].fillna(0) / unit
+            seeds = by_method[row.method]
+            style, spent = data.styles[row.method], seeds[key].fillna(0).to_numpy() / unit
             if spent.max() > 0:
                 if len(shown) * len(table.rows) <= MOST_DOTTED:
                     axes.plot(spent, seeds["value"], ".", color=style.colour, ms=3, mew=0, alpha=0.7)

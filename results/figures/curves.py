@@ -31,7 +31,8 @@ def curves(data: FigureData) -> Figure | None:
     """
     history = data.history
     epochs = history.groupby("run")["epoch"].size()
-    methods = [method for method in data.methods if method in set(history["method"])]
+    trained = set(history["method"])
+    methods = [method for method in data.methods if method in trained]
     if not methods or epochs.max() < 2:
         return None
     unit, word = (1e6, "million views") if history["views"].max() >= 1e6 else (1e3, "thousand views")
@@ -41,12 +42,18 @@ def curves(data: FigureData) -> Figure | None:
     figure, panels = make_panels(len(methods), columns, 1.1, word, "loss", **options)
     wider = round(data.width / COLUMN_WIDTH)
     letters = TITLE_LETTERS * wider // min(columns * wider, len(methods))
+    views, losses = (history["views"] / unit).to_numpy(), history["loss"].to_numpy()
+    runs: dict[tuple[str, str, str], list[int]] = {}
+    for row, key in enumerate(history[["method", "dataset", "run"]].itertuples(index=False, name=None)):
+        runs.setdefault(key, []).append(row)
+    by_method: dict[str, list[tuple[str, list[int]]]] = {}
+    for (method, dataset, _), rows in sorted(runs.items()):
+        by_method.setdefault(method, []).append((dataset, rows))
     for axes, method in zip(panels, methods, strict=True):
-        of_method = history[history["method"] == method]
-        for (dataset, _), run in of_method.groupby(["dataset", "run"]):
+        for dataset, rows in by_method[method]:
             style = LINES[datasets.index(dataset) % len(LINES)]
-            style = "." * (len(run) == 1) + style
-            axes.plot(run["views"] / unit, run["loss"], style, color=data.styles[method].colour, lw=0.7, alpha=0.8)
+            style = "." * (len(rows) == 1) + style
+            axes.plot(views[rows], losses[rows], style, color=data.styles[method].colour, lw=0.7, alpha=0.8)
         axes.set_title(wrap_label(method, letters))
         axes.yaxis.set_major_locator(MaxNLocator(3))
     if len(datasets) > 1:

@@ -88,7 +88,8 @@ def test_terminal(made):
 
 
 def test_json(made):
-    values = json.loads((made[1] / "report.json").read_text())
+    text = (made[1] / "report.json").read_text()
+    values = json.loads(text)
     tables = {table["name"]: table for section in values["sections"] for table in section["tables"]}
     found = {
         row["header"][0]: [f"{cell['value']} {cell['seeds']}" for cell in row["cells"]]
@@ -98,6 +99,8 @@ def test_json(made):
     assert values["sections"][0]["lead"] == list(made[0].sections[0].lead)
     summary = {name: rows for section in values["sections"] for name, rows in section["frames"].items()}["summary"]
     assert summary == json.loads(made[0].data.summary.to_json(orient="records"))
+    rows = [json.dumps(row, ensure_ascii=False) for row in (*summary, *tables["quick-conv4"]["rows"])]
+    assert set(rows) <= {line.removesuffix(",") for line in text.splitlines()}
 
 
 def test_csv(made):
