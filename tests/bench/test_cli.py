@@ -29,9 +29,10 @@ def records(folder):
 
 
 def test_help_is_quick_and_has_examples(tmp_path):
-    start = time.perf_counter()
+    start = os.times()
     done = subprocess.run([*BENCH, "--help"], capture_output=True, text=True, check=True)
-    assert time.perf_counter() - start < 1.0  # 0.1 s on an idle machine
+    end = os.times()
+    assert end.children_user + end.children_system - start.children_user - start.children_system < 1.0
     assert "bench run" in done.stdout
     assert (
         "bench run --methods relational,simclr --datasets cifar10,stl10"

@@ -27,6 +27,7 @@ from protocols.system import device, randomness
 from protocols.system.progress import ProgressListener
 from results import store
 from results.errors import Busy, RunFailed
+from tests.tools import forked
 
 SETTINGS = [
     "pretrain.views=4000",
@@ -176,8 +177,8 @@ execute(Run.from_config(config), ExecutionContext(runs, runs / "data", "cpu"), K
 @pytest.mark.parametrize("moment", ["pretraining", "checkpoint", "evaluation", "record"])
 def test_a_killed_run_ends_as_if_it_had_not_been(tmp_path, whole, moment):
     run = run_of("byol")
-    words = [sys.executable, "-c", KILLED, str(tmp_path), json.dumps(run.config()), moment]
-    killed = subprocess.run(words, capture_output=True, text=True, check=False)
+    words = ["", str(tmp_path), json.dumps(run.config()), moment]
+    killed = forked.execute(f"import sys; sys.argv = {words}\n{KILLED}", cwd=tmp_path)
     assert killed.returncode == -9, killed.stderr
     folder = tmp_path / run.folder()
     assert store.read_run(folder).status == "unfinished"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import multiprocessing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +29,7 @@ from protocols.system.progress import ProgressListener
 from results import store
 from results.errors import RunFailed
 from results.names import UNTRAINED
+from tests.tools import forked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -180,9 +180,8 @@ def tokens_of_ranks() -> list[tuple[torch.Tensor, torch.Tensor]]:
 def of_ranks(request, tmp_path_factory) -> tuple[int, Path]:
     """A number of ranks, and the folder of what they get with every method."""
     folder = tmp_path_factory.mktemp("ranks")
-    spawn, protocol = multiprocessing.get_context("spawn"), with_small_crops(folder)
-    arguments = (request.param, protocol, folder)
-    processes = [spawn.Process(target=be_rank, args=(number, *arguments)) for number in range(request.param)]
+    arguments = (request.param, with_small_crops(folder), folder)
+    processes = [forked.processes.Process(target=be_rank, args=(n, *arguments)) for n in range(request.param)]
     for process in processes:
         process.start()
     for process in processes:
