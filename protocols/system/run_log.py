@@ -1,4 +1,4 @@
-"""Runs followed in TensorBoard or Weights & Biases, which ``--log`` names; their packages are optional.
+"""Runs followed in TensorBoard, Weights & Biases, MLflow or Trackio, which ``--log`` names; packages are optional.
 
 Every epoch's loss, the method's other scalars, the learning rate and the held-out kNN accuracy where it is measured are
 logged against views, and what was measured when the run has finished. A log that breaks costs a warning, never a run.
@@ -8,7 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import io
+import logging
 import os
+import re
+import time
 import warnings
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -56,7 +60,80 @@ def open_wandb(run: Run, runs: Path) -> Writer:
     return lambda values, views: opened.log({**values, "views": views}), opened.finish
 
 
-LOGS: dict[str, Callable[[Run, Path], Writer]] = {"tensorboard": open_tensorboard, "wandb": open_wandb}
+def open_mlflow(run: Run, runs: Path) -> Writer:
+    """A run of the experiment ``bench``, or ``MLFLOW_EXPERIMENT_NAME``, in ``mlflow.db`` of the runs folder.
+
+    ``MLFLOW_TRACKING_URI`` names another store. A run that is resumed continues the one of MLflow.
+    """
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    from mlflow import MlflowClient, MlflowException
+    from mlflow.entities import Metric, Param
+
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    client = MlflowClient(os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{runs}/mlflow.db")
+    name = os.environ.get("MLFLOW_EXPERIMENT_NAME", "bench")
+    with contextlib.suppress(MlflowException):  # it exists, or another process makes it
+        client.create_experiment(name)
+    experiment = client.get_experiment_by_name(name).experiment_id
+    tag, ended = "bench.run", "KILLED"
+    known = client.search_runs([experiment], f"tags.`{tag}` = '{run.folder()}'", max_results=1)
+    if known:
+        identity = known[0].info.run_id
+        client.update_run(identity, status="RUNNING")
+    else:
+        identity = client.create_run(experiment, run_name=run.folder(), tags={tag: run.folder()}).info.run_id
+        config = run.config()
+        values = {key: config[key]["label"] for key in ("method", "dataset", "backbone")}
+        values |= {"protocol": config["label"], "seed": config["seed"]}
+        values |= {f"pretrain.{key}": value for key, value in config["pretrain"].items()}
+        values |= {f"method.{key}": value for key, value in config["method"]["options"].items()}
+        client.log_batch(identity, params=[Param(key, str(value)) for key, value in values.items()])
+
+    def write(values: Mapping[str, float], views: int) -> None:
+        nonlocal ended
+        now = round(1000 * time.time())
+        # Names may have these signs only; labels have brackets.
+        metrics = [Metric(re.sub(r"[^\w./: -]", "_", key), value, now, views) for key, value in values.items()]
+        client.log_batch(identity, metrics=metrics)
+        ended = "FINISHED" if any(key.startswith("evaluate/") for key in values) else ended
+
+    return write, lambda: client.set_terminated(identity, ended)
+
+
+def open_trackio(run: Run, runs: Path) -> Writer:
+    """A run of the project ``bench``, or ``TRACKIO_PROJECT``, in ``trackio`` of the runs folder, or ``TRACKIO_DIR``.
+
+    A run that is resumed continues the one of Trackio.
+    """
+    os.environ.setdefault("TRACKIO_DIR", str(runs / "trackio"))
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints how to open its page
+        import trackio
+
+        opened = trackio.init(
+            project=os.environ.get("TRACKIO_PROJECT", "bench"),
+            name=run.folder(),
+            group=run.method.label,
+            config=run.config(),
+            resume="allow",
+            embed=False,
+            auto_log_cpu=False,
+            auto_log_gpu=False,
+        )
+
+    def close() -> None:
+        with contextlib.redirect_stdout(io.StringIO()):
+            trackio.finish()
+
+    return lambda values, views: opened.log(dict(values), step=views), close
+
+
+LOGS: dict[str, Callable[[Run, Path], Writer]] = {
+    "tensorboard": open_tensorboard,
+    "wandb": open_wandb,
+    "mlflow": open_mlflow,
+    "trackio": open_trackio,
+}
 """By the name that ``--log`` takes, which is also that of the package it needs."""
 
 

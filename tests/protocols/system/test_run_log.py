@@ -1,6 +1,6 @@
-"""Runs followed in TensorBoard and offline Weights & Biases: what their own files say."""
+"""Runs followed in TensorBoard, offline Weights & Biases, MLflow and Trackio: what their own files say."""
 
-import os
+import importlib
 import struct
 
 import pytest
@@ -36,13 +36,12 @@ def followed(tmp_path_factory):
         Request(["simclr"], ["digits"], seeds=[0], evaluations=["knn"], epochs=2, settings=settings), folder
     )
     logs = tuple(name for name in run_log.LOGS if run_log.importlib.util.find_spec(name))
-    listener, before = Notes(), os.environ.get("WANDB_MODE")
-    os.environ["WANDB_MODE"] = "offline"
-    try:
+    listener = Notes()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WANDB_MODE", "offline")
+        patch.setenv("TRACKIO_DIR", str(folder / "trackio"))  # read when trackio is imported
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         record = execute(run, ExecutionContext(folder, folder, "cpu", log=logs), listener)
-    finally:
-        os.environ.pop("WANDB_MODE")
-        os.environ |= {"WANDB_MODE": before} if before else {}
     return folder, run, record, listener
 
 
@@ -103,6 +102,54 @@ def test_offline_wandb_has_every_scalar(followed):
     wanted = expected(record)
     assert {key: found.get(key) for key in wanted} == wanted
     assert {"method", "pretrain", "seed"} <= set(configs)
+
+
+def test_mlflow_has_every_scalar_and_a_run_that_is_resumed_is_the_same_one(followed):
+    mlflow = pytest.importorskip("mlflow", reason="mlflow is not installed")
+    folder, run, record, listener = followed
+    assert listener.warnings == []
+    client = mlflow.MlflowClient(f"sqlite:///{folder}/mlflow.db")
+    (experiment,) = client.search_experiments(filter_string="name = 'bench'")
+    (found,) = client.search_runs([experiment.experiment_id])
+    assert (found.info.run_name, found.info.status) == (run.folder(), "FINISHED")
+    assert found.data.params.items() >= {"method": "simclr", "dataset": "digits", "pretrain.knn_every": "1"}.items()
+    wanted = expected(record)
+    for (name, views), value in wanted.items():
+        assert [m.value for m in client.get_metric_history(found.info.run_id, name) if m.step == views] == [value]
+    write, close = run_log.open_mlflow(run, folder)
+    write({"evaluate/knn after graph[k=5,x=é] top1": 61.5, "pretrain/loss": float("nan")}, 7)
+    close()
+    (again,) = client.search_runs([experiment.experiment_id])
+    assert again.info.run_id == found.info.run_id
+    assert again.data.metrics["evaluate/knn after graph_k_5_x_é_ top1"] == 61.5
+
+
+def test_a_run_of_mlflow_that_stopped_is_not_finished(followed, tmp_path):
+    mlflow = pytest.importorskip("mlflow", reason="mlflow is not installed")
+    folder, run, _, _ = followed
+    before = mlflow.MlflowClient(f"sqlite:///{folder}/mlflow.db")
+    write, close = run_log.open_mlflow(run, folder)
+    (found,) = before.search_runs([before.get_experiment_by_name("bench").experiment_id])
+    assert found.info.status == "RUNNING"
+    write({"pretrain/loss": 1.0}, 8)
+    close()
+    assert before.get_run(found.info.run_id).info.status == "KILLED"
+
+
+def test_trackio_has_every_scalar_and_a_run_that_is_resumed_is_the_same_one(followed, capsys):
+    pytest.importorskip("trackio", reason="trackio is not installed")
+    storage = importlib.import_module("trackio.sqlite_storage").SQLiteStorage
+    folder, run, record, listener = followed
+    assert listener.warnings == []
+    assert list(folder.glob("trackio/*.db"))
+    write, close = run_log.open_trackio(run, folder)
+    write({"pretrain/loss": 0.5}, 7)
+    close()
+    assert capsys.readouterr().out == ""
+    assert storage.get_runs("bench") == [run.folder()]
+    logs = storage.get_logs("bench", run.folder())
+    found = {(name, line["step"]): value for line in logs for name, value in line.items() if "/" in name}
+    assert found == {**expected(record), ("pretrain/loss", 7): 0.5}
 
 
 def test_progress_says_what_is_done_and_how_it_goes(followed):
