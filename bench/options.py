@@ -115,8 +115,8 @@ class GridOptions:
     log: Annotated[
         list[str],
         typer.Option(
-            metavar="tensorboard|wandb|mlflow|trackio",
-            help="Follow the runs in TensorBoard, Weights & Biases, MLflow or Trackio; may be repeated.",
+            metavar="tensorboard|wandb|mlflow",
+            help="Follow the runs in TensorBoard, Weights & Biases or MLflow; may be repeated.",
         ),
     ] = field(default_factory=list)
     limit: Annotated[int | None, typer.Option(min=1, help="Maximum number of runs to execute.")] = None

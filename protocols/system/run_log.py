@@ -1,4 +1,4 @@
-"""Runs followed in TensorBoard, Weights & Biases, MLflow or Trackio, which ``--log`` names; packages are optional.
+"""Runs followed in TensorBoard, Weights & Biases or MLflow, which ``--log`` names; their packages are optional.
 
 Every epoch's loss, the method's other scalars, the learning rate and the held-out kNN accuracy where it is measured are
 logged against views, and what was measured when the run has finished. A log that breaks costs a warning, never a run.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import io
 import logging
 import os
 import re
@@ -75,7 +74,9 @@ def open_mlflow(run: Run, runs: Path) -> Writer:
     name = os.environ.get("MLFLOW_EXPERIMENT_NAME", "bench")
     with contextlib.suppress(MlflowException):  # it exists, or another process makes it
         client.create_experiment(name)
-    experiment = client.get_experiment_by_name(name).experiment_id
+    found = client.get_experiment_by_name(name)
+    assert found is not None
+    experiment = found.experiment_id
     tag, ended = "bench.run", "KILLED"
     known = client.search_runs([experiment], f"tags.`{tag}` = '{run.folder()}'", max_results=1)
     if known:
@@ -101,38 +102,10 @@ def open_mlflow(run: Run, runs: Path) -> Writer:
     return write, lambda: client.set_terminated(identity, ended)
 
 
-def open_trackio(run: Run, runs: Path) -> Writer:
-    """A run of the project ``bench``, or ``TRACKIO_PROJECT``, in ``trackio`` of the runs folder, or ``TRACKIO_DIR``.
-
-    A run that is resumed continues the one of Trackio.
-    """
-    os.environ.setdefault("TRACKIO_DIR", str(runs / "trackio"))
-    with contextlib.redirect_stdout(io.StringIO()):  # it prints how to open its page
-        import trackio
-
-        opened = trackio.init(
-            project=os.environ.get("TRACKIO_PROJECT", "bench"),
-            name=run.folder(),
-            group=run.method.label,
-            config=run.config(),
-            resume="allow",
-            embed=False,
-            auto_log_cpu=False,
-            auto_log_gpu=False,
-        )
-
-    def close() -> None:
-        with contextlib.redirect_stdout(io.StringIO()):
-            trackio.finish()
-
-    return lambda values, views: opened.log(dict(values), step=views), close
-
-
 LOGS: dict[str, Callable[[Run, Path], Writer]] = {
     "tensorboard": open_tensorboard,
     "wandb": open_wandb,
     "mlflow": open_mlflow,
-    "trackio": open_trackio,
 }
 """By the name that ``--log`` takes, which is also that of the package it needs."""
 

@@ -1,6 +1,5 @@
-"""Runs followed in TensorBoard, offline Weights & Biases, MLflow and Trackio: what their own files say."""
+"""Runs followed in TensorBoard, offline Weights & Biases and MLflow: what their own files say."""
 
-import importlib
 import struct
 
 import pytest
@@ -39,7 +38,6 @@ def followed(tmp_path_factory):
     listener = Notes()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("WANDB_MODE", "offline")
-        patch.setenv("TRACKIO_DIR", str(folder / "trackio"))  # read when trackio is imported
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         record = execute(run, ExecutionContext(folder, folder, "cpu", log=logs), listener)
     return folder, run, record, listener
@@ -134,22 +132,6 @@ def test_a_run_of_mlflow_that_stopped_is_not_finished(followed, tmp_path):
     write({"pretrain/loss": 1.0}, 8)
     close()
     assert before.get_run(found.info.run_id).info.status == "KILLED"
-
-
-def test_trackio_has_every_scalar_and_a_run_that_is_resumed_is_the_same_one(followed, capsys):
-    pytest.importorskip("trackio", reason="trackio is not installed")
-    storage = importlib.import_module("trackio.sqlite_storage").SQLiteStorage
-    folder, run, record, listener = followed
-    assert listener.warnings == []
-    assert list(folder.glob("trackio/*.db"))
-    write, close = run_log.open_trackio(run, folder)
-    write({"pretrain/loss": 0.5}, 7)
-    close()
-    assert capsys.readouterr().out == ""
-    assert storage.get_runs("bench") == [run.folder()]
-    logs = storage.get_logs("bench", run.folder())
-    found = {(name, line["step"]): value for line in logs for name, value in line.items() if "/" in name}
-    assert found == {**expected(record), ("pretrain/loss", 7): 0.5}
 
 
 def test_progress_says_what_is_done_and_how_it_goes(followed):
