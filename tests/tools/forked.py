@@ -102,10 +102,6 @@ def start(task: Task) -> Child:
 
 def run(task: Task, output: str) -> None:
     """What a fork does, from its start to its exit."""
-    import torch
-
-    from protocols.spec import execution
-
     signal.alarm(task.timeout)
     os.environ.clear()
     os.environ.update(task.environment)
@@ -116,8 +112,6 @@ def run(task: Task, output: str) -> None:
         os.dup2(os.open(Path(output) / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
     sys.stdout = sys.__stdout__ = os.fdopen(1, "w", buffering=1, encoding="utf-8", closefd=False)
     sys.stderr = sys.__stderr__ = os.fdopen(2, "w", buffering=1, encoding="utf-8", closefd=False)
-    if torch.get_num_threads() == 1:  # a fork of what computes by several threads may hang
-        execution.processes = multiprocessing.get_context("fork")
     if not task.figures:
         leave_figures_empty()
     code = max([exit_status(task, command) for command in task.commands] or [exit_status(task)])
