@@ -29,10 +29,16 @@ def provenance(device: torch.device) -> dict[str, Any]:
         "deterministic": torch.are_deterministic_algorithms_enabled(),
         "bench": installed_version(DISTRIBUTION),
         **commit(),
-        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": " ".join([program_name(), *sys.argv[1:]]),
         "images": "uint8 arrays; views made by bench on tensors",
         "finished": now(),
     }
+
+
+def program_name() -> str:
+    """The name of this command: ``bench``, also where it is started as ``python -m bench``."""
+    program = Path(sys.argv[0])
+    return program.parent.name if program.name == "__main__.py" else program.name
 
 
 @functools.cache
