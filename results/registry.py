@@ -200,9 +200,8 @@ class Registry(Generic[T]):
         spec = importlib.util.find_spec(self.package)
         folders = spec.submodule_search_locations if spec else None
         paths = sorted(path for folder in folders or () for path in Path(folder).glob("*.py"))
-        decorator = (
-            f"register_{self.kind}".encode()
-        )  # to parse a file takes milliseconds, and most of a folder have none
+        # To parse a file takes milliseconds, and most of a folder register nothing of this kind.
+        decorator = f"register_{self.kind}".encode()
         entries = (
             read_entry(found, self, module=f"{self.package}.{path.stem}", origin="built in")
             for path in paths
