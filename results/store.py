@@ -560,7 +560,9 @@ def require_schema(record: Mapping[str, Any]) -> int:
 def identifying_part(config: Mapping[str, Any]) -> list[Any]:
     """What two configurations of one run have in common, whatever they evaluate."""
     names = [config[part]["name"] for part in ("method", "dataset", "backbone")]
-    return [config.get("fingerprint"), config["protocol"], config["version"], config["seed"], *names]
+    # The label of a method depends on the protocol that asks for the run, those of the others do not.
+    labels = [config[part].get("label") or config[part]["name"] for part in ("dataset", "backbone")]
+    return [config.get("fingerprint"), config["protocol"], config["version"], config["seed"], *names, *labels]
 
 
 def read_failure(folder: Path) -> dict[str, Any] | None:

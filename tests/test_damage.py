@@ -107,6 +107,7 @@ IMPOSSIBLE = {
         *(set_value("method", value=value) for value in (None, {"name": 3}, {})),
         *(set_value("pretrain", value=value) for value in (None, {"epochs": "x"})),
         *(set_value(key, value=None) for key in ("version", "evaluations", "dataset", "track")),
+        *(set_value(part, "label", value="x/../../y") for part in ("dataset", "backbone")),
     ],
 }
 
