@@ -98,7 +98,7 @@ class Cifar10C(Source):
             DataMissing: it is damaged.
         """
         try:
-            array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+            array: np.ndarray = np.lib.format.open_memmap(path, mode="r")
         except (OSError, ValueError, EOFError) as error:
             raise self.damaged(path, str(error)) from error
         return array

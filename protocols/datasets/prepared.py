@@ -191,7 +191,7 @@ def open_memmap(path: Path, shape: ArrayShape) -> np.ndarray:
             if stamp.st_size > ALWAYS_CHECKED:
                 write_json(checked_path(path), {"stamp": stamp_of(path.stat())})
     try:
-        array: np.ndarray = np.load(path, mmap_mode="c")
+        array: np.ndarray = np.lib.format.open_memmap(path, mode="c")  # np.load reads archives too
     except (OSError, ValueError, EOFError) as error:
         raise DamagedFile(f"{path} is damaged: {error}") from error
     if array.shape != shape:
@@ -225,7 +225,7 @@ def stamp_of(status: os.stat_result) -> list[int]:
 def is_plain_array(path: Path) -> bool:
     """Whether a file is an array of uint8 in NumPy's format with nothing after it."""
     try:
-        array = np.load(path, mmap_mode="r")
+        array = np.lib.format.open_memmap(path, mode="r")
     except (OSError, ValueError, EOFError):
         return False
     return bool(array.dtype == np.uint8 and path.stat().st_size == array.offset + array.size)

@@ -44,7 +44,11 @@ def test_a_measured_run_asked_for_again_has_nothing_to_run_or_measure(path):
     """
     record = json.loads(path.read_text(encoding="utf-8"))
     stored = record["run"]
-    protocol, asked = protocols.load(stored["preset"] or stored["protocol"]), {}
+    name = stored["preset"] or stored["protocol"]
+    beside = path.parents[1] / f"{name}.toml"  # a protocol that a search for hyper-parameters has written
+    protocol, asked = protocols.load(str(beside) if beside.exists() else name), {}
+    changes = parse_label(stored["label"])[1]
+    augmentations = {key: changes.pop(key) for key in list(changes) if isinstance(changes[key], dict)}
     for one in stored["evaluations"]:
         after = one["refinement"]["label"] if one["refinement"] else ""
         asked.setdefault((one["dataset"]["name"], after), []).append(one["label"])
@@ -56,7 +60,7 @@ def test_a_measured_run_asked_for_again_has_nothing_to_run_or_measure(path):
             dataset=stored["dataset"]["name"],
             backbone=stored["backbone"]["name"],
             seed=stored["seed"],
-            changes={"pretrain": parse_label(stored["label"])[1]},
+            changes={"pretrain": changes, "recipes": augmentations},
             data=Path("data"),
             evaluate=labels,
             refine=[after] if after else [],

@@ -1,3 +1,4 @@
+import io
 import logging
 import os
 import shutil
@@ -54,7 +55,15 @@ def test_an_error_while_reading_leaves_nothing_behind(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("content", [b"", b"no array", "short"])
+def an_archive():
+    """What NumPy reads as several arrays."""
+    np.savez(archive := io.BytesIO(), PIXELS)
+    return archive.getvalue()
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"no array", "short", an_archive()], ids=["empty", "text", "short", "archive"]
+)
 def test_a_damaged_array_is_named_and_written_again(tmp_path, content, caplog):
     path = tmp_path / "images.npy"
     prepared.load_or_write(path, SHAPE, chunks)
