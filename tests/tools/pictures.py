@@ -14,7 +14,7 @@ from results.report.data import collect
 
 MEASURED = Path(__file__).parents[2] / "results" / "measured"
 
-PICTURES = ("quick-shapes/accuracy.svg", "graphnnclr2025-small/gains.svg")
+PICTURES = ("quick-shapes/accuracy.svg", "graphnnclr2025-small/gains.svg", "tuned-shapes/tuning.svg")
 """Below ``results/measured``; each is named like the figure that it shows."""
 
 
@@ -23,10 +23,10 @@ def draw(picture: str, to: Path) -> Path:
     from results.figures.style import save
 
     report = collect((MEASURED / picture).parent)
-    (data, *_) = figure_data(report.frames, report.tables, None, every=True)
+    shown = figure_data(report.frames, report.tables, None, every=True, curves=report.tuning_curves)
     kind = Path(picture).stem
-    figure = draw_figure(kind, replace(data, width=PAGE_WIDTH))
-    assert figure is not None
+    figures = (draw_figure(kind, replace(data, width=PAGE_WIDTH)) for data in shown)
+    figure = next(figure for figure in figures if figure is not None)
     (path,) = save(figure, to, kind, ("svg",))
     return path
 
