@@ -221,7 +221,7 @@ class Valid(Backbone):
         print("images of", images.shape[-1])
         return self.stem(images).mean((2, 3))
 
-@register_backbone("valid")
+@register_backbone("valid", argument="SIDE")
 def valid(name): return Valid(3, int(name.partition(":")[2]))
 
 @register_backbone("wide")

@@ -16,7 +16,9 @@ def content(svg):
     }
 
 
-@pytest.mark.parametrize("picture", [PICTURES[0], *(pytest.param(name, marks=pytest.mark.slow) for name in PICTURES[1:])])
+@pytest.mark.parametrize(
+    "picture", [PICTURES[0], *(pytest.param(name, marks=pytest.mark.slow) for name in PICTURES[1:])]
+)
 def test_a_picture_is_what_its_command_draws(picture, tmp_path):
     """If this fails, look at what ``python -m tests.tools.pictures`` draws, and commit it."""
     committed = content((MEASURED / picture).read_text(encoding="utf-8"))

@@ -29,11 +29,6 @@ def grid(store):
     store(method="byol", dataset="cifar10", seed=1, failure={"reason": "the <loss> became nan & stayed so"})
 
 
-@pytest.fixture
-def no_figures(monkeypatch):
-    monkeypatch.setattr(report, "draw_all", lambda *_, **__: {})
-
-
 class Page(HTMLParser):
     """Checks that elements nest, and collects what the tests ask for."""
 
@@ -186,7 +181,7 @@ def test_published_numbers_in_every_format(grid, runs, no_figures, tmp_path):
     ],
     ids=["one run", "one untrained run", "only a failure", "only unfinished", "a bit of everything"],
 )
-def test_little_is_enough(store, runs, tmp_path, stored):
+def test_little_is_enough(store, runs, tmp_path, stored, no_figures):
     for run in stored:
         store(**run)
     made = report.write(runs, tmp_path, published=True)

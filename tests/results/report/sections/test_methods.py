@@ -210,7 +210,7 @@ def test_recipes_have_rates_of_their_own(store, runs):
     assert notes_about(runs, "Learning rate") == []
 
 
-def test_one_pretraining_under_two_names_is_said_and_counts_once(store, runs):
+def test_one_pretraining_under_two_names_is_said_and_counts_once(store, runs, no_figures):
     values = {"adasim": [60.0, 61.0, 63.0], "graph_nnclr": [60.0, 61.0, 63.0], "byol": [62.0, 60.5, 61.0]}
     for method, of_method in values.items():
         for seed, value in enumerate(of_method):
@@ -317,7 +317,7 @@ class Cells(HTMLParser):
             self.found[-1] += data
 
 
-def test_every_format_shows_the_same_numbers(grid, runs, tmp_path):
+def test_every_format_shows_the_same_numbers(grid, runs, tmp_path, no_figures):
     made = report.write(runs, tmp_path / "report")
     main, differences = next(section.tables for section in made.sections if section.tables)[:2]
     expected = [cell.text for row in (*main.rows, *differences.rows) for cell in row.cells if cell]

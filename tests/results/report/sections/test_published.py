@@ -115,7 +115,7 @@ def test_every_published_number_of_a_table_is_in_it_once():
         assert not cells.duplicated(["row", "column"]).any()
 
 
-def test_the_nearest_conditions_fill_a_cell(store, runs):
+def test_the_nearest_conditions_fill_a_cell(store, runs, no_figures):
     put(store, [70.0, 70.1], method="relational", label="relational2020[epochs=10]", method_label="relational[views=4]")
     assert shown(runs) == "70.05 ± 0.64 (2)"
     put(store, [50.0, 50.1], method="relational", protocol="quick")
@@ -132,7 +132,7 @@ def shown(runs):
     return cells_of(table_of(published_of(runs), "Table 2"), "Relational Reasoning", "Conv-4 CIFAR-10")["ours"]
 
 
-def test_agreement_is_counted_of_trained_methods_only(store, runs):
+def test_agreement_is_counted_of_trained_methods_only(store, runs, no_figures):
     put(store, [75.0, 75.1, 74.9], method="relational", backbone="resnet32")
     put(store, [70.0, 70.1, 70.2], method="rotnet", backbone="resnet32")
     put(store, [73.0, 77.0, 76.0], method="simclr", backbone="resnet32")
@@ -187,7 +187,7 @@ def test_a_number_that_was_not_found_at_its_source_is_marked(store, runs):
     assert not any("‡" in note for note in table_of(section, "solo-learn README (9187ea3), CIFAR-10").notes)
 
 
-def test_tables_that_nothing_was_run_of_are_named_only(section, store, runs):
+def test_tables_that_nothing_was_run_of_are_named_only(section, store, runs, no_figures):
     assert {table.title.partition(",")[0] for table in section.tables} == {"Patacchiola & Storkey 2020"}
     others = [source for source in load()["source"].unique() if not source.startswith("Patacchiola")]
     assert section.notes[-1] == f"Nothing was run of {'; '.join(others)}. published.csv holds their numbers."
@@ -257,7 +257,7 @@ def test_published_figures_are_drawn(store, runs):
     ]
 
 
-def test_a_figure_whose_places_are_no_numbers_names_them(store, runs):
+def test_a_figure_whose_places_are_no_numbers_names_them(store, runs, no_figures):
     put(store, [51.0, 50.0, 52.0], method="simclr")
     put(store, [67.0, 66.5, 68.5], method="simclr", backbone="resnet32")
     (points,) = series_of(runs).values()

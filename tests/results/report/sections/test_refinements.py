@@ -124,7 +124,7 @@ def test_without_refinements_there_is_no_section(store, runs, tmp_path):
     assert "After refinement" not in (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
 
 
-def test_every_format_has_it_and_marks_the_leak(refined, tmp_path):
+def test_every_format_has_it_and_marks_the_leak(refined, tmp_path, no_figures):
     made = report.write(refined, tmp_path / "report")
     values = [BARE["byol"], GRAPH["byol"], (99.0, 99.0, 99.0)]
     averaged, leaking = half_of(values, 0, 1), half_of(values, 0, 2)
@@ -145,7 +145,7 @@ def test_every_format_has_it_and_marks_the_leak(refined, tmp_path):
     assert "minus & {unrefined} & {neighbour\\_mean" in tex
 
 
-def test_files_hold_refined_results_under_their_stored_names(refined, tmp_path):
+def test_files_hold_refined_results_under_their_stored_names(refined, tmp_path, no_figures):
     report.write(refined, tmp_path / "report")
     rows, summary = (
         pd.read_csv(tmp_path / "report" / name, keep_default_na=False) for name in ("results.csv", "summary.csv")
@@ -156,7 +156,7 @@ def test_files_hold_refined_results_under_their_stored_names(refined, tmp_path):
     assert len(summary) == 6
 
 
-def test_the_page_shows_the_pictures_of_one_run(refined, tmp_path):
+def test_the_page_shows_the_pictures_of_one_run(refined, tmp_path, no_figures):
     folder = next(refined.glob("*byol-s0*"))
     files = ["evaluations/graph-map.png", "evaluations/graph-neighbours.png", "evaluations/leak-map.png"]
     (folder / "evaluations").mkdir()
