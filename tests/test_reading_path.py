@@ -18,10 +18,15 @@ def script():
     return module
 
 
+@pytest.fixture(scope="module")
+def code(script):
+    return script.Code(SCRIPT.parents[2])
+
+
 @pytest.mark.parametrize("entry", ["bench.commands.run:run", "protocols.runner:execute", "results.report:show"])
-def test_a_path_enters_few_modules_and_re_enters_hardly_any(script, entry):
+def test_a_path_enters_few_modules_and_re_enters_hardly_any(script, code, entry):
     module, _, name = entry.partition(":")
-    path = script.reading_path(script.Code(SCRIPT.parents[2]), (module, name))
+    path = script.reading_path(code, (module, name))
     assert len(path) > 3, "the path must be followed at all"
     assert len(set(path)) <= 20, path
     assert len(path) - len(set(path)) <= 4, path

@@ -20,6 +20,10 @@ import ast
 import sys
 from collections import defaultdict
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 PACKAGES = ("bench", "slurm", "protocols", "methods", "results")
 FOUNDATION = (
@@ -55,6 +59,7 @@ class Code:
                 parts = path.relative_to(root).with_suffix("").parts
                 name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
                 self.trees[name] = ast.parse(path.read_text(encoding="utf-8"))
+        self.imports = {name: list(imports_in(tree)) for name, tree in self.trees.items()}
         self.bodies = dict(self._functions())
         self.calls = {function: self._callees(*function) for function in self.bodies}
         self.callers: dict[Function, set[str]] = defaultdict(set)
@@ -76,13 +81,10 @@ class Code:
     def _names(self, module: str, body: ast.AST) -> dict[str, tuple[str, str]]:
         """What names stand for: (module, name within it), the latter empty for a module itself."""
         names = {}
-        for node in (*ast.walk(self.trees[module]), *ast.walk(body)):
-            if isinstance(node, ast.ImportFrom) and node.module and node.module.partition(".")[0] in PACKAGES:
-                for alias in node.names:
-                    whole = f"{node.module}.{alias.name}"
-                    names[alias.asname or alias.name] = (
-                        (whole, "") if whole in self.trees else (node.module, alias.name)
-                    )
+        for node in (*self.imports[module], *imports_in(body)):
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}"
+                names[alias.asname or alias.name] = (whole, "") if whole in self.trees else (node.module, alias.name)
         for node in self.trees[module].body:
             if isinstance(node, ast.FunctionDef | ast.ClassDef):
                 names.setdefault(node.name, (module, node.name))
@@ -114,6 +116,13 @@ class Code:
                 where, what = names[base.func.id]
                 return [(where, f"{what}.{func.attr}")]
         return []
+
+
+def imports_in(tree: ast.AST) -> Iterator[ast.ImportFrom]:
+    """The imports of names from these packages, wherever they are in a tree."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.partition(".")[0] in PACKAGES:
+            yield node
 
 
 def reading_path(code: Code, entry: Function) -> list[str]:

@@ -58,7 +58,7 @@ SETTINGS = {
     "ibot": ("prototypes=16", "hidden=16", "crops=2"),
     "wmse": ("hidden=32", "output=2", "sub_batch=12", "eps=0.5"),
 }
-STEPS = 3
+STEPS = 2
 
 
 def run_of(method: str, *settings: str, protocol: str = "quick", plugins: Sequence[str] = ()) -> Run:
