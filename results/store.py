@@ -420,6 +420,13 @@ def process_table() -> str:
         return ""
 
 
+def clear_finished(folder: Path) -> None:
+    """Remove what is left of the execution of a finished run whose process was killed after it wrote the record."""
+    if os.path.lexists(folder / CLAIM):
+        with contextlib.suppress(Busy, RunFailed), claimed(folder):
+            (folder / HEARTBEAT).unlink(missing_ok=True)
+
+
 def release(folder: Path, live: Container[str]) -> None:
     """Remove the claim that a SLURM job left in a run's folder, unless the job is one of the ``live`` ones."""
     claim = folder / CLAIM

@@ -144,6 +144,7 @@ def run_grid(
     """
     from protocols.spec.grid import expand, plan
     from protocols.tune.outcome import store_tuned_runs
+    from results.store import clear_finished
 
     expanded = [(request, expand(request, grid.data, print_progress)) for request in requests]
     asked = [*repeated, *(one for _, runs in expanded for one in runs)]
@@ -152,6 +153,9 @@ def run_grid(
     if dry_run:
         print_plan(planned, todo, context)
         return 0
+    done = [grid.runs / run.folder() for run in planned.done]
+    for folder in done:
+        clear_finished(folder)
     if todo:
         from results.report import prepare_folder
 
@@ -167,13 +171,21 @@ def run_grid(
         echo("bench: interrupted; the same command resumes", err=True)
         raise typer.Exit(130) from None
     try:
-        print_table(planned, grid.runs, to if todo else None)
+        print_table(planned, grid.runs, to if todo or is_older(to, done) else None)
     except RequestError as error:
         if not todo:
             raise
         typer.echo(f"bench: the runs are stored, and there is no report: {error}", err=True)
         raise typer.Exit(1) from None
     return failed
+
+
+def is_older(report: Path, done: Sequence[Path]) -> bool:
+    """Whether a report lacks its page, which is written last, or a run was finished after it: its writer was killed."""
+    from results.store import RECORD, modified
+
+    page, _ = modified(report / "index.html")
+    return any(modified(folder / RECORD)[0] > page for folder in done)
 
 
 def print_plan(planned: Plan, todo: Sequence[Run], context: ExecutionContext) -> None:

@@ -8,9 +8,12 @@ import subprocess
 import sys
 import textwrap
 import time
+from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 
+from results import store
 from tests.tools import forked
 
 BENCH = [sys.executable, "-c", "from bench.cli import main; main()"]
@@ -174,6 +177,25 @@ def test_the_same_command_again_does_nothing_and_quickly(grid):
     assert again.stdout == first.stdout
     changed = [path for path, at in before.items() if path.stat().st_mtime_ns != at and path.is_file()]
     assert changed == []
+
+
+def test_what_a_killed_writer_of_the_report_left_is_written_by_the_same_command(grid, tmp_path):
+    """And what a process left that was killed just after it wrote its record."""
+    folder, words, _ = grid
+    copy = Path(shutil.copytree(folder, tmp_path / "copy"))
+    (copy / "report" / "index.html").unlink()
+    (copy / "report" / "table.md").write_text("half")
+    run = next(copy.glob("runs/*simclr*"))
+    (run / "claim.json").write_text(json.dumps({**asdict(store.this_process()), "pid": 2**22 + 5, "started": "1"}))
+    (run / "heartbeat.json").write_text("{}")
+    bench(*words, cwd=copy, check=0)
+    for name in ("index.html", "table.md"):
+        assert (copy / "report" / name).read_bytes() == (folder / "report" / name).read_bytes()
+    assert not list(copy.glob("runs/*/claim.json"))
+    assert not list(copy.glob("runs/*/heartbeat.json"))
+    written = (copy / "report" / "index.html").stat().st_mtime_ns
+    bench(*words, cwd=copy, check=0)
+    assert (copy / "report" / "index.html").stat().st_mtime_ns == written
 
 
 def test_more_seeds_only_add_runs(grid):
