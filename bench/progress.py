@@ -35,6 +35,9 @@ MIN_SECONDS = 5.0
 BAR_WIDTH = 20
 """Characters of a bar."""
 
+MOST_OF_EVALUATION = 0.99
+"""The part of an evaluation that one of its stages may count as, since others may follow."""
+
 VIEWS_PER_EVALUATION = 5_000
 """Views assumed to take as long as one evaluation, until both have been timed."""
 
@@ -97,7 +100,7 @@ class RunProgress(ProgressListener):
         if self.name in self.display.timings:
             self._update_timing(self.name, done)
         elif "evaluate" in self.reached:  # a stage of the present evaluation
-            self._update_timing("evaluate", self._evaluated + min(self.fraction, 1.0))
+            self._update_timing("evaluate", self._evaluated + min(self.fraction, MOST_OF_EVALUATION))
         self.display.update(self)
 
     def _update_timing(self, stage: str, done: float) -> None:

@@ -47,7 +47,7 @@ def table_text(table: Table) -> str:
 
 
 def array(texts: Iterable[str]) -> str:
-    """Elements that are JSON already as an array, a line each; json.dumps with an indent is ten times as slow."""
+    """Elements that are JSON already as an array, a line each; json.dumps with an indent is slow."""
     lines = ",\n".join(texts)
     return f"[\n{lines}\n]" if lines else "[]"
 

@@ -88,6 +88,7 @@ def metrics(outcomes):
     return {outcome.run.folder(): outcome.record.metrics for outcome in outcomes}
 
 
+@pytest.mark.new_interpreters
 def test_a_pool_gets_what_one_process_gets(run_of, tmp_path):
     runs = [run_of(method, seed) for seed in (0, 1) for method in ("simclr", "random")]
     threads = torch.get_num_threads()

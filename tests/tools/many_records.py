@@ -35,15 +35,11 @@ def command(count: int) -> list[str]:
 def write_records(folder: Path, count: int) -> None:
     """Write the finished runs of :func:`request` to a runs folder, without waiting for the disk."""
     with mock.patch("os.fsync"):
-        _write_records(folder, count)
-
-
-def _write_records(folder: Path, count: int) -> None:
-    for number, run in enumerate(expand(request(count), folder)):
-        path, config = folder / run.folder(), run.config()
-        path.mkdir(parents=True)
-        write_json(path / CONFIG, config)
-        write_json(path / RECORD, record_of(run, number).to_json())
+        for number, run in enumerate(expand(request(count), folder)):
+            path, config = folder / run.folder(), run.config()
+            path.mkdir(parents=True)
+            write_json(path / CONFIG, config)
+            write_json(path / RECORD, record_of(run, number).to_json())
 
 
 def record_of(run: Run, number: int) -> Record:

@@ -259,6 +259,7 @@ def test_a_shared_backbone_keeps_its_names_and_is_itself_outside_of_steps():
     )
 
 
+@pytest.mark.new_interpreters
 def test_a_shared_run_may_be_carried_on_by_one_process(tmp_path, stop_after):
     run = run_of("simclr", "pretrain.batch=64")
     with pytest.raises(KeyboardInterrupt):

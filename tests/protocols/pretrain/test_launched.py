@@ -168,7 +168,7 @@ def test_a_port_that_is_taken_is_told(two):
 
 
 def test_torchrun_starts_a_grid_on_two_ranks(tmp_path):
-    words = ["run", "--methods", "simclr", "--datasets", "digits", "--seeds", "0", "--views", "1000"]
+    words = ["run", "--methods", "simclr,random", "--datasets", "digits", "--seeds", "0", "--views", "1000"]
     words += ["--set", "pretrain.precision=float32", "--evaluations", "knn", "--reference"]
     shared = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(free_port()), "-m", "bench"]
     done = subprocess.run(
