@@ -50,7 +50,7 @@ def missing_data_lines(runs: Sequence[Run], missing: Mapping[str, Sequence[str]]
 
 def run_line(run: Run, pretraining: str) -> str:
     """A run, its pretraining, and its evaluations."""
-    measured = ", ".join(map(run.evaluation_name, run.evaluations))
+    measured = ", ".join(map(run.displayed_evaluation, run.evaluations))
     return f"  {run.dataset.label} {run.backbone.label} {run.method.label} under {run.label}: {pretraining}; {measured}"
 
 

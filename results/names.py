@@ -63,6 +63,13 @@ def display_name(label: str) -> str:
     return replace_start(OLD_LABELS.get(name, name), OLD_REFINEMENTS) + bracket + replace_keys(changes, known)
 
 
+def display_stage(stage: str) -> str:
+    """What a stage of a stored cost is called now: ``knn after averaged on cifar100`` names a refinement."""
+    evaluation, after, rest = stage.rpartition(" after ")
+    refinement, space, rest = rest.partition(" ")
+    return f"{evaluation}{after}{display_name(refinement)}{space}{rest}"
+
+
 def stored_options(refinement: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """Options of a refinement under their stored names; ``refinement`` is the registered name."""
     known = STORED_OPTIONS.get(refinement, {})

@@ -29,6 +29,7 @@ import os
 import re
 import shutil
 import socket
+import tempfile
 import time
 import uuid
 from dataclasses import asdict, dataclass
@@ -607,7 +608,7 @@ def read_runs(runs: Path) -> list[Stored]:
 
 
 def require_writable(folder: Path, option: str = "--runs") -> None:
-    """Check that files can be written to a folder, which is made if need be.
+    """Check that files can be written to a folder, which need not exist; nothing is left behind.
 
     Args:
         folder: of runs, or another.
@@ -616,10 +617,18 @@ def require_writable(folder: Path, option: str = "--runs") -> None:
     Raises:
         RequestError: they cannot.
     """
+    existing = folder.absolute()
+    while not os.path.lexists(existing):
+        existing = existing.parent
+    missing = folder.absolute().relative_to(existing)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(folder / "writable", lambda temporary: temporary.touch())
-        (folder / "writable").unlink(missing_ok=True)
+        with contextlib.ExitStack() as stack:
+            if missing.parts:  # the same path is tried in a temporary folder
+                existing = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=".bench-", dir=existing)))
+            (existing / missing).mkdir(parents=True, exist_ok=True)
+            file = existing / missing / "writable"
+            write_atomically(file, lambda temporary: temporary.touch())
+            file.unlink(missing_ok=True)
     except OSError as error:
         raise RequestError(
             f"cannot write to {folder}: {error.strerror}", hint=f"choose another {option} DIR"

@@ -191,6 +191,8 @@ class Worker:
     def shutdown(self) -> None:
         """End the process; one that is still executing a run is killed."""
         if self.process is not None:
+            with contextlib.suppress(OSError):  # closing it is not enough where a forked process holds it open too
+                self.pipe.send(None)
             self.pipe.close()
             self.process.join(0 if self.run else STOP_TIMEOUT_S)
             self.process.kill()
@@ -237,15 +239,15 @@ class PipeReporter(ProgressListener):
 
 
 def worker_main(pipe: Connection, context: ExecutionContext, threads: int, stop: Event) -> None:
-    """Main function of a worker process: execute the runs that arrive, until the parent closes the pipe."""
+    """Main function of a worker process: execute the runs that arrive, until None does or the pipe is closed."""
     ignore_stop_signals()
     from protocols.system.device import prepare_process
 
     prepare_process(threads)
     threading.Thread(target=stop_with_parent, args=(stop,), daemon=True).start()
     with contextlib.suppress(EOFError, BrokenPipeError):
-        while True:
-            pipe.send(execute_run(Run.from_config(pipe.recv()), context, PipeReporter(pipe, stop)))
+        for config in iter(pipe.recv, None):
+            pipe.send(execute_run(Run.from_config(config), context, PipeReporter(pipe, stop)))
 
 
 def fail(run: Run, context: ExecutionContext, reason: str) -> None:

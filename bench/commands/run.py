@@ -156,17 +156,17 @@ def run_grid(
     done = [grid.runs / run.folder() for run in planned.done]
     for folder in done:
         clear_finished(folder)
-    if todo:
-        from results.report import prepare_folder
 
-        prepare_folder(to)
+    def prepare() -> None:
+        if todo:
+            from results.report import prepare_folder
 
-    def store() -> None:
+            prepare_folder(to)
         for request, runs in expanded:
             store_tuned_runs(request, runs, grid.runs)
 
     try:
-        failed = execute_runs(todo, context, jobs, per_gpu, force=grid.force, on_start=store)
+        failed = execute_runs(todo, context, jobs, per_gpu, force=grid.force, on_start=prepare)
     except KeyboardInterrupt:
         echo("bench: interrupted; the same command resumes", err=True)
         raise typer.Exit(130) from None

@@ -12,6 +12,7 @@ from bench.completion import run_names
 from bench.echo import echo
 from bench.options import RUNS, Runs
 from results.errors import RequestError, UnknownName
+from results.names import display_name, display_stage
 from results.store import CONFIG
 
 if TYPE_CHECKING:
@@ -98,10 +99,10 @@ def record_lines(record: dict[str, Any]) -> Iterator[str]:
     """Results, health, training history, cost and provenance of a record."""
     yield "\nmeasured"
     for m in record["metrics"]:
-        name = f"{m['label']} after {m['refinement']}" if m.get("refinement") else m["label"]
+        name = f"{m['label']} after {display_name(m['refinement'])}" if m.get("refinement") else m["label"]
         yield f"  {name:20} {m['metric']} {m['value']:.2f} on {m['n']:,} {m['split']} images of {m['dataset']}"
     pictures = record.get("pictures", ())
-    yield from (f"  {p['label']:20} shown on {p['dataset']} in {p['file']}" for p in pictures)
+    yield from (f"  {display_name(p['label']):20} shown on {p['dataset']} in {p['file']}" for p in pictures)
     health = record["health"]
     yield f"\nhealth     {health['warning'] or 'no warning'}"
     names = ("std", "rankme", "lidar", "alignment", "uniformity")
@@ -110,7 +111,7 @@ def record_lines(record: dict[str, Any]) -> Iterator[str]:
     cost = record["cost"]
     yield "\ncost"
     yield f"  {cost['views']:,} views in {cost['steps']:,} steps" + speed(cost)
-    yield "  " + ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in cost["seconds"].items())
+    yield "  " + ", ".join(f"{display_stage(stage)} {seconds:.1f} s" for stage, seconds in cost["seconds"].items())
     yield f"  {cost['peak_memory'] / 2**20:,.0f} MiB at most, {cost['precision']}, {cost['attempts']} attempt(s)"
     if cost.get("gpu_seconds") is not None:
         energy = f", {cost['energy'] / 3.6e6:.3g} kWh in pretraining" if cost.get("energy") is not None else ""

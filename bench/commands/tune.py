@@ -381,6 +381,7 @@ def choose_and_write(planned: PlannedSearch, runs: Path, file: Path, base: str) 
     search, scores = planned.search, trial_scores(planned.search, runs)
     chosen = chosen_trials(scores)
     text = tuned_protocol(planned, chosen, to=file, base=base)
+    file.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(file, partial(Path.write_text, data=text, encoding="utf-8"))
     echo(f"{search.dataset} {search.backbone} under {search.protocol}, {search.evaluation} on held-out images:")
     for method, index in chosen.items():

@@ -181,7 +181,7 @@ class Evaluator:
             size = f" at {evaluation.image_size} px" if evaluation.image_size else ""
             size += f", crop {evaluation.crop_pct:g}" if evaluation.crop_pct else ""
             self.listener.stage("evaluate", 1 + len(evaluations), done)  # evaluations may have started nested stages
-            self.listener.progress(done, name)
+            self.listener.progress(done, self.run.displayed_evaluation(evaluation))
             if refinement:
                 refined = self._refinement(evaluation, refinement)
                 seconds[self.run.with_dataset(f"{refinement.label}{size}", dataset)] = refined.seconds

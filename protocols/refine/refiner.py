@@ -19,7 +19,7 @@ from protocols.spec.run import digest_of
 from protocols.system import randomness
 from protocols.system.device import to_float64
 from results.errors import Diverged
-from results.names import code_options
+from results.names import code_options, display_name
 from results.store import EXTRA_STATE, write_atomically
 
 if TYPE_CHECKING:
@@ -99,7 +99,9 @@ def apply_refinement(features: Features, refinement: Component) -> Features | No
     options = code_options(REFINEMENTS.key(refinement.name), refinement.options)
     refined = function(features, **typed_options(function, options, refinement.name))
     if refined is not None and not (refined.train.isfinite().all() and refined.test.isfinite().all()):
-        raise Diverged(f"features after {refinement.label} are not finite", hint="try a lower learning rate")
+        raise Diverged(
+            f"features after {display_name(refinement.label)} are not finite", hint="try a lower learning rate"
+        )
     return refined
 
 

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from protocols.spec import protocol as protocols
 from protocols.spec.earlier_images import with_earlier_digests
-from protocols.spec.labels import is_path, parse_label, split_list, split_names
+from protocols.spec.labels import SHARED, is_path, parse_label, split_list, split_names
 from protocols.spec.plugins import METHODS, REGISTRIES, add_file
 from protocols.spec.protocol import BUDGETS
 from protocols.spec.resolve import missing_evaluations, parse_changes, resolve
 from results.errors import RequestError
 from results.index import finished_runs
-from results.names import UNTRAINED
+from results.names import UNTRAINED, stored_name
 from results.record import LARGEST_INTEGER
 from results.store import read_run
 
@@ -232,12 +232,32 @@ def expand(request: Request, data: Path, progress: Progress | None = None) -> li
         for grid in grids
         for run in runs_of(grid, protocol, changes=changes, data=data, plugins=request.plugins, progress=progress)
     ]
+    require_used(changes, [run for _, run in without_seed])
     runs: dict[str, Run] = {}
     for seed in dict.fromkeys(seed for grid in grids for seed in grid.seeds):
         for run in (dataclasses.replace(run, seed=seed) for seeds, run in without_seed if seed in seeds):
             folder = run.folder()
             runs[folder] = run.with_evaluations(runs[folder].evaluations) if folder in runs else run
     return list(runs.values())
+
+
+def require_used(changes: TomlTable, runs: Sequence[Run]) -> None:
+    """Check that every evaluation, refinement and augmentation that ``--set`` changes is part of the grid.
+
+    Raises:
+        RequestError: one is not; its change would change no number.
+    """
+    parts = [part for run in runs for evaluation in run.evaluations for part in (evaluation, evaluation.refinement)]
+    measured = {parse_label(part.label)[0] for part in parts if part}
+    for target in changes:
+        if target not in (*SHARED, *METHODS.names()) and measured.isdisjoint((target, stored_name(target))):
+            raise RequestError(
+                f"--set changes {target}, which is not among the evaluations and refinements",
+                hint=f"add it: --evaluations {target},… or --refine {target},…",
+            )
+    for name in changes.get("recipes", {}):
+        if all(name in run.unused for run in runs):
+            raise RequestError(f"--set changes recipes.{name}, which none of the methods uses", hint="leave it out")
 
 
 def require_tuned(tuned: Tuned, grids: Sequence[Grid]) -> None:

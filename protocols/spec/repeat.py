@@ -92,6 +92,7 @@ def run_of_record(path: Path, runs: Path, *, allow_code: bool, show: Callable[[s
     for name, digest in digests.items():
         target = runs / FOLDER / digest[:16] / f"{re.sub(r'[^A-Za-z0-9_]', '_', Path(name).stem)}.py"
         require_writable(target.parent)
+        target.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(target, partial(Path.write_bytes, data=texts[name].encode()))
         written.append(str(target))
     run = replace(run, plugins=tuple(written))

@@ -126,6 +126,7 @@ def prepare_folder(to: Path) -> None:
         )
     require_writable(to, "--to")
     require_writable(mark.parent, "--to")
+    mark.parent.mkdir(parents=True, exist_ok=True)
     if not mark.exists():
         write_json(mark, {})
 

@@ -76,6 +76,18 @@ WRONG = {
     "unknown option in --set": (["--set", "simclr.temprature=1"], "simclr has no option 'temprature'"),
     "unknown target of --set": (["--set", "simclrr.x=1"], "unknown target of --set 'simclrr'"),
     "--set for a method that takes no part": (["--set", "byol.momentum=1"], "byol, which is not among the methods"),
+    "--set for an evaluation that is not asked for": (
+        ["--set", "finetune.epochs=3"],
+        "finetune, which is not among the evaluations and refinements; add it: --evaluations finetune",
+    ),
+    "--set for a refinement that is not asked for": (
+        ["--refine", "neighbour_mean", "--set", "transductive.k=3"],
+        "transductive, which is not among the evaluations and refinements",
+    ),
+    "--set for an augmentation that no method uses": (
+        ["--set", "recipes.small.size=8"],
+        "recipes.small, which none of the methods uses",
+    ),
     "wrong value": (["--set", "simclr.activation=tanh"], "choose relu, leaky_relu"),
     "value a method refuses": (["--set", "simclr.temperature=-1"], "temperature must be above 0, not -1.0"),
     "value out of the range of an evaluation": (["--set", "knn.k=-3"], "knn.k must be 1 or more, not -3"),
@@ -135,7 +147,7 @@ def test_a_wrong_request_is_one_line_and_starts_nothing(tmp_path, case):
     assert len(done.stderr.splitlines()) == 1
     assert len(done.stderr) < 1000
     assert not done.stdout
-    assert not list(tmp_path.glob("runs/*"))
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from results.names import (
     STORED_REFINEMENTS,
     baseline_of,
     display_name,
+    display_stage,
     stored_field,
     stored_name,
 )
@@ -68,3 +69,16 @@ def test_refinements_of_the_presets_are_shown_under_different_names():
 )
 def test_baselines_are_declared_or_known_by_name(config, baseline):
     assert baseline_of(config) == baseline
+
+
+@pytest.mark.parametrize(
+    ("stage", "shown"),
+    [
+        ("pretrain", "pretrain"),
+        ("averaged", "neighbour_mean"),
+        ("averaged[beside=true] at 96 px", "neighbour_mean[append_input=true] at 96 px"),
+        ("knn[k=5] after averaged on cifar100", "knn[k=5] after neighbour_mean on cifar100"),
+    ],
+)
+def test_stages_of_costs_are_shown_with_the_present_names(stage, shown):
+    assert display_stage(stage) == shown

@@ -289,7 +289,9 @@ def test_an_unwritable_folder_is_named(tmp_path):
     with pytest.raises(RequestError, match=r"cannot write to .*file/runs"):
         store.require_writable(tmp_path / "file" / "runs")
     store.require_writable(tmp_path / "new" / "runs")
-    assert not names_in(tmp_path / "new" / "runs")
+    assert names_in(tmp_path) == ["file"]
+    store.require_writable(tmp_path)
+    assert names_in(tmp_path) == ["file"]
 
 
 def test_discarding_leaves_the_configuration_only(tmp_path):
