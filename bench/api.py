@@ -74,7 +74,7 @@ def run(
         deterministic: on CUDA, use kernels only that give the same again bit for bit: slower; a run that needs another
             one fails.
         ranks: processes that share each run's pretraining.
-        log: ``tensorboard``, ``wandb`` or both, to follow the runs in.
+        log: any of ``tensorboard``, ``wandb`` and ``mlflow``, to follow the runs in.
         jobs: runs at a time; more than one in processes of their own; None for as many as this machine allows.
         per_gpu: runs at a time on each GPU, unless ``jobs`` is given.
         limit: execute at most so many runs.
@@ -241,7 +241,7 @@ def export(
     """Write the backbone of a finished run for code without bench, as ``bench export`` does.
 
     Args:
-        run: its folder, or the beginning or end of the folder's name.
+        run: its folder, or any part of the folder's name that no other has.
         to: folder to write to; it must not exist, or be empty.
         runs: the folder of the runs, where ``run`` is not a path; its default is that of :func:`run`.
         data: folder of the data sets, read for the normalisation of runs of earlier versions only.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from protocols.datasets.load import load_dataset
 from protocols.evaluate.evaluator import Evaluator, restore_evaluations
-from protocols.evaluate.monitor import knn_monitor
+from protocols.evaluate.knn_during_training import knn_during_training
 from protocols.pretrain.stage import pretrained_backbone
 from protocols.spec.repeat import plugin_sources
 from protocols.spec.resolve import missing_evaluations, require_same_images, stored_evaluations
@@ -93,8 +93,8 @@ def run_stages(run: Run, folder: Path, context: ExecutionContext, listener: Prog
     device = choose_device(context.device)
     require_same_images(run, context.runs, context.data)
     dataset = load_dataset(run.dataset.name, context.data)
-    monitor = knn_monitor(dataset, device, run.seed) if run.pretrain.knn_every else None
-    backbone, training = pretrained_backbone(run, dataset, device, listener, context, monitor=monitor)
+    measure = knn_during_training(dataset, device, run.seed) if run.pretrain.knn_every else None
+    backbone, training = pretrained_backbone(run, dataset, device, listener, context, measure=measure)
     measured = Evaluator(run, folder, backbone, context.data, listener).measure()
     trained, attempts = training.views > 0, store.read_attempts(folder)
     seconds = {"pretrain": training.seconds, **measured.seconds}

@@ -24,7 +24,7 @@ def export(
         str,
         typer.Argument(
             metavar="RUN",
-            help="The run's folder, or the beginning or end of the folder's name.",
+            help="The run's folder, or any part of its name that no other has.",
             autocompletion=run_names,
         ),
     ],

@@ -43,7 +43,7 @@ def build_job(
     device: torch.device,
     *,
     reference: bool = False,
-    monitor: Callable[[Backbone], dict[str, float]] | None = None,
+    measure: Callable[[Backbone], dict[str, float]] | None = None,
 ) -> PretrainJob:
     """Build a run's pretraining on its device.
 
@@ -53,7 +53,7 @@ def build_job(
         dataset: to pretrain on.
         device: to train on.
         reference: use the reference operations, without compiled and hand-written kernels.
-        monitor: see ``PretrainJob``.
+        measure: see ``PretrainJob``.
     """
     shared = process_group.world_size() > 1
     method, budget = build_method(run, dataset, shared=shared)
@@ -75,7 +75,7 @@ def build_job(
         precision=choose_precision(run.pretrain.precision, device),
         checkpoint=folder / CHECKPOINT,
         owner=run.fingerprint(),
-        monitor=monitor,
+        measure=measure,
     )
 
 

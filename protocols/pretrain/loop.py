@@ -63,7 +63,7 @@ class PretrainJob:
         precision: of the matrix products.
         checkpoint: path of the checkpoint.
         owner: fingerprint of the run, which the checkpoint belongs to.
-        monitor: measures the backbone every ``knn_every`` epochs, if that is set; its numbers are added to the history.
+        measure: measures the backbone every ``knn_every`` epochs, if that is set; its numbers are added to the history.
         scaler: multiplies the loss by a large factor in float16, so that small gradients are not rounded to zero, and
             leaves out the update where a gradient overflows; does nothing in other precisions. Whether one did the
             fused optimizers find out on the GPU; for ``lars`` and those of plugins the host waits.
@@ -82,7 +82,7 @@ class PretrainJob:
     precision: Precision
     checkpoint: Path
     owner: str = ""
-    monitor: Callable[[Backbone], dict[str, float]] | None = None
+    measure: Callable[[Backbone], dict[str, float]] | None = None
     scaler: torch.amp.GradScaler = field(init=False)
 
     def __post_init__(self) -> None:
@@ -129,9 +129,9 @@ def pretrain(job: PretrainJob, listener: ProgressListener) -> TrainingState:
             state.seconds = seconds_before + time.monotonic() - start
             if state.step == end:
                 end_epoch(state, epoch, learning_rate(job.pretrain, end / budget.steps), method.log_prototypes)
-                if job.monitor and job.pretrain.knn_every and (epoch + 1) % job.pretrain.knn_every == 0:
+                if job.measure and job.pretrain.knn_every and (epoch + 1) % job.pretrain.knn_every == 0:
                     paused = time.monotonic()
-                    state.history[-1] |= job.monitor(method.encoder)
+                    state.history[-1] |= job.measure(method.encoder)
                     start += time.monotonic() - paused  # it is no part of what training takes
                 listener.epoch_end(state.history[-1])
             if stopping or (timer.due() and process_group.rank() == 0):

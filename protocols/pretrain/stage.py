@@ -33,7 +33,7 @@ def pretrained_backbone(
     listener: ProgressListener,
     context: ExecutionContext,
     *,
-    monitor: Callable[[Backbone], dict[str, float]] | None = None,
+    measure: Callable[[Backbone], dict[str, float]] | None = None,
 ) -> tuple[Backbone, TrainingState]:
     """The run's backbone with trained weights, and the state at the end of its training.
 
@@ -43,7 +43,7 @@ def pretrained_backbone(
         device: that it is trained and returned on.
         listener: receives the progress.
         context: where and how the run is executed.
-        monitor: see ``PretrainJob``.
+        measure: see ``PretrainJob``.
 
     Raises:
         RequestError: the run's options cannot work with this data set.
@@ -54,7 +54,7 @@ def pretrained_backbone(
     saved = load_trained(run, folder, device, listener)
     if saved is None:
         with launch_ranks(run, folder, context):
-            job = build_job(run, folder, dataset, device, reference=context.reference, monitor=monitor)
+            job = build_job(run, folder, dataset, device, reference=context.reference, measure=measure)
             if job.method.notice:
                 listener.warn(job.method.notice)
             state = pretrain(job, listener)

@@ -363,7 +363,9 @@ def reference_lines(properties: Json, definitions: Json) -> Iterator[str]:
         *wrap_lines(
             "Some keys have another name in the code and the tables of a report than in files, where names never "
             "change: `averaged` and `isolated` are the refinements `neighbour_mean` and `no_edges`, `beside` is "
-            "`append_input`. Of refinements a file may hold either name."
+            "`append_input`; of refinements a file may hold either name. `recipes` are augmentations, `clip` is "
+            "`max_grad_norm`, `trust` is `trust_coefficient`, `clip_trust` is `clip_trust_ratio`, and `track` is "
+            "fairness: with `recipe` each method has the settings of its authors; and `[recipes]` is something else."
         ),
         "",
         *wrap_lines(

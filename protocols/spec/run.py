@@ -127,7 +127,8 @@ class Run:
         extras: optimizer, schedule and augmentation operations that come from plugins.
         unused: augmentations that do not decide this run's numbers: added to the protocol later, and used by other
             methods only.
-        baseline: ``lower`` or ``upper`` for a method that is no competitor, else empty.
+        baseline: ``lower``, ``upper`` or ``external`` for a method that is no competitor, else empty; see
+            ``results.names.Baseline``.
     """
 
     protocol: str

@@ -1,8 +1,8 @@
 """Counter-based random numbers: every draw is a function of (seed, purpose, counters), not of earlier draws.
 
 Initial weights, image order and view parameters depend on the run's seed and on their purpose, never on the method:
-all methods get the same views of the same images, a resumed run draws the same numbers as an uninterrupted one, and a
-new method changes no other method's numbers.
+methods that ask for the same augmentation get the same views of the same images, a resumed run draws the same numbers
+as an uninterrupted one, and a new method changes no other method's numbers.
 """
 
 from __future__ import annotations

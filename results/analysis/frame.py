@@ -63,7 +63,8 @@ class Frames:
         folders: of every run, by its name.
         runs: a row per run, whatever its status, ``RUN_COLUMNS``: what it is, ``status`` (``done``, ``failed``,
             ``unfinished`` or ``unreadable``) and its ``reason``, costs, first and last loss, provenance. ``baseline``
-            is ``upper`` for training with labels, ``lower`` for random weights, else empty.
+            is ``upper`` for training with labels, ``lower`` for random weights, ``external`` for weights trained
+            elsewhere, else empty.
         results: a row per finished run and metric, ``RESULT_COLUMNS``. ``value`` is in percent, ``n`` the number of
             images, ``refinement`` the label of the refinement before the evaluation (empty for none) and
             ``transductive`` whether it used other test images. ``pretraining`` is the label of the method, of several

@@ -1,4 +1,7 @@
-"""Which figures a report has; they are drawn again only where what they show has changed."""
+"""Which figures a report has; they are drawn again only where what they show has changed.
+
+Each kind of figure is a file beside this one, and registers itself.
+"""
 
 from __future__ import annotations
 

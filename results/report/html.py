@@ -1,7 +1,8 @@
 """Sections as one web page that needs no other file and no network: templates of Jinja2 with autoescape.
 
 A small script sorts and filters tables; everything can be read without it. The page's Content-Security-Policy allows
-nothing but this script, its style and the pictures within the page.
+nothing but this script, its style and the pictures within the page. What is shown is decided in
+``results/report/sections``.
 """
 
 from __future__ import annotations

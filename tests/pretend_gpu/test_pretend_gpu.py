@@ -93,7 +93,7 @@ import json, torch
 from protocols.evaluate.accuracy import calibration_error
 from protocols.evaluate.health import rankme
 from protocols.evaluate.knn import knn
-from protocols.evaluate.knn_presets import knn_wmse
+from protocols.evaluate.knn_of_other_projects import knn_wmse
 from protocols.evaluate.retrieval import retrieval
 from protocols.features.features import Features
 from protocols.features.neighbours import nearest_others

@@ -7,9 +7,9 @@ from lightly.utils.benchmarking import knn_predict
 from torch.nn import functional as F
 
 from protocols.evaluate.knn import knn
-from protocols.evaluate.knn_presets import knn_dino, knn_lightly, knn_wmse, nearest_by_distance
+from protocols.evaluate.knn_of_other_projects import knn_dino, knn_lightly, knn_wmse, nearest_by_distance
 from protocols.evaluate.linear import linear
-from protocols.evaluate.linear_presets import linear_dino, linear_relational, linear_solo
+from protocols.evaluate.linear_of_other_projects import linear_dino, linear_relational, linear_solo
 from protocols.features.features import Features
 from protocols.spec import protocol as protocols
 from protocols.spec.plugins import EVALUATIONS

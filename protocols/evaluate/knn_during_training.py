@@ -27,7 +27,7 @@ HELD_OUT = 0.2
 """Share of these images that are classified; the others are their neighbours."""
 
 
-def knn_monitor(dataset: Dataset, device: torch.device, seed: int) -> Callable[[Backbone], dict[str, float]]:
+def knn_during_training(dataset: Dataset, device: torch.device, seed: int) -> Callable[[Backbone], dict[str, float]]:
     """A function that measures the kNN accuracy of a backbone on held-out images of the training split.
 
     The classifier is ``knn`` with its default options. Pretraining sees the held-out images too, as all of its images,

@@ -11,8 +11,8 @@ from sklearn.neighbors import KNeighborsClassifier
 from protocols.backbones.small import Conv4
 from protocols.datasets.base import Split
 from protocols.datasets.load import load_dataset
-from protocols.evaluate import monitor as module
-from protocols.evaluate.monitor import knn_monitor
+from protocols.evaluate import knn_during_training as module
+from protocols.evaluate.knn_during_training import knn_during_training
 from protocols.features.extraction import extract_dataset
 from protocols.runner import execute
 from protocols.spec import protocol as protocols
@@ -128,19 +128,21 @@ def test_measuring_changes_neither_the_backbone_nor_the_random_state(digits):
     backbone.stem.eval()
     before = {name: value.clone() for name, value in backbone.state_dict().items()}
     modes, random = [m.training for m in backbone.modules()], torch.get_rng_state()
-    value = knn_monitor(digits, CPU, 0)(backbone)
+    value = knn_during_training(digits, CPU, 0)(backbone)
     assert all(torch.equal(before[name], value) for name, value in backbone.state_dict().items())
     assert [m.training for m in backbone.modules()] == modes
     assert torch.equal(torch.get_rng_state(), random)
-    assert knn_monitor(digits, CPU, 0)(backbone) == value
-    assert knn_monitor(digits, CPU, 1)(backbone) != value
+    assert knn_during_training(digits, CPU, 0)(backbone) == value
+    assert knn_during_training(digits, CPU, 1)(backbone) != value
 
 
 def test_the_test_split_is_not_used(digits):
     spoilt = Split(digits.test.images * 0, digits.test.labels * 0)
     torch.manual_seed(0)
     backbone = Conv4()
-    values = [knn_monitor(data, CPU, 0)(backbone) for data in (digits, dataclasses.replace(digits, test=spoilt))]
+    values = [
+        knn_during_training(data, CPU, 0)(backbone) for data in (digits, dataclasses.replace(digits, test=spoilt))
+    ]
     assert values[0] == values[1]
 
 
@@ -153,7 +155,7 @@ def test_a_large_split_is_sampled(digits, monkeypatch):
         return {"top1": 0.0}
 
     monkeypatch.setattr(EVALUATIONS, "get", {"knn": measure}.get)
-    knn_monitor(digits, CPU, 0)(Conv4())
+    knn_during_training(digits, CPU, 0)(Conv4())
     assert sizes == [(80, 20)]
 
 
@@ -162,7 +164,7 @@ def test_what_is_not_finite_is_named(digits):
     with torch.no_grad():
         next(backbone.parameters()).fill_(float("nan"))
     with pytest.raises(Diverged, match="the representation is not finite"):
-        knn_monitor(digits, CPU, 0)(backbone)
+        knn_during_training(digits, CPU, 0)(backbone)
 
 
 @pytest.mark.parametrize("part", ["train", "test"])
@@ -174,7 +176,7 @@ def test_a_single_image_that_is_not_finite_is_enough(digits, monkeypatch, part):
 
     monkeypatch.setattr(module, "extract_dataset", extract)
     with pytest.raises(Diverged, match="the representation is not finite"):
-        knn_monitor(digits, CPU, 0)(Conv4())
+        knn_during_training(digits, CPU, 0)(Conv4())
 
 
 def test_how_often_has_a_range_and_is_part_of_no_label():
