@@ -46,7 +46,6 @@ def protocol_names() -> list[str]:
 
 def run_names(ctx: typer.Context) -> list[str]:
     """Completion of the name of a run in the folder that ``--runs`` or ``BENCH_RUNS`` names."""
-    from results.store import CONFIG
+    from results.store import run_folders
 
-    runs = Path(ctx.params.get("runs") or "runs")
-    return sorted(path.parent.name for path in runs.glob(f"*/{CONFIG}"))
+    return [folder.name for folder in run_folders(Path(ctx.params.get("runs") or "runs"))]

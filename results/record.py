@@ -247,9 +247,12 @@ class StoredBudget(Struct, frozen=True):
     epochs: float | None = None
     views: int | None = None
     flops: float | None = None
+    lr: float | None = None
 
     def __post_init__(self) -> None:
-        require_numbers(self, "epochs", "views", "flops")
+        require_numbers(self, "epochs", "views", "flops", "lr")
+        if self.epochs is None and self.views is None and self.flops is None:
+            raise ValueError("it has no budget")
 
 
 class StoredRun(Struct, frozen=True, rename=STORED_FIELDS):

@@ -598,13 +598,17 @@ def naming(path: Path) -> Iterator[None]:
         raise DamagedFile(f"{path} is damaged: {why}") from error
 
 
-def read_runs(runs: Path) -> list[Stored]:
-    """Read every run below a folder, in the order of their names; other folders are passed over."""
+def run_folders(runs: Path) -> list[Path]:
+    """The folders of all runs below a folder, in the order of their names; damaged ones too, other folders not."""
     try:
-        folders = sorted(path for path in runs.iterdir() if os.path.lexists(path / CONFIG))
+        return sorted(path for path in runs.iterdir() if os.path.lexists(path / CONFIG))
     except FileNotFoundError:
         return []
-    return [read_run(folder) for folder in folders]
+
+
+def read_runs(runs: Path) -> list[Stored]:
+    """Read every run below a folder, in the order of their names."""
+    return [read_run(folder) for folder in run_folders(runs)]
 
 
 def require_writable(folder: Path, option: str = "--runs") -> None:

@@ -105,7 +105,8 @@ IMPOSSIBLE = {
         *(set_value("seed", value=value) for value in ("x", None, 1e99, -1, 10**30)),
         *(set_value("label", value=value) for value in (None, [])),
         *(set_value("method", value=value) for value in (None, {"name": 3}, {})),
-        *(set_value("pretrain", value=value) for value in (None, {"epochs": "x"})),
+        *(set_value("pretrain", value=value) for value in (None, {}, {"epochs": "x"})),
+        *(set_value("pretrain", "lr", value=value) for value in ("x", [], -1, 1e400)),
         *(set_value(key, value=None) for key in ("version", "evaluations", "dataset", "track")),
         *(set_value(part, "label", value="x/../../y") for part in ("dataset", "backbone")),
     ],
@@ -140,6 +141,7 @@ def test_a_damaged_record_or_configuration_costs_one_line(copy, name, damage):
     states = {state.run: state for state in read_status(copy / "runs").runs}
     assert name in states[run.name].reason
     assert states[other.name].state == "done"
+    assert show.find_run(run.name[-8:], copy / "runs") == run
     assert name in "\n".join(show.lines(store.read_run(run)))
 
 

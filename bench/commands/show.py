@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +14,7 @@ from bench.echo import echo
 from bench.options import RUNS, Runs
 from results.errors import RequestError, UnknownName
 from results.names import display_name, display_stage
-from results.store import CONFIG
+from results.store import CONFIG, run_folders
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,9 +55,9 @@ def find_run(word: str, runs: Path) -> Path:
         UnknownName: no run matches.
         RequestError: several runs match.
     """
-    if (Path(word) / CONFIG).is_file():
+    if os.path.lexists(Path(word) / CONFIG):
         return Path(word)
-    names = sorted(path.parent.name for path in runs.glob(f"*/{CONFIG}"))
+    names = [folder.name for folder in run_folders(runs)]
     found = (
         [name for name in names if name == word]
         or [name for name in names if name.startswith(word) or name.endswith(word)]

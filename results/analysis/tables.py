@@ -193,7 +193,10 @@ def column_of(values: Mapping[str, Any]) -> ResultColumn:
 def result_rows(
     cells: pd.DataFrame, columns: Sequence[ResultColumn], planned: Mapping[str, Sequence[int]]
 ) -> tuple[ResultRow, ...]:
-    """A row per method, in the order of the table."""
+    """A row per method: by their baseline, then in the order of the first column.
+
+    Methods that have no result there follow, by how far they are better than the means of the columns they are in.
+    """
     filled: dict[tuple[str, Baseline], dict[ResultColumn, ResultCell]] = {}
     for values in records(cells):
         filled.setdefault((values["method"], values["baseline"]), {})[column_of(values)] = ResultCell(
@@ -207,13 +210,16 @@ def result_rows(
     rows = [ResultRow(*method, tuple(map(row.get, columns))) for method, row in filled.items()]
     means = [average([cell.mean for row in rows if (cell := row.cells[i])]) for i in range(len(columns))]
 
-    def order(row: ResultRow) -> tuple[int, float, str]:
-        # By how far a method is better than the means of its columns, which is comparable where rows have gaps.
+    def order(row: ResultRow) -> tuple[int, bool, float, str]:
         with_means = zip(row.cells, means, columns, strict=True)
-        advantage = average(
-            [direction(column.metric) * (cell.mean - mean) for cell, mean, column in with_means if cell]
+        advantages = [direction(column.metric) * (cell.mean - mean) for cell, mean, column in with_means if cell]
+        in_first = row.cells[0] is not None
+        return (
+            BASELINE_ORDER[row.baseline],
+            not in_first,
+            -(advantages[0] if in_first else average(advantages)),
+            row.method,
         )
-        return BASELINE_ORDER[row.baseline], -advantage, row.method
 
     return tuple(sorted(rows, key=order))
 

@@ -1,8 +1,9 @@
 """The figures of a report, one file each, and the registry that they are in.
 
 A figure is a function under ``@register_figure("name")``. It takes a :class:`~results.figures.data.FigureData` and
-returns a matplotlib ``Figure``, or None where there is nothing to show. Its docstring is the caption. It is called with
-the style of ``results.figures.style``, and its files are ``name-<table>.svg``, ``.png`` and ``.pdf``.
+returns a matplotlib ``Figure``, or None where there is nothing to show. Its docstring is the caption; what
+else holds of the figure at hand is its label (``figure.set_label``). It is called with the style of
+``results.figures.style``, and its files are ``name-<table>.svg``, ``.png`` and ``.pdf``.
 
 The modules of this package that hold figures are imported when something is drawn: matplotlib takes seconds to import.
 """

@@ -34,10 +34,7 @@ MOST_PANELS = 12
 
 @register_figure("accuracy")
 def accuracy(data: FigureData) -> Figure | None:
-    """Accuracy: mean (marker), 95 % interval over seeds (bar) and single seeds (dots below, 50 at most).
-
-    Of more than 12 columns the first evaluation of each data set is shown, and of more than 200 cells no single seeds.
-    """
+    """Accuracy: mean (marker) and 95 % interval over seeds (bar)."""
     table = data.table
     if table is None or not table.rows:
         return None
@@ -47,6 +44,7 @@ def accuracy(data: FigureData) -> Figure | None:
         for index, column in columns.items():
             firsts.setdefault(column.data, index)
         columns = {index: columns[index] for index in firsts.values()}
+    dotted = len(columns) * len(table.rows) <= MOST_DOTTED
     height = 0.45 + 0.19 * len(table.rows)
     figure, panels = make_panels(len(columns), 2, height, "accuracy (%)", sharey=True, width=data.width)
     levels = {row.method: level for level, row in enumerate(table.rows)}
@@ -55,7 +53,7 @@ def accuracy(data: FigureData) -> Figure | None:
         draw_intervals(axes, [(level, style, cell) for level, style, cell in cells if cell is not None])
         seeds = results_of(column, data.results).sort_values("seed", kind="stable")
         x = seeds["value"].to_numpy()
-        if len(columns) * len(table.rows) <= MOST_DOTTED:
+        if dotted:
             seeds = seeds.groupby("method", sort=False).head(MOST_DOTS)
             below = [levels[name] + 0.33 for name in seeds["method"]]
             colours = [data.styles[name].colour for name in seeds["method"]]
@@ -67,6 +65,10 @@ def accuracy(data: FigureData) -> Figure | None:
         axes.tick_params(axis="y", length=0)
         axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10], min_n_ticks=3))
         axes.grid(visible=False, axis="y")
+    most = max(cell.n for row in table.rows for cell in row.cells if cell is not None)
+    dots = f"Dots below it are single seeds{f', {MOST_DOTS} at most' * (most > MOST_DOTS)}."
+    fewer = f"Of {len(table.columns)} columns the first evaluation of each data set is shown."
+    figure.set_label(" ".join([dots] * (dotted and most > 1) + [fewer] * (len(columns) < len(table.columns))))
     return figure
 
 

@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 
     from results.figures.data import FigureData
 
+TIME = "pretrain_seconds"
 COSTS = {
     "flops": (1e12, "TFLOPs of pretraining"),
     "views": (1e6, "million views"),
-    "pretrain_seconds": (60.0, "minutes of pretraining"),
+    TIME: (60.0, "minutes of pretraining"),
 }
 """Columns of results: unit and words."""
 
@@ -33,9 +34,8 @@ FEWEST_METHODS = 2
 def cost(data: FigureData) -> Figure | None:
     """Accuracy against the cost of pretraining, by the first evaluation of each data set.
 
-    Mean (marker), 95 % interval over seeds (bar) and single seeds (dots). The grey line is the Pareto front: on it no
-    other method is both cheaper and better. The dotted line needs no training. Time is shown where all runs were
-    made on one machine, as far as records tell machines apart.
+    Mean (marker) and 95 % interval over seeds (bar). The grey line is the Pareto front: on it no other method is both
+    cheaper and better.
     """
     table = data.table
     if table is None or not table.rows:
@@ -50,6 +50,7 @@ def cost(data: FigureData) -> Figure | None:
     ]
     if not shown:
         return None
+    dotted, untrained = len(shown) * len(table.rows) <= MOST_DOTTED, dict[str, None]()
     figure, panels = make_panels(len(shown), 2, 1.7, "", "accuracy (%)", legend=len(table.rows), width=data.width)
     for axes, (index, key) in zip(panels, shown, strict=True):
         column, (unit, words) = table.columns[index], COSTS[key]
@@ -63,12 +64,13 @@ def cost(data: FigureData) -> Figure | None:
             seeds = by_method[row.method]
             style, spent = data.styles[row.method], seeds[key].fillna(0).to_numpy() / unit
             if spent.max() > 0:
-                if len(shown) * len(table.rows) <= MOST_DOTTED:
+                if dotted:
                     axes.plot(spent, seeds["value"], ".", color=style.colour, ms=3, mew=0, alpha=0.7)
                 bar: dict[str, Any] = {"elinewidth": 0.9, "capsize": 2.2, "capthick": 0.9}
                 axes.errorbar(spent.mean(), cell.mean, yerr=cell.half, fmt=style.marker, color=style.colour, **bar)
             else:
                 axes.axhline(cell.mean, color=style.colour, lw=0.7, ls=":")
+                untrained[row.method] = None
             if not row.baseline:
                 points.append((float(spent.mean()), cell.mean))
         draw_front(axes, points, direction(column.metric))
@@ -77,6 +79,11 @@ def cost(data: FigureData) -> Figure | None:
         axes.set_ylim(clip_to_percent(axes.get_ylim(), results["value"]))
         axes.set_xlim(left=0)
     add_method_legend(figure, data.methods, data.styles, ncols=legend_columns(data.width))
+    several = any(cell.n > 1 for row in table.rows for cell in row.cells if cell is not None)
+    said = ["Dots are single seeds."] * (dotted and several)
+    said += [f"{', '.join(untrained)}: the dotted line, since nothing is trained."] * bool(untrained)
+    said += ["All runs were made on one machine, as far as records tell."] * any(key == TIME for _, key in shown)
+    figure.set_label(" ".join(said))
     return figure
 
 
@@ -88,7 +95,7 @@ def costs_of(results: pd.DataFrame, machines: int) -> list[str]:
     known = [key for key in COSTS if trained[key].notna().all()]
     by_method = trained.groupby("method")[known].mean()
     differ = [key for key in known if by_method[key].max() > 1.01 * by_method[key].min()]
-    return [key for key in differ if key != "pretrain_seconds" or machines == 1]
+    return [key for key in differ if key != TIME or machines == 1]
 
 
 def draw_front(axes: Axes, points: Sequence[tuple[float, float]], sign: int) -> None:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from results.analysis.published_tables import Comparison
     from results.analysis.tables import ResultTable
 
-VERSION = 8
+VERSION = 9
 """Of how figures look; raised by hand, so that those of an older report are drawn again."""
 
 DRAWN = ".drawn.json"
@@ -160,7 +160,7 @@ def draw_table(data: FigureData, folder: Path) -> list[dict[str, Any]]:
     for kind in figure_names():
         figure = draw_figure(kind, data)
         if figure is not None:
-            caption = " ".join((inspect.getdoc(FIGURES.get(kind)) or "").split())
+            caption = " ".join(f"{inspect.getdoc(FIGURES.get(kind)) or ''} {figure.get_label()}".split())
             files = [path.name for path in save(figure, folder, f"{kind}-{data.name}")]
             wide = draw_figure(kind, replace(data, width=PAGE_WIDTH)) or figure
             (page,) = save(wide, folder, f"{kind}-{data.name}-page", ("svg",))

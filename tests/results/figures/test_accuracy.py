@@ -2,7 +2,7 @@
 
 import pytest
 
-from results.figures.accuracy import MOST_DOTS, MOST_PANELS, accuracy
+from results.figures.accuracy import MOST_DOTS
 from results.figures.draw import draw_figure
 
 
@@ -21,13 +21,20 @@ def test_accuracy_shows_means_seeds_and_intervals(made, words_of):
     assert "byol[momentum=0.9]" in words_of(figure)
 
 
-def test_the_caption_names_the_limit_that_holds():
-    assert f"{MOST_DOTS} at most" in accuracy.__doc__
-    assert f"more than {MOST_PANELS} columns" in accuracy.__doc__
-
-
 def test_of_many_columns_each_data_set_has_one(store, runs, data_of):
     for number in range(7):
         store({"linear": 60.0, "knn": 50.0}, dataset=f"d{number}")
-    titles = [axes.get_title() for axes in draw_figure("accuracy", data_of(runs)).axes if axes.get_title()]
+    figure = draw_figure("accuracy", data_of(runs))
+    titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
     assert titles == [f"d{number}, linear" for number in range(7)]
+    assert figure.get_label() == "Of 14 columns the first evaluation of each data set is shown."
+
+
+def test_the_caption_says_of_dots_what_holds(store, runs, data_of):
+    store({"linear": 60.0})
+    assert draw_figure("accuracy", data_of(runs)).get_label() == ""
+    store({"linear": 61.0}, seed=1)
+    assert draw_figure("accuracy", data_of(runs)).get_label() == "Dots below it are single seeds."
+    for seed in range(2, MOST_DOTS + 2):
+        store({"linear": 60.0 + seed % 3}, seed=seed)
+    assert f"single seeds, {MOST_DOTS} at most." in draw_figure("accuracy", data_of(runs)).get_label()

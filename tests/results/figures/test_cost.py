@@ -25,6 +25,14 @@ def test_costs_are_shown_where_methods_differ_in_them(made, words_of):
     assert draw_figure("cost", made) is None
 
 
+def test_the_caption_says_what_holds_of_the_figure(made):
+    data = with_costs(made, flops=2.0, pretrain_seconds=3.0)
+    said = "Dots are single seeds. random: the dotted line, since nothing is trained."
+    one_machine = "All runs were made on one machine, as far as records tell."
+    assert draw_figure("cost", data).get_label() == f"{said} {one_machine}"
+    assert draw_figure("cost", replace(data, machines=2)).get_label() == said
+
+
 def test_time_is_compared_on_one_machine_only(made):
     data = with_costs(made, flops=2.0, pretrain_seconds=3.0)
     assert data.machines == 1

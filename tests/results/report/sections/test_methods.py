@@ -43,6 +43,16 @@ def test_baselines_frame_the_methods_which_are_ordered_by_mean(grid, runs):
     assert [(column.group, column.name) for column in table.columns] == [("shapes", "linear"), ("shapes", "knn")]
 
 
+def test_rows_are_in_the_order_of_the_first_column(store, runs):
+    """What it does not have follows."""
+    store({"knn": 99.0}, method="vicreg")
+    store({"linear": 50.0, "knn": 90.0}, method="byol")
+    store({"linear": 60.0, "knn": 40.0}, method="simclr")
+    table = main_table(runs)
+    assert [column.name for column in table.columns] == ["linear", "knn"]
+    assert [row.header[0] for row in table.rows] == ["simclr", "byol", "vicreg"]
+
+
 def test_cells_by_hand(grid, runs):
     table = main_table(runs)
     found = texts(table)
