@@ -255,6 +255,7 @@ def export(
     """
     from protocols.backbones.export import write_export
     from protocols.datasets.load import load_dataset
+    from results.names import display_name
     from results.store import read_run
 
     folder, saved, backbone = read_backbone(str(run), folder_or_default(runs, "BENCH_RUNS", RUNS))
@@ -282,7 +283,7 @@ def export(
         "provenance": record["provenance"],
         "accuracies": [
             {
-                "evaluation": one["label"] + (f" after {one['refinement']}" if one.get("refinement") else ""),
+                "evaluation": " after ".join(filter(None, (one["label"], display_name(one.get("refinement", ""))))),
                 **{key: one[key] for key in ("dataset", "metric", "value", "n")},
             }
             for one in record["metrics"]

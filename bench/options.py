@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import inspect
@@ -61,6 +62,16 @@ RUNS = Path("runs")
 DATA = Path("data")
 
 
+def whole_number(text: str) -> int:
+    """A whole number, ``2000000`` or ``2e6``."""
+    with contextlib.suppress(ValueError):
+        return int(text)
+    with contextlib.suppress(ValueError):
+        if float(text).is_integer():
+            return int(float(text))
+    raise typer.BadParameter(f"{text[:40]!r} is not a whole number; write 2000000 or 2e6")
+
+
 @dataclass(frozen=True)
 class GridOptions:
     """The options that choose a grid of runs and say where it is executed: those of ``run`` and ``submit``."""
@@ -89,7 +100,10 @@ class GridOptions:
         ),
     ] = None
     epochs: Annotated[float | None, typer.Option(help="Budget in passes over the data set.")] = None
-    views: Annotated[int | None, typer.Option(help="Budget in augmented images.")] = None
+    views: Annotated[
+        int | None,
+        typer.Option(parser=whole_number, metavar="N", help="Budget in augmented images, such as 160000 or 2e6."),
+    ] = None
     flops: Annotated[
         float | None, typer.Option(help="Budget in floating-point operations of whole training steps, such as 1e15.")
     ] = None

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from results.errors import BrokenPlugin
-from results.names import OLD_HOOKS
+from results.names import OLD_HOOKS, Baseline
 from results.registry import Registry
 
 if TYPE_CHECKING:
@@ -14,11 +14,16 @@ if TYPE_CHECKING:
 
 
 def check_method(entry: Entry) -> None:
-    """Do nothing if a method defines no hook under its name of an earlier version.
+    """Do nothing if a method defines no hook under its name of an earlier version, and is a baseline that there is.
 
     Raises:
-        BrokenPlugin: it does.
+        BrokenPlugin: it does, or is not.
     """
+    if entry.declared["baseline"] not in get_args(Baseline):
+        raise BrokenPlugin(
+            f"method {entry.name!r} in {entry.origin} is the baseline {entry.declared['baseline']!r}",
+            hint=f"choose {', '.join(filter(None, get_args(Baseline)))}, or leave it out",
+        )
     for old, new in OLD_HOOKS.items():
         if old in entry.members:
             raise BrokenPlugin(

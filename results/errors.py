@@ -88,9 +88,10 @@ MOST_NAMES = 60
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """A hint for a misspelt name: the nearest known ones, or all of them."""
+    """A hint for a misspelt name: the nearest known ones, whatever their case, or all of them."""
     names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
+    by_lower = {known_name.lower(): known_name for known_name in names}
+    close = [by_lower[found] for found in difflib.get_close_matches(name.lower(), by_lower, n=3, cutoff=0.6)]
     if close:
         return f"did you mean {' or '.join(close)}?"
     if len(names) > MOST_NAMES:

@@ -175,6 +175,8 @@ class Registry(Generic[T]):
                 f"{where} cannot be typed under that name",
                 hint="a name has letters, digits, - and _" + ", and is not reserved" * (entry.name in RESERVED),
             )
+        if type(entry.version) is not int or entry.version < 1:
+            raise BrokenPlugin(f"{where} has the version {entry.version!r}", hint="versions are 1, 2, …")
         for key in entry.added:
             if key not in entry.options:
                 raise BrokenPlugin(f"{where} has no option {key!r}", hint="name an option after added=")

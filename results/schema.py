@@ -9,9 +9,10 @@ import dataclasses
 import math
 import tomllib
 import types
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -19,9 +20,6 @@ from results.constraints import Bound
 from results.errors import RequestError, nearest
 from results.files import read_bytes
 from results.names import stored_field
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 D = TypeVar("D")
 
@@ -46,6 +44,16 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise RequestError(f"{path} is not UTF-8: {error.reason}", hint="save it as UTF-8") from error
 
 
+def require_table(value: object, where: str) -> None:
+    """Check that a plain value is a table.
+
+    Raises:
+        RequestError: it is not.
+    """
+    if not isinstance(value, Mapping):
+        raise RequestError(f"{where} is {value!r}", hint="it must be a table")
+
+
 def build(cls: type[D], values: Mapping[str, Any], where: str) -> D:
     """Make a dataclass, or a structure of ``msgspec``, from a mapping.
 
@@ -59,6 +67,7 @@ def build(cls: type[D], values: Mapping[str, Any], where: str) -> D:
     """
     if issubclass(cls, msgspec.Struct):
         return build_structure(cls, values, where)
+    require_table(values, where)
     hints, names, required = type_hints(cls), field_names(cls), required_fields(cls)  # type: ignore[arg-type]
     for key in values:
         if key not in names:

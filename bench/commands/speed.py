@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -69,14 +69,16 @@ def speed(
         methods=methods,
         datasets=datasets,
         backbones=backbones,
-        seeds="0",
         protocol=protocol,
         settings=settings,
         plugins=plugins,
         data=data,
     )
-    runs, context = expand(request, data, print_progress), ExecutionContext(Path(), data, device, reference)
-    trained = [run for run, budget in zip(runs, check(runs, data), strict=True) if budget.views]
+    runs: dict[str, Run] = {}  # speed does not depend on the seed
+    for run in expand(request, data, print_progress):
+        runs.setdefault(replace(run, seed=0).folder(), run)
+    context = ExecutionContext(Path(), data, device, reference)
+    trained = [run for run, budget in zip(runs.values(), check([*runs.values()], data), strict=True) if budget.views]
     if not trained:
         raise RequestError("none of the methods is trained, so that there is no speed", hint="name one that is")
     measured = []

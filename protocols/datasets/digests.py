@@ -9,6 +9,7 @@ change in the same step would not be seen.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import logging
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from protocols.spec.execution import available_cores
 from results import seal
 from results.errors import DamagedFile, DataMissing, ForeignFile
+from results.files import LARGEST
 from results.store import write_atomically
 
 if TYPE_CHECKING:
@@ -115,12 +117,14 @@ def read_digest(path: Path) -> tuple[list[int], str, bool]:
 
     Raises:
         DataMissing: it is being written.
-        OSError: it cannot be read.
+        OSError: it cannot be read, or is larger than any image.
     """
     for _ in range(ATTEMPTS):
         start, digest = time.time_ns(), hashlib.sha256()
         with path.open("rb") as file:
             before = stamp_of(os.fstat(file.fileno()))
+            if before[0] > LARGEST:
+                raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
             while chunk := file.read(READ_AT_A_TIME):
                 digest.update(chunk)
             after = stamp_of(os.fstat(file.fileno()))

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 from protocols.spec import protocol as protocols
 from protocols.spec.earlier_images import with_earlier_digests
 from protocols.spec.labels import SHARED, is_path, parse_label, split_list, split_names
-from protocols.spec.plugins import METHODS, REGISTRIES, add_file
+from protocols.spec.plugins import METHODS, REFINEMENTS, REGISTRIES, add_file
 from protocols.spec.protocol import BUDGETS
 from protocols.spec.resolve import missing_evaluations, parse_changes, resolve
 from results.errors import RequestError
 from results.index import finished_runs
-from results.names import UNTRAINED, stored_name
+from results.names import UNTRAINED, display_name
 from results.record import LARGEST_INTEGER
 from results.store import read_run
 
@@ -218,6 +218,10 @@ def expand(request: Request, data: Path, progress: Progress | None = None) -> li
     request = add_plugins(request)
     protocol = protocols.load(request.protocol)
     grids = grids_of(request, protocol)
+    for grid in grids:
+        for kind in ("methods", "datasets", "backbones", "seeds"):
+            if not getattr(grid, kind):
+                raise RequestError(f"the grid of {protocol.name} names no {kind}", hint=f"add --{kind}")
     names = {parse_label(word)[0] for grid in grids for word in grid.methods}
     if protocol.tuned:
         if request.settings or request.budget:
@@ -250,10 +254,11 @@ def require_used(changes: TomlTable, runs: Sequence[Run]) -> None:
     parts = [part for run in runs for evaluation in run.evaluations for part in (evaluation, evaluation.refinement)]
     measured = {parse_label(part.label)[0] for part in parts if part}
     for target in changes:
-        if target not in (*SHARED, *METHODS.names()) and measured.isdisjoint((target, stored_name(target))):
+        if target not in (*SHARED, *METHODS.names(), *measured):
+            shown = display_name(target)
+            kind, option = ("refinements", "--refine") if shown in REFINEMENTS else ("evaluations", "--evaluations")
             raise RequestError(
-                f"--set changes {target}, which is not among the evaluations and refinements",
-                hint=f"add it: --evaluations {target},… or --refine {target},…",
+                f"--set changes {shown}, which is not among the {kind}", hint=f"add it: {option} {shown},…"
             )
     for name in changes.get("recipes", {}):
         if all(name in run.unused for run in runs):
@@ -292,6 +297,11 @@ def grids_of(request: Request, protocol: Protocol) -> list[Grid]:
     asked = {key: getattr(request, key) for key in ("datasets", "backbones")}
     if len(protocol.grids) == 1:
         return [with_choices(protocol.grids[0], {**given, **asked})]
+    for key, names in asked.items():
+        offered = list(dict.fromkeys(name for grid in protocol.grids for name in getattr(grid, key)))
+        if missing := [name for name in names if name not in offered]:
+            hint = f"its {key} are {', '.join(offered)}"
+            raise RequestError(f"{protocol.name} has no runs of {', '.join(missing)}", hint=hint)
     grids = [
         dataclasses.replace(
             grid,
@@ -351,9 +361,9 @@ def changes_of(request: Request, names: Container[str], labels: Sequence[str]) -
             raise RequestError(
                 f"--set changes {target}, which is not among the methods", hint=f"add it: --methods {target},…"
             )
-    if len(request.budget) > 1:
-        words = " and ".join(f"--{name}" for name in request.budget)
-        raise RequestError(f"{words} exclude each other", hint="give one budget")
+    set_here = [f"--set pretrain.{name}" for name in BUDGETS if name in changes.get("pretrain", {})]
+    if len(budgets := [*(f"--{name}" for name in request.budget), *set_here]) > 1:
+        raise RequestError(f"{' and '.join(budgets)} exclude each other", hint="give one budget")
     if request.budget:
         changes["pretrain"] = {**changes.get("pretrain", {}), **request.budget}
     return changes

@@ -21,14 +21,20 @@ from __future__ import annotations
 import copy
 import math
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from results.constraints import AtLeast
+from results.constraints import AtLeast, AtMost
 from results.errors import RequestError, UnknownName, nearest
 from results.names import OLD_REFINEMENTS, stored_field, stored_name, stored_options
-from results.schema import added, build, read_toml
+from results.record import LARGEST_INTEGER
+from results.registry import RESERVED
+from results.schema import added, build, read_toml, require_table
+
+LABEL = re.compile(r"[^\[\],\s]+")
+"""Of an evaluation or a refinement: what can be typed between commas and before a bracket."""
 
 PRESETS = Path(__file__).parents[1] / "presets"
 
@@ -195,7 +201,7 @@ class Grid:
     methods: tuple[str, ...] = ()
     datasets: tuple[str, ...] = ()
     backbones: tuple[str, ...] = ("conv4",)
-    seeds: tuple[int, ...] = (0, 1, 2)
+    seeds: tuple[Annotated[int, AtLeast(0), AtMost(LARGEST_INTEGER)], ...] = (0, 1, 2)
     evaluations: tuple[str, ...] = ()
     refinements: tuple[str, ...] = ()
     evaluate_on: tuple[str, ...] = ()
@@ -361,8 +367,12 @@ def from_tables(values: TomlTable, where: str, base: Protocol | None = None) -> 
         if base and key in ("version", "track"):
             raise RequestError(f"{where} extends {base.name}, and so has its {key}", hint="leave it out")
     tables = {section: values.pop(section, {}) for section in SECTIONS}
+    require_tables(tables, where)
     tables["refinements"] = stored_refinements(tables["refinements"])
-    when = tuple(split_condition(item, where) for item in values.pop("when", []))
+    items = values.pop("when", [])
+    if not isinstance(items, list):
+        raise RequestError(f"{where}: when is {items!r}", hint="write [[when]]")
+    when = tuple(split_condition(item, where) for item in items)
     added = [name for name, augmentation in tables["recipes"].items() if augmentation.pop("added", False)]
     given = {**values, "tables": tables, "when": when, "added": added}
     if base:
@@ -382,6 +392,7 @@ def from_tables(values: TomlTable, where: str, base: Protocol | None = None) -> 
 
 def split_condition(item: TomlTable, where: str) -> tuple[TomlTable, TomlTable]:
     """The condition and the tables of one ``[[when]]``."""
+    require_table(item, f"{where}: when")
     condition = {key: value for key, value in item.items() if key in CONDITIONS}
     change = {key: value for key, value in item.items() if key not in CONDITIONS}
     unknown = sorted(set(change) - set(SECTIONS))
@@ -390,15 +401,44 @@ def split_condition(item: TomlTable, where: str) -> tuple[TomlTable, TomlTable]:
             f"{where}: a [[when]] {'has unknown ' + unknown[0] if unknown else 'has no condition'}",
             hint=f"it needs one of {', '.join(CONDITIONS)}, and tables of {', '.join(SECTIONS)}",
         )
+    for key, value in condition.items():
+        if not isinstance(value, str):
+            raise RequestError(f"{where}: when.{key} is {value!r}", hint="it must be a text")
+    require_tables(change, f"{where}: when")
     if "refinements" in change:
         change["refinements"] = stored_refinements(change["refinements"])
     return condition, change
 
 
+def require_tables(tables: TomlTable, where: str) -> None:
+    """Check that the sections of a protocol, and what they hold, are tables, and that labels can be typed.
+
+    Raises:
+        RequestError: one is not.
+    """
+    for section, table in tables.items():
+        require_table(table, f"{where}: {section}")
+        for name, inner in {} if section == "pretrain" else table.items():
+            require_table(inner, f"{where}: {section}.{name}")
+            require_table(inner.get("pretrain", {}), f"{where}: {section}.{name}.pretrain")
+            kind = section.removesuffix("s")
+            if section in MEASURED and not isinstance(inner.get(kind, ""), str):
+                raise RequestError(f"{where}: {section}.{name}.{kind} is {inner[kind]!r}", hint="it must be a name")
+            if section in MEASURED and (name in RESERVED or not LABEL.fullmatch(name)):
+                raise RequestError(f"{where}: {section}.{name!r} is no label", hint="use letters, digits, - and _")
+
+
 def stored_refinements(tables: TomlTable) -> TomlTable:
-    """The refinements of a file under stored names, whether it uses these or the present ones."""
-    stored = {}
+    """The refinements of a file under stored names, whether it uses these or the present ones.
+
+    Raises:
+        RequestError: one, or an option of one, is there under both names.
+    """
+    stored: TomlTable = {}
     for label, options in tables.items():
         name = options.get("refinement", label.partition("-")[0])
-        stored[stored_name(label)] = stored_options(OLD_REFINEMENTS.get(name, name), options)
+        key, renamed = stored_name(label), stored_options(OLD_REFINEMENTS.get(name, name), options)
+        if key in stored or len(renamed) < len(options):
+            raise RequestError(f"refinements.{label} says something twice", hint="an earlier name and a present one")
+        stored[key] = renamed
     return stored

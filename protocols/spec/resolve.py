@@ -26,9 +26,9 @@ from protocols.spec.plugins import (
 from protocols.spec.protocol import Augmentation, Pretrain, TomlTable, merge
 from protocols.spec.run import CROP_PCT, IMAGE_SIZE, Component, CropPct, Evaluation, ImageSize, Run
 from results.errors import RequestError, UnknownName, nearest
-from results.names import OLD_LABELS, OLD_REFINEMENTS, stored_field, stored_name, stored_options
+from results.names import UNTRAINED, code_options, display_name, stored_field, stored_name, stored_options
 from results.registry import digest_of_file
-from results.schema import build, convert
+from results.schema import build, convert, require_table
 from results.store import read_earlier_images
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ EXTRAS: tuple[Registry[Any], ...] = (OPTIMIZERS, SCHEDULES, AUGMENTATIONS)
 def parse_changes(settings: Iterable[str], labels: Iterable[str] = ()) -> TomlTable:
     """Nest the ``TARGET.KEY=VALUE`` of ``--set``; values are read as TOML, what is not TOML as text.
 
-    A target is ``pretrain``, ``recipes``, a method, an evaluation or a refinement.
+    A target is ``pretrain``, ``recipes``, a method, an evaluation or a refinement; the latter under its stored name.
 
     Args:
         settings: as typed.
@@ -58,8 +58,8 @@ def parse_changes(settings: Iterable[str], labels: Iterable[str] = ()) -> TomlTa
         RequestError: one of them is not of that form, or its target does not exist.
     """
     changes: TomlTable = {}
-    known = [*SHARED, *METHODS.names(), *EVALUATIONS.names(), *REFINEMENTS.names(), *OLD_REFINEMENTS, *OLD_LABELS]
-    known += labels
+    measured = [*EVALUATIONS.names(), *REFINEMENTS.names(), *labels]
+    known = dict.fromkeys([*SHARED, *METHODS.names(), *map(display_name, measured)])
     for text in settings:
         path, equals, value = text.partition("=")
         keys = path.strip().split(".")
@@ -67,9 +67,9 @@ def parse_changes(settings: Iterable[str], labels: Iterable[str] = ()) -> TomlTa
             is_training = path.strip() in {stored_field(field.name) for field in dataclasses.fields(Pretrain)}
             hint = f"did you mean pretrain.{text.strip()}?" if is_training else "write it like simclr.temperature=0.2"
             raise RequestError(f"--set {text!r}", hint=hint)
-        if keys[0] not in known:
+        if display_name(keys[0]) not in known:
             raise UnknownName("target of --set", keys[0], known)
-        merge(changes, nested(keys, value))
+        merge(changes, nested([stored_name(keys[0]), *keys[1:]], value))
     return changes
 
 
@@ -117,6 +117,7 @@ def resolve(
             raise UnknownName(f"augmentation of {protocol.name}", augmentation, known_augmentations)
     changes = overlay(extended, changes)
     protocol_options = tables["methods"].get(name, {})
+    require_table(changes.get(name, {}).get("pretrain", {}), f"{name}.pretrain")
     change = overlay(changes.get(name, {}), split_pretrain_keys(inline, entry))
     shared = {key: changes.get(key, {}) for key in SHARED}
     base_pretrain = overlay_pretrain(tables["pretrain"], protocol_options.get("pretrain", {}), shared["pretrain"])
@@ -136,6 +137,10 @@ def resolve(
         labelled_component(REFINEMENTS, word, tables["refinements"], changes)
         for word in refine or tables["refinements"]
     ]
+    if entry.declared["baseline"] in UNTRAINED and change.get("pretrain"):
+        raise RequestError(
+            f"{name} is not trained: {next(iter(change['pretrain']))} changes nothing", hint="leave it out"
+        )
     component = component_of(entry, name, {**protocol_options, "pretrain": base_pretrain}, change)
     return Run(
         protocol=protocol.root.name,
@@ -167,6 +172,7 @@ def resolve(
 
 def split_pretrain_keys(inline: TomlTable, entry: Entry) -> TomlTable:
     """Changes of a label, those of ``[pretrain]`` under ``pretrain`` unless the method has an option of that name."""
+    require_table(inline.get("pretrain", {}), f"{entry.name}.pretrain")
     training = {stored_field(field.name) for field in dataclasses.fields(Pretrain)} - set(entry.options)
     method_options = {key: value for key, value in inline.items() if key not in training}
     return overlay(method_options, {"pretrain": {key: value for key, value in inline.items() if key in training}})
@@ -190,8 +196,9 @@ def labelled_component(registry: Registry[Any], word: str, tables: TomlTable, ch
     protocol_options = dict(tables.get(base, {}))
     name = protocol_options.pop(registry.kind, base)
     if name not in registry:
-        raise UnknownName(registry.kind, name, {*registry.names(), *tables})
-    change = overlay(changes.get(base, {}), changes.get(typed, {}) if typed != base else {}, inline)
+        known = [*registry.names(), *(one for one in tables if one != base)]
+        raise UnknownName(registry.kind, name, dict.fromkeys(map(display_name, known)))
+    change = overlay(changes.get(base, {}), inline)
     entry = registry.describe(name)
     if is_refinement:
         entry = under_stored_names(entry)
@@ -312,17 +319,20 @@ def component_of(
         RequestError: an option does not exist, or a value is of the wrong type.
     """
     protocol_options, change, word = protocol_options or {}, change or {}, word or name
+    shown = display_name(word)
     given = {key: value for key, value in overlay(protocol_options, change).items() if key != "pretrain"}
     options = dict(entry.options)
     for key, value in given.items():
         if key not in entry.options:
-            raise RequestError(f"{word} has no option {key!r}", hint=nearest(key, entry.options))
+            hint = nearest(key, code_options(entry.name, entry.options))
+            raise RequestError(f"{shown} has no option {key!r}", hint=hint)
         default = options[key]
         if key in entry.files and value == "" != default:
-            raise RequestError(f"{word}.{key} names no file", hint="leave it out, or name one")
+            raise RequestError(f"{shown}.{key} names no file", hint="leave it out, or name one")
         # The values of a list, and of what is None by default, are checked with the types of the plugin.
         checked_later = default is None or (isinstance(default, list | tuple) and isinstance(value, list | tuple))
-        options[key] = value if checked_later else convert(value, type(default), f"{word}.{key}")
+        (present,) = code_options(entry.name, {key: value})
+        options[key] = value if checked_later else convert(value, type(default), f"{shown}.{present}")
     base = overlay(entry.options, protocol_options)
     options = {key: value for key, value in options.items() if key not in entry.added or value != entry.options[key]}
     files = {

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from protocols.system.progress import ForwardingListener, ProgressListener
 from results.errors import RequestError, UnknownName, describe
+from results.names import display_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -148,7 +149,12 @@ class RunLog(ForwardingListener):
         """Log what was measured."""
         measured = {}
         for metric in record.metrics:
-            words = (metric.dataset, metric.label, metric.refinement and f"after {metric.refinement}", metric.metric)
+            words = (
+                metric.dataset,
+                metric.label,
+                metric.refinement and f"after {display_name(metric.refinement)}",
+                metric.metric,
+            )
             measured[f"evaluate/{' '.join(filter(None, words))}"] = metric.value
         self._write(measured, record.cost.views)
         super().run_end(record)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from protocols.spec import protocol as protocols
-from protocols.spec.grid import add_plugins, changes_of, grids_of
+from protocols.spec.grid import add_plugins, changes_of, grids_of, require_used
 from protocols.spec.labels import HELD_OUT, SHARED, parse_label
 from protocols.spec.plugins import METHODS
 from protocols.spec.protocol import merge
@@ -18,8 +18,9 @@ from protocols.spec.resolve import overlay, resolve
 from protocols.spec.run import digest_of
 from protocols.tune.halving import rounds_of, shortened_budget, survivors
 from protocols.tune.sampler import sobol_settings, tpe_settings
+from protocols.tune.space import flatten
 from results.errors import RequestError
-from results.names import UNTRAINED
+from results.names import UNTRAINED, display_name
 from results.tuning import MethodSearch, Search, Trial, mean_score, store_search
 
 if TYPE_CHECKING:
@@ -113,8 +114,11 @@ def plan_searches(
     grids = grids_of(request, protocol)
     methods = list(dict.fromkeys(method for grid in grids for method in grid.methods))
     changes = changes_of(request, methods, protocol.labels())
+    require_kept(changes, protocol)
     counts = trials if isinstance(trials, Mapping) else dict.fromkeys(methods, trials)
-    searched = {name: space_to_search(name, spaces, counts[name]) for name in methods if is_tunable(name, request)}
+    searched = {
+        name: space_to_search(name, spaces, counts[name], changes) for name in methods if is_tunable(name, request)
+    }
     seeds = tuple(request.seeds) or SELECTION_SEEDS
     pairs = dict.fromkeys(
         (dataset, backbone) for grid in grids for dataset in grid.datasets for backbone in grid.backbones
@@ -141,6 +145,24 @@ def plan_searches(
         (first, *_) = run.evaluations
         return dataclasses.replace(run, evaluations=(first,))
 
+    require_used(
+        changes,
+        [
+            resolve(
+                protocol,
+                method=method,
+                dataset=dataset,
+                backbone=backbone,
+                seed=0,
+                changes=changes,
+                data=data,
+                evaluate=request.evaluations,
+                plugins=request.plugins,
+            )
+            for dataset, backbone in list(pairs)[:1]
+            for method in methods
+        ],
+    )
     planned = []
     for dataset, backbone in pairs:
         default = trial_run(dataset, backbone, next(iter(searched)), {}, seeds[0])
@@ -260,6 +282,20 @@ def store_searches(planned: Iterable[PlannedSearch], folder: Path) -> None:
         store_search(folder, one.name, one.search)
 
 
+def require_kept(changes: TomlTable, protocol: Protocol) -> None:
+    """Check that a tuned protocol can say all that ``--set`` changes.
+
+    Raises:
+        RequestError: an evaluation or refinement is changed that the protocol does not have.
+    """
+    for target in changes:
+        if target not in (*SHARED, *METHODS.names(), *protocol.labels()):
+            raise RequestError(
+                f"--set changes {display_name(target)}, which {protocol.name} does not have, nor the tuned protocol",
+                hint="put it into a protocol of your own, and tune that",
+            )
+
+
 def is_tunable(method: str, request: Request) -> bool:
     """Whether a method of the protocol is trained and so has something to tune.
 
@@ -278,13 +314,16 @@ def is_tunable(method: str, request: Request) -> bool:
     return False
 
 
-def space_to_search(method: str, spaces: Spaces, trials: int) -> list[Dimension]:
-    """The search space of a method.
+def space_to_search(method: str, spaces: Spaces, trials: int, changes: TomlTable) -> list[Dimension]:
+    """The search space of a method, without what ``--set`` fixes.
 
     Raises:
         RequestError: it has none.
     """
-    space = spaces.of(method)
+    of_method = changes.get(method, {})
+    shared = overlay({key: changes.get(key, {}) for key in SHARED}, {"pretrain": of_method.get("pretrain", {})})
+    fixed = {**dict(flatten(shared)), **dict(flatten(of_method))}
+    space = [dimension for dimension in spaces.of(method) if dimension.target not in fixed]
     if not space and trials > 1:
         raise RequestError(
             f"{method} has no search space",

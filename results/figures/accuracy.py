@@ -39,6 +39,11 @@ def accuracy(data: FigureData) -> Figure | None:
     if table is None or not table.rows:
         return None
     columns = dict(enumerate(table.columns))
+    filled = {index: sum(row.cells[index] is not None for row in table.rows) for index in columns}
+    if max(filled.values()) > 1:  # a column with one result shows nothing beside others
+        columns = {index: column for index, column in columns.items() if filled[index] > 1}
+    alone = len(table.columns) - len(columns)
+    several = len(columns)
     if len(columns) > MOST_PANELS:
         firsts: dict[str, int] = {}
         for index, column in columns.items():
@@ -67,8 +72,10 @@ def accuracy(data: FigureData) -> Figure | None:
         axes.grid(visible=False, axis="y")
     most = max(cell.n for row in table.rows for cell in row.cells if cell is not None)
     dots = f"Dots below it are single seeds{f', {MOST_DOTS} at most' * (most > MOST_DOTS)}."
-    fewer = f"Of {len(table.columns)} columns the first evaluation of each data set is shown."
-    figure.set_label(" ".join([dots] * (dotted and most > 1) + [fewer] * (len(columns) < len(table.columns))))
+    fewer = f"Of {several} columns the first evaluation of each data set is shown."
+    left_out = "Columns with one method are left out."
+    said = [dots] * (dotted and most > 1) + [fewer] * (len(columns) < several) + [left_out] * (alone > 0)
+    figure.set_label(" ".join(said))
     return figure
 
 

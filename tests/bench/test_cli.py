@@ -61,6 +61,7 @@ LONG = "9" * 5000
 
 WRONG = {
     "misspelt method": (["--methods", "simclrr"], "unknown method 'simclrr'; did you mean simclr?"),
+    "a method in capitals": (["--methods", "SIMCLR"], "unknown method 'SIMCLR'; did you mean simclr"),
     "misspelt data set": (["--datasets", "cifar11"], "unknown dataset 'cifar11'; did you mean cifar10"),
     "misspelt backbone": (["--backbones", "con4"], "unknown backbone 'con4'; did you mean conv4?"),
     "a backbone of timm": (["--backbones", "resnet18"], "did you mean timm:resnet18@small"),
@@ -78,11 +79,35 @@ WRONG = {
     "--set for a method that takes no part": (["--set", "byol.momentum=1"], "byol, which is not among the methods"),
     "--set for an evaluation that is not asked for": (
         ["--set", "finetune.epochs=3"],
-        "finetune, which is not among the evaluations and refinements; add it: --evaluations finetune",
+        "finetune, which is not among the evaluations; add it: --evaluations finetune",
     ),
     "--set for a refinement that is not asked for": (
         ["--refine", "neighbour_mean", "--set", "transductive.k=3"],
-        "transductive, which is not among the evaluations and refinements",
+        "transductive, which is not among the refinements; add it: --refine transductive",
+    ),
+    "an option that a refinement does not have": (
+        ["--refine", "neighbour_mean", "--set", "averaged.nope=3"],
+        "neighbour_mean has no option 'nope'; there are: append_input, k, rounds",
+    ),
+    "a value of a refinement": (["--refine", "no_edges[append_input=3]"], "no_edges.append_input is 3; it must be"),
+    "budgets in two options": (
+        ["--set", "pretrain.epochs=1", "--views", "10"],
+        "--views and --set pretrain.epochs exclude each other",
+    ),
+    "a number in place of a table": (["--set", "simclr.pretrain=3"], "simclr.pretrain is 3; it must be a table"),
+    "a number in place of an augmentation": (["--set", "recipes.standard=3"], "recipes.standard is 3; it must be a"),
+    "training of random weights": (["--methods", "random[lr=0.1]"], "random is not trained: lr changes nothing"),
+    "a data set that no grid of a protocol has": (
+        ["--protocol", "relational2020-table1", "--datasets", "cifar100,digits"],
+        "relational2020-table1 has no runs of digits; its datasets are cifar100, cifar10",
+    ),
+    "tuning of what the tuned protocol cannot say": (
+        ["--tuned", "2", "--refine", "graph", "--set", "graph.k=3"],
+        "--set changes graph, which quick does not have, nor the tuned protocol",
+    ),
+    "tuning with an evaluation that is not asked for": (
+        ["--tuned", "2", "--evaluations", "knn", "--set", "linear.lr=5"],
+        "linear, which is not among the evaluations",
     ),
     "--set for an augmentation that no method uses": (
         ["--set", "recipes.small.size=8"],
@@ -101,6 +126,8 @@ WRONG = {
     "batch": (["--set", "pretrain.batch=5000"], "a batch of 5000 is larger than the 1,297 images"),
     "two budgets": (["--epochs", "1", "--views", "10"], "--epochs and --views exclude each other"),
     "not a number": (["--epochs", "ten"], "Invalid value for '--epochs'"),
+    "views that are no whole number": (["--views", "2.5"], "'2.5' is not a whole number; write 2000000 or 2e6"),
+    "no number of views": (["--views", "many"], "'many' is not a whole number"),
     "missing data": (["--datasets", "cifar10"], "bench data cifar10 --data /"),
     "missing data to evaluate on": (["--evaluate-on", "digits,cifar10"], "bench data cifar10 --data /"),
     "misspelt data set to evaluate on": (["--evaluate-on", "digit"], "unknown dataset 'digit'; did you mean digits?"),
@@ -156,6 +183,13 @@ def test_a_wrong_request_is_one_line_and_starts_nothing(tmp_path, case):
 def test_the_speed_of_nothing_is_refused(tmp_path, methods, line):
     done = bench("speed", "--methods", methods, "--datasets", "digits", cwd=tmp_path, check=2)
     assert (line in done.stderr, done.stdout) == (True, "")
+
+
+def test_views_may_be_written_as_floats(tmp_path):
+    done = bench(
+        "run", "--methods", "simclr", "--datasets", "digits", "--views", "4e3", "--dry-run", cwd=tmp_path, check=0
+    )
+    assert "quick[views=4000]: 4,002 views" in done.stdout
 
 
 def test_a_traceback_appears_only_when_asked_for(tmp_path):

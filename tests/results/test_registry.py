@@ -109,6 +109,8 @@ def test_a_copy_of_a_file_is_the_same_plugin(tmp_path):
         (PLUGIN.replace('"mine", version=3', ""), "method without a name"),
         (PLUGIN.replace("float = 0.5", "float"), "option 'weight' has no default"),
         (PLUGIN.replace("version=3", 'takes="labels"'), "declares 'takes'; register_method takes version"),
+        (PLUGIN.replace("version=3", "version=0"), "has the version 0; versions are 1, 2"),
+        (PLUGIN.replace("version=3", 'version="new"'), "has the version 'new'"),
         (PLUGIN.replace('"mine"', '"my method"'), "cannot be typed under that name"),
         (PLUGIN.replace('"mine"', '"a.b"'), "cannot be typed under that name"),
         (PLUGIN.replace('"mine"', '"pretrain"'), "cannot be typed under that name"),

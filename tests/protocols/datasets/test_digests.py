@@ -169,3 +169,11 @@ def test_only_a_line_of_json_is_read(folder):
     digests_of(folder)
     line = (folder.parent / "prepared" / "images.digests").read_bytes().partition(b"\n")[0]
     assert json.loads(line)["folder"] == str(folder)
+
+
+def test_a_file_without_end_is_refused_before_it_is_read(folder):
+    os.truncate(folder / "b", 2**40)
+    start = time.monotonic()
+    with pytest.raises(DataMissing, match=r"cannot read .*b: File too large"):
+        digests_of(folder)
+    assert time.monotonic() - start < 1

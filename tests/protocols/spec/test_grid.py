@@ -137,10 +137,8 @@ def test_data_sets_and_backbones_choose_among_several_grids(tmp_path, two):
         (5, "shapes", "conv4", "byol", "knn"),
         (5, "shapes", "resnet8", "byol", "knn"),
     ]
-    with pytest.raises(
-        RequestError, match="two has no such runs; it has digits with conv4; digits or shapes with conv4"
-    ):
-        labels(tmp_path, protocol=two, datasets=["cifar10"])
+    with pytest.raises(RequestError, match="two has no runs of cifar10; its datasets are digits, shapes"):
+        labels(tmp_path, protocol=two, datasets=["shapes", "cifar10"])
 
 
 def test_by_force_everything_is_left(measured):
@@ -162,3 +160,21 @@ def test_settings_are_finite(tmp_path, option, value):
     words = {"epochs": float(value)} if option == "epochs" else {"settings": [f"pretrain.{option}={value}"]}
     with pytest.raises(RequestError, match=rf"^pretrain\.{option} is {value}; it must be finite$"):
         expand(Request(**ASKED, **words), tmp_path)
+
+
+def test_a_change_of_a_refinement_holds_under_its_earlier_and_its_present_name(tmp_path):
+    """Wherever either was typed, or stands in the protocol."""
+    labels = set()
+    for typed in ("averaged", "neighbour_mean"):
+        for changed in ("averaged", "neighbour_mean"):
+            words = {"evaluations": ["knn"], "refinements": [typed], "settings": [f"{changed}.k=3"]}
+            labels |= {tuple(names) for names in names(asked(tmp_path, **words).todo)}
+    assert labels == {("knn", "knn after averaged[k=3]")}
+    small = asked(tmp_path, protocol="graphnnclr2025-small", settings=["neighbour_mean.k=3"]).todo
+    assert any("after averaged[k=3]" in name for name in names(small)[0])
+
+
+def test_a_grid_without_data_sets_is_refused(tmp_path):
+    (tmp_path / "mine.toml").write_text('name = "mine"\nextends = "quick"\nsummary = ""\n[grid]\nmethods = ["simclr"]')
+    with pytest.raises(RequestError, match="the grid of mine names no datasets; add --datasets"):
+        expand(Request(protocol=str(tmp_path / "mine.toml")), tmp_path)

@@ -373,6 +373,7 @@ def test_what_an_evaluation_takes_is_declared_and_not_guessed(write):
             "declares 'needs'; register_evaluation takes version, added, takes",
         ),
         (FEATURES.replace("representations", "subject"), r"'subject' and does not say .* takes=\"context\""),
+        (METHOD + "\n    baseline = 'middle'\n", "is the baseline 'middle'; choose upper, lower, external"),
         (METHOD + "\n    def keepsakes(self): ...\n", "defines keepsakes, which is now called extra_state"),
         (METHOD + "\n    def passes(cls, o): ...\n", "defines passes, which is now called views_per_image"),
         (METHOD + "\n    sources = None\n", "defines sources, which is now called source_indices"),

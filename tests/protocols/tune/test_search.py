@@ -46,6 +46,19 @@ def test_what_a_trial_sets_reaches_its_run(tmp_path):
     assert {runs[search.trials[0].runs["0"]].pretrain.lr for search in one.search.methods.values()} == {6e-3}
 
 
+def test_what_set_fixes_is_the_same_in_all_trials(tmp_path):
+    """Of one method, and what all share."""
+    fixed = ["simclr.temperature=0.3", "pretrain.weight_decay=0.001", "recipes.standard.crop=[0.4, 1.0]"]
+    (one,) = planned(tmp_path, settings=[*fixed, "byol.pretrain.lr=0.01"])
+    runs = {method: [run for run in one.runs if run.method.name == method] for method in ("simclr", "byol")}
+    assert {run.method.options["temperature"] for run in runs["simclr"]} == {0.3}
+    assert {run.pretrain.weight_decay for run in one.runs} == {0.001}
+    assert {run.augmentations["standard"].crop for run in one.runs} == {(0.4, 1.0)}
+    assert {run.pretrain.lr for run in runs["byol"]} == {0.01}
+    assert len({run.pretrain.lr for run in runs["simclr"]}) > 1
+    assert len({run.method.options["momentum"] for run in runs["byol"]}) > 1
+
+
 def test_methods_have_equal_trials_whenever_it_is_interrupted(tmp_path):
     (one,) = planned(tmp_path, seeds=[3, 4])
     assert [run.method.name for run in one.runs[:8]] == ["simclr"] * 2 + ["byol"] * 2 + ["simclr"] * 2 + ["byol"] * 2

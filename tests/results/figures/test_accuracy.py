@@ -30,6 +30,15 @@ def test_of_many_columns_each_data_set_has_one(store, runs, data_of):
     assert figure.get_label() == "Of 14 columns the first evaluation of each data set is shown."
 
 
+def test_a_column_with_one_method_is_not_drawn(store, runs, data_of):
+    store({"linear": 60.0, "knn": 50.0}, dataset="cifar10")
+    assert len(draw_figure("accuracy", data_of(runs)).axes) == 2
+    store({"linear": 55.0}, method="byol", dataset="cifar10")
+    figure = draw_figure("accuracy", data_of(runs))
+    assert [axes.get_title() for axes in figure.axes] == ["cifar10, linear"]
+    assert figure.get_label() == "Columns with one method are left out."
+
+
 def test_the_caption_says_of_dots_what_holds(store, runs, data_of):
     store({"linear": 60.0})
     assert draw_figure("accuracy", data_of(runs)).get_label() == ""

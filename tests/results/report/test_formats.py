@@ -3,9 +3,12 @@
 import csv
 import html
 import importlib.util
+import itertools
 import json
 import re
 import unicodedata
+from html.parser import HTMLParser
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -131,3 +134,66 @@ def test_parquet_without_pyarrow_is_refused_before_any_work(made, runs, monkeypa
     with pytest.raises(RequestError, match=r"need the package pyarrow.*ssl-bench\[parquet\]"):
         report.write(runs, tmp_path / "new", parquet=True)
     assert not (tmp_path / "new").exists()
+
+
+MEASURED = Path(__file__).parents[3] / "results" / "measured"
+
+
+@pytest.mark.parametrize("name", ["quick-field", "relational2020", "tuned-shapes"])
+def test_every_cell_of_the_page_stands_under_its_header(name, tmp_path, no_figures):
+    """Cells that span several rows or columns counted; the texts of each row are those of the section's table."""
+    made = report.write(MEASURED / name, tmp_path, published=True)
+    tables = [table for section in made.sections for table in section.tables]
+    several = [table for table in tables if len(table.names) > 1]
+    assert several
+    page = Tables()
+    page.feed((tmp_path / "index.html").read_text())
+    assert len(page.found) == len(tables)
+    for table, rows in zip(tables, page.found, strict=True):
+        grid = filled_grid(rows)
+        width = len(table.names) + len(table.columns)
+        assert {len(row) for row in grid} == {width}
+        body = grid[len(grid) - len(table.rows) :]
+        for row, cells in zip(table.rows, body, strict=True):
+            texts = [*row.header, *(cell.text if cell else "–" for cell in row.cells)]
+            assert cells[1:] == texts[1:], table.name
+            assert cells[0] == texts[0] or not texts[0], table.name
+
+
+class Tables(HTMLParser):
+    """The cells of every row of every table of a page: text, rows and columns that it spans."""
+
+    def __init__(self):
+        super().__init__()
+        self.found, self.inside = [], False
+
+    def handle_starttag(self, tag, attrs):
+        if tag == "table":
+            self.found.append([])
+        elif tag == "tr":
+            self.found[-1].append([])
+        elif tag in ("td", "th"):
+            spans = dict(attrs)
+            self.found[-1][-1].append(["", int(spans.get("rowspan", 1)), int(spans.get("colspan", 1))])
+            self.inside = True
+
+    def handle_endtag(self, tag):
+        self.inside = self.inside and tag not in ("td", "th")
+
+    def handle_data(self, data):
+        if self.inside:
+            self.found[-1][-1][-1][0] += data
+
+
+def filled_grid(table):
+    """The text of every place of a table; that of a cell which spans several stands in all of them."""
+    places = {}
+    for y, row in enumerate(table):
+        x = 0
+        for text, down, right in row:
+            while (y, x) in places:
+                x += 1
+            for place in itertools.product(range(y, y + down), range(x, x + right)):
+                assert place not in places
+                places[place] = text.strip()
+    return [[places[y, x] for x in range(sum(row == y for row, _ in places))] for y in range(1 + max(places)[0])]
