@@ -88,6 +88,7 @@ def tuned_protocol(planned: PlannedSearch, chosen: Mapping[str, int], *, to: Pat
         "datasets": [search.dataset],
         "backbones": [search.backbone],
         "seeds": list(range(first, first + FRESH_SEEDS)),
+        **({"evaluations": list(planned.evaluations)} if planned.evaluations else {}),
     }
     lines = [
         f"# Written by bench tune: chosen by {search.evaluation} on held-out training images; trial 0 is the default.",

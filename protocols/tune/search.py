@@ -52,6 +52,7 @@ class PlannedSearch:
         protocol: that is tuned.
         changes: of the protocol by the command line, for every trial.
         later: number of further runs, which follow from the results of these.
+        evaluations: labels that were asked for, of the tuned runs; those of the protocol if there are none.
     """
 
     name: str
@@ -60,6 +61,7 @@ class PlannedSearch:
     protocol: Protocol
     changes: TomlTable
     later: int = 0
+    evaluations: tuple[str, ...] = ()
 
     @property
     def repeats_failed(self) -> bool:
@@ -203,7 +205,7 @@ def plan_searches(
         }
         name = f"search-{digest_of(identity)[:8]}"
         ordered = tuple(made[key] for key in sorted(made))
-        planned.append(PlannedSearch(name, search, ordered, protocol, changes, later))
+        planned.append(PlannedSearch(name, search, ordered, protocol, changes, later, tuple(request.evaluations)))
     return planned
 
 

@@ -51,6 +51,14 @@ def test_a_default_that_wins_is_the_run_of_the_default(tmp_path):
     assert tuned.folder() == default.folder()
 
 
+def test_the_evaluations_that_were_asked_for_measure_the_tuned_runs(tmp_path):
+    labels = ["few-shot[shots=1]", "knn"]
+    one, path = written(tmp_path, {"simclr": 1}, methods=["simclr"], evaluations=labels)
+    assert one.search.evaluation == labels[0]
+    (tuned,) = expand(Request(protocol=str(path), seeds=[20], methods=["simclr"]), tmp_path)
+    assert [evaluation.label for evaluation in tuned.evaluations] == labels
+
+
 def test_changes_of_the_command_line_are_part_of_it(tmp_path):
     changes = ["simclr.hidden=64", "pretrain.batch=32", "recipes.standard.flip=0.1", "linear.l2=0.01"]
     one, path = written(tmp_path, {"simclr": 1}, methods=["simclr"], views=3000, settings=changes)
