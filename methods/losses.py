@@ -120,7 +120,9 @@ def focal_with_logits(logits: Tensor, targets: Tensor, *, gamma: float, alpha: f
     """
     cross_entropy = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
     balance = alpha * targets + (1.0 - alpha) * (1.0 - targets)
-    return (balance * (1.0 - (-cross_entropy).exp()) ** gamma * cross_entropy).mean()
+    # Where p_t rounds to 1, the gradient of 0^gamma would be infinite for gamma below 1.
+    error = (1.0 - (-cross_entropy).exp()).clamp(min=torch.finfo(cross_entropy.dtype).tiny)
+    return (balance * error**gamma * cross_entropy).mean()
 
 
 @full_precision

@@ -98,6 +98,21 @@ def test_focal_is_torchvisions():
     torch.testing.assert_close(focal_with_logits(logits, targets, gamma=2, alpha=0.25), expected)
 
 
+@pytest.mark.parametrize("gamma", [0.0, 0.1, 0.5, 1.0, 2.0, 4.0])
+def test_focal_has_a_gradient_wherever_the_prediction_is_certain(gamma):
+    """In float32, where probabilities round to 1 and cross-entropies to 0: as in float64, to its rounding."""
+    logits = torch.tensor([-200.0, -90.0, -20.0, -17.0, -5.0, 0.0, 5.0, 17.0, 20.0, 90.0, 200.0])
+    found = {}
+    for dtype in (torch.float32, torch.float64):
+        x = logits.to(dtype).repeat(2).requires_grad_()
+        targets = torch.arange(2, dtype=dtype).repeat_interleave(len(logits))
+        loss = focal_with_logits(x, targets, gamma=gamma, alpha=0.5)
+        (gradient,) = torch.autograd.grad(loss, x)
+        found[dtype] = torch.stack([loss.detach().expand_as(gradient), gradient]).double()
+    assert found[torch.float32].isfinite().all()
+    torch.testing.assert_close(found[torch.float32], found[torch.float64], rtol=1e-4, atol=1e-8)
+
+
 def test_focal_gradient_flows_through_the_weight():
     """d/dx of 0.5 (1-y)² · -log y at x = 0 is 0.5 · (y (1-y)² · 2 log y - (1-y)³) with y = 1/2."""
     x = torch.zeros(1, requires_grad=True)
