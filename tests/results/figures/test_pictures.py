@@ -3,8 +3,10 @@
 import re
 
 import pytest
+from PIL import Image
 
-from tests.tools.pictures import MEASURED, PICTURES, draw
+from results import report
+from tests.tools.pictures import MEASURED, PAGE, PICTURES, draw, words_digest
 
 
 def content(svg):
@@ -24,3 +26,11 @@ def test_a_picture_is_what_its_command_draws(picture, tmp_path):
     committed = content((MEASURED / picture).read_text(encoding="utf-8"))
     assert committed["texts"]
     assert committed == content(draw(picture, tmp_path).read_text(encoding="utf-8"))
+
+
+@pytest.mark.slow
+def test_the_picture_of_the_page_has_its_words(tmp_path):
+    """If this fails, look at what ``python -m tests.tools.pictures`` writes, and commit it."""
+    report.write((MEASURED / PAGE).parent, tmp_path)
+    with Image.open(MEASURED / PAGE) as picture:
+        assert picture.text["words"] == words_digest(tmp_path / "index.html")
