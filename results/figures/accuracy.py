@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 
 from results.analysis.tables import COLUMN_KEYS
 from results.figures import register_figure
-from results.figures.style import clip_to_percent, make_panels
+from results.figures.style import clip_to_percent, make_panels, set_title
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,7 +63,7 @@ def accuracy(data: FigureData) -> Figure | None:
             below = [levels[name] + 0.33 for name in seeds["method"]]
             colours = [data.styles[name].colour for name in seeds["method"]]
             axes.scatter(seeds["value"], below, s=2.6, c=colours, alpha=0.7, linewidths=0)
-        axes.set_title(f"{column.data}, {column.measure}")
+        set_title(axes, f"{column.data}, {column.measure}", max(map(len, levels)))
         axes.set_xlim(clip_to_percent(axes.get_xlim(), x))
         axes.set_ylim(len(table.rows) - 0.4, -0.6)
         axes.set_yticks(range(len(table.rows)), [row.method for row in table.rows])

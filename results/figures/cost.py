@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from results.figures import register_figure
 from results.figures.accuracy import MOST_DOTTED, results_of
-from results.figures.style import add_method_legend, clip_to_percent, legend_columns, make_panels
+from results.figures.style import add_method_legend, clip_to_percent, legend_columns, make_panels, set_title
 from results.names import direction
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def cost(data: FigureData) -> Figure | None:
             if not row.baseline:
                 points.append((float(spent.mean()), cell.mean))
         draw_front(axes, points, direction(column.metric))
-        axes.set_title(f"{column.data}, {column.measure}")
+        set_title(axes, f"{column.data}, {column.measure}")
         axes.set_xlabel(words)
         axes.set_ylim(clip_to_percent(axes.get_ylim(), results["value"]))
         axes.set_xlim(left=0)

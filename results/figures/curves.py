@@ -11,16 +11,12 @@ from matplotlib.ticker import MaxNLocator
 
 from results.figures import register_figure
 from results.figures.data import COLUMN_WIDTH
-from results.figures.style import LINES, legend_columns, make_panels
+from results.figures.style import LINES, TITLE_LETTERS, legend_columns, make_panels
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from results.figures.data import FigureData
-
-
-TITLE_LETTERS = 51
-"""Letters of the titles of all panels in a row of a column; longer titles have several lines."""
 
 
 @register_figure("curves")

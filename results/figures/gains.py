@@ -12,7 +12,7 @@ from results.analysis.statistics import COLUMN, without_baselines
 from results.analysis.tables import column_of, records
 from results.figures import register_figure
 from results.figures.markers import TRANSDUCTIVE_MARK
-from results.figures.style import legend_columns, make_panels
+from results.figures.style import legend_columns, make_panels, set_title
 from results.names import display_name
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def gains(data: FigureData) -> Figure | None:
         draw_gains(axes, cell, [*refinements], data)
         (first,) = records(cell.head(1))
         column = column_of(first)
-        axes.set_title(f"{column.data}, {column.measure}")
+        set_title(axes, f"{column.data}, {column.measure}", max(map(len, labels)))
         axes.axvline(0, color="#000000", lw=0.6)
         axes.set_ylim(len(labels) - 0.5, -0.5)
         axes.set_yticks(range(len(labels)), labels)

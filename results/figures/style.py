@@ -6,6 +6,7 @@ Every method has one colour and marker in all figures; no meaning depends on col
 from __future__ import annotations
 
 import math
+import textwrap
 import warnings
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from results.figures.markers import MarkerStyle
+
+TITLE_LETTERS = 51
+"""Letters of the titles of all panels in a row of a column; longer titles have several lines."""
 
 LEGEND_COLUMNS = 3
 """Of a legend below a figure that is a column wide."""
@@ -128,6 +132,22 @@ def make_panels(
     for left in axes[:number:columns]:
         left.set_ylabel(ylabel)
     return figure, list(axes[:number])
+
+
+def set_title(axes: Axes, title: str, beside: int = 0) -> None:
+    """Set the title of a panel, in lines that fit its width.
+
+    Args:
+        axes: of the panel.
+        title: of it.
+        beside: letters that the names of levels take beside the first panel of a row.
+    """
+    spec = axes.get_subplotspec()
+    columns = spec.get_gridspec().ncols if spec else 1
+    figure = axes.get_figure()
+    width = figure.get_figwidth() if figure else COLUMN_WIDTH
+    letters = int(TITLE_LETTERS * width / COLUMN_WIDTH - beside) // columns
+    axes.set_title("\n".join(textwrap.wrap(title, max(letters, 8))))
 
 
 def legend_columns(width: float) -> int:

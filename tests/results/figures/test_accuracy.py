@@ -1,9 +1,15 @@
 """Accuracy: means, intervals, seeds."""
 
+import itertools
+from dataclasses import replace
+
+import matplotlib as mpl
 import pytest
 
 from results.figures.accuracy import MOST_DOTS
+from results.figures.data import COLUMN_WIDTH, PAGE_WIDTH
 from results.figures.draw import draw_figure
+from results.figures.style import STYLE
 
 
 def test_accuracy_shows_means_seeds_and_intervals(made, words_of):
@@ -28,6 +34,21 @@ def test_of_many_columns_each_data_set_has_one(store, runs, data_of):
     titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
     assert titles == [f"d{number}, linear" for number in range(7)]
     assert figure.get_label() == "Of 14 columns the first evaluation of each data set is shown."
+
+
+@pytest.mark.parametrize("kind", ["accuracy", "gains"])
+@pytest.mark.parametrize("width", [COLUMN_WIDTH, PAGE_WIDTH])
+def test_no_title_runs_into_the_next(kind, width, store, runs, data_of):
+    values = {"linear-graphnnclr2025": 60.0, "knn-of-a-long-name": 50.0, "linear": 55.0, "knn": 52.0}
+    values |= {f"{name}>neighbour_mean-of-a-long-name": value + 1 for name, value in values.items()}
+    for method in ("simclr", "byol"):
+        store(values, method=method, dataset="cifar10-of-a-long-name")
+    figure = draw_figure(kind, replace(data_of(runs), width=width))
+    with mpl.rc_context(STYLE):
+        figure.draw_without_rendering()
+    boxes = [axes.title.get_window_extent() for axes in figure.axes if axes.get_title()]
+    assert len(boxes) == 4
+    assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
 
 
 def test_a_column_with_one_method_is_not_drawn(store, runs, data_of):
