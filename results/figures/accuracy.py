@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 
 from results.analysis.tables import COLUMN_KEYS
 from results.figures import register_figure
-from results.figures.style import clip_to_percent, make_panels, set_title
+from results.figures.style import clip_to_percent, make_panels, set_titles
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,13 +63,14 @@ def accuracy(data: FigureData) -> Figure | None:
             below = [levels[name] + 0.33 for name in seeds["method"]]
             colours = [data.styles[name].colour for name in seeds["method"]]
             axes.scatter(seeds["value"], below, s=2.6, c=colours, alpha=0.7, linewidths=0)
-        set_title(axes, f"{column.data}, {column.measure}", max(map(len, levels)))
         axes.set_xlim(clip_to_percent(axes.get_xlim(), x))
         axes.set_ylim(len(table.rows) - 0.4, -0.6)
         axes.set_yticks(range(len(table.rows)), [row.method for row in table.rows])
         axes.tick_params(axis="y", length=0)
         axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10], min_n_ticks=3))
         axes.grid(visible=False, axis="y")
+    titles = [f"{column.data}, {column.measure}" for column in columns.values()]
+    set_titles(figure, panels, titles, max(map(len, levels)))
     most = max(cell.n for row in table.rows for cell in row.cells if cell is not None)
     dots = f"Dots below it are single seeds{f', {MOST_DOTS} at most' * (most > MOST_DOTS)}."
     fewer = f"Of {several} columns the first evaluation of each data set is shown."

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from results.figures import register_figure
 from results.figures.accuracy import MOST_DOTTED, results_of
-from results.figures.style import add_method_legend, clip_to_percent, legend_columns, make_panels, set_title
+from results.figures.style import add_method_legend, clip_to_percent, legend_columns, make_panels, set_titles
 from results.names import direction
 
 if TYPE_CHECKING:
@@ -74,10 +74,10 @@ def cost(data: FigureData) -> Figure | None:
             if not row.baseline:
                 points.append((float(spent.mean()), cell.mean))
         draw_front(axes, points, direction(column.metric))
-        set_title(axes, f"{column.data}, {column.measure}")
         axes.set_xlabel(words)
         axes.set_ylim(clip_to_percent(axes.get_ylim(), results["value"]))
         axes.set_xlim(left=0)
+    set_titles(figure, panels, [f"{table.columns[index].data}, {table.columns[index].measure}" for index, _ in shown])
     add_method_legend(figure, data.methods, data.styles, ncols=legend_columns(data.width))
     several = any(cell.n > 1 for row in table.rows for cell in row.cells if cell is not None)
     said = ["Dots are single seeds."] * (dotted and several)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from results.analysis.published_tables import Comparison
     from results.analysis.tables import ResultTable
 
-VERSION = 10
+VERSION = 11
 """Of how figures look; raised by hand, so that those of an older report are drawn again."""
 
 DRAWN = ".drawn.json"

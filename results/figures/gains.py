@@ -12,7 +12,7 @@ from results.analysis.statistics import COLUMN, without_baselines
 from results.analysis.tables import column_of, records
 from results.figures import register_figure
 from results.figures.markers import TRANSDUCTIVE_MARK
-from results.figures.style import legend_columns, make_panels, set_title
+from results.figures.style import legend_columns, make_panels, set_titles
 from results.names import display_name
 
 if TYPE_CHECKING:
@@ -43,16 +43,17 @@ def gains(data: FigureData) -> Figure | None:
     figure, panels = make_panels(
         len(columns), 2, height, "points gained", legend=len(methods) + 1, sharey=True, width=data.width
     )
+    titles = list[str]()
     for axes, cell in zip(panels, columns, strict=True):
         draw_gains(axes, cell, [*refinements], data)
         (first,) = records(cell.head(1))
-        column = column_of(first)
-        set_title(axes, f"{column.data}, {column.measure}", max(map(len, labels)))
+        titles.append(f"{column_of(first).data}, {column_of(first).measure}")
         axes.axvline(0, color="#000000", lw=0.6)
         axes.set_ylim(len(labels) - 0.5, -0.5)
         axes.set_yticks(range(len(labels)), labels)
         axes.tick_params(axis="y", length=0)
         axes.grid(visible=False, axis="y")
+    set_titles(figure, panels, titles, max(map(len, labels)))
     markers = [*((data.styles[method].colour, data.styles[method].marker) for method in methods), ("#000000", "d")]
     handles = [Line2D([], [], color=colour, marker=marker, ls="none") for colour, marker in markers]
     figure.legend(handles, [*methods, "mean"], loc="outside lower center", ncols=legend_columns(data.width))

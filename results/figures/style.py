@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 TITLE_LETTERS = 51
 """Letters of the titles of all panels in a row of a column; longer titles have several lines."""
 
+TITLE_LINE = 0.13
+"""Height of a line of a title, in inches."""
+
 LEGEND_COLUMNS = 3
 """Of a legend below a figure that is a column wide."""
 
@@ -134,20 +137,24 @@ def make_panels(
     return figure, list(axes[:number])
 
 
-def set_title(axes: Axes, title: str, beside: int = 0) -> None:
-    """Set the title of a panel, in lines that fit its width.
+def set_titles(figure: Figure, panels: Sequence[Axes], titles: Sequence[str], beside: int = 0) -> None:
+    """Set the titles of panels, in lines that fit their width; the figure grows by the lines after the first.
 
     Args:
-        axes: of the panel.
-        title: of it.
+        figure: of the panels.
+        panels: as :func:`make_panels` returned them.
+        titles: of each.
         beside: letters that the names of levels take beside the first panel of a row.
     """
-    spec = axes.get_subplotspec()
-    columns = spec.get_gridspec().ncols if spec else 1
-    figure = axes.get_figure()
-    width = figure.get_figwidth() if figure else COLUMN_WIDTH
-    letters = int(TITLE_LETTERS * width / COLUMN_WIDTH - beside) // columns
-    axes.set_title("\n".join(textwrap.wrap(title, max(letters, 8))))
+    rows = {round(axes.get_position().y0, 3): 1 for axes in panels}
+    columns = math.ceil(len(panels) / len(rows))
+    letters = int(TITLE_LETTERS * figure.get_figwidth() / COLUMN_WIDTH - beside) // columns
+    for axes, title in zip(panels, titles, strict=True):
+        lines = textwrap.wrap(title, max(letters, 8))
+        axes.set_title("\n".join(lines))
+        row = round(axes.get_position().y0, 3)
+        rows[row] = max(rows[row], len(lines))
+    figure.set_figheight(figure.get_figheight() + TITLE_LINE * (sum(rows.values()) - len(rows)))
 
 
 def legend_columns(width: float) -> int:

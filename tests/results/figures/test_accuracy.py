@@ -1,6 +1,7 @@
 """Accuracy: means, intervals, seeds."""
 
 import itertools
+import warnings
 from dataclasses import replace
 
 import matplotlib as mpl
@@ -44,7 +45,8 @@ def test_no_title_runs_into_the_next(kind, width, store, runs, data_of):
     for method in ("simclr", "byol"):
         store(values, method=method, dataset="cifar10-of-a-long-name")
     figure = draw_figure(kind, replace(data_of(runs), width=width))
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(STYLE), warnings.catch_warnings():
+        warnings.simplefilter("error")  # where there is no room for the panels
         figure.draw_without_rendering()
     boxes = [axes.title.get_window_extent() for axes in figure.axes if axes.get_title()]
     assert len(boxes) == 4
