@@ -137,18 +137,18 @@ def make_panels(
     return figure, list(axes[:number])
 
 
-def set_titles(figure: Figure, panels: Sequence[Axes], titles: Sequence[str], beside: int = 0) -> None:
+def set_titles(figure: Figure, panels: Sequence[Axes], titles: Sequence[str], label_letters: int = 0) -> None:
     """Set the titles of panels, in lines that fit their width; the figure grows by the lines after the first.
 
     Args:
         figure: of the panels.
         panels: as :func:`make_panels` returned them.
         titles: of each.
-        beside: letters that the names of levels take beside the first panel of a row.
+        label_letters: letters of the names of levels, which stand left of the first panel of a row.
     """
     rows = {round(axes.get_position().y0, 3): 1 for axes in panels}
     columns = math.ceil(len(panels) / len(rows))
-    letters = int(TITLE_LETTERS * figure.get_figwidth() / COLUMN_WIDTH - beside) // columns
+    letters = int(TITLE_LETTERS * figure.get_figwidth() / COLUMN_WIDTH - label_letters) // columns
     for axes, title in zip(panels, titles, strict=True):
         lines = textwrap.wrap(title, max(letters, 8))
         axes.set_title("\n".join(lines))
