@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from bench.format import duration
+from results.names import display_stage
 from results.store import BACKBONE
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def missing_data_lines(runs: Sequence[Run], missing: Mapping[str, Sequence[str]]
 
 def run_line(run: Run, pretraining: str) -> str:
     """A run, its pretraining, and its evaluations."""
-    measured = ", ".join(map(run.displayed_evaluation, run.evaluations))
+    measured = ", ".join(display_stage(run.evaluation_name(evaluation)) for evaluation in run.evaluations)
     return f"  {run.dataset.label} {run.backbone.label} {run.method.label} under {run.label}: {pretraining}; {measured}"
 
 

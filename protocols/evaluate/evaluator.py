@@ -22,6 +22,7 @@ from protocols.spec.plugins import EVALUATIONS, METHODS, typed_options
 from protocols.spec.run import CROP_PCT, IMAGE_SIZE, Run, digest_of, shortened
 from protocols.system import randomness
 from results.errors import DamagedFile, RequestError
+from results.names import display_stage
 from results.record import Health, Metric, Picture
 from results.schema import build
 from results.store import EVALUATIONS as EVALUATIONS_FOLDER
@@ -181,7 +182,7 @@ class Evaluator:
             size = f" at {evaluation.image_size} px" if evaluation.image_size else ""
             size += f", crop {evaluation.crop_pct:g}" if evaluation.crop_pct else ""
             self.listener.stage("evaluate", 1 + len(evaluations), done)  # evaluations may have started nested stages
-            self.listener.progress(done, self.run.displayed_evaluation(evaluation))
+            self.listener.progress(done, display_stage(name))
             if refinement:
                 refined = self._refinement(evaluation, refinement)
                 seconds[self.run.with_dataset(f"{refinement.label}{size}", dataset)] = refined.seconds

@@ -218,10 +218,6 @@ def expand(request: Request, data: Path, progress: Progress | None = None) -> li
     request = add_plugins(request)
     protocol = protocols.load(request.protocol)
     grids = grids_of(request, protocol)
-    for grid in grids:
-        for kind in ("methods", "datasets", "backbones", "seeds"):
-            if not getattr(grid, kind):
-                raise RequestError(f"the grid of {protocol.name} names no {kind}", hint=f"add --{kind}")
     names = {parse_label(word)[0] for grid in grids for word in grid.methods}
     if protocol.tuned:
         if request.settings or request.budget:
@@ -291,12 +287,12 @@ def grids_of(request: Request, protocol: Protocol) -> list[Grid]:
     Where there are several, the data sets and backbones asked for choose among them.
 
     Raises:
-        RequestError: they choose none.
+        RequestError: they choose none, or a grid names nothing of a kind.
     """
     given = {key: getattr(request, key) for key in ("methods", "seeds", "evaluations", "refinements", "evaluate_on")}
     asked = {key: getattr(request, key) for key in ("datasets", "backbones")}
     if len(protocol.grids) == 1:
-        return [with_choices(protocol.grids[0], {**given, **asked})]
+        return [require_whole(with_choices(protocol.grids[0], {**given, **asked}), protocol)]
     for key, names in asked.items():
         offered = list(dict.fromkeys(name for grid in protocol.grids for name in getattr(grid, key)))
         if missing := [name for name in names if name not in offered]:
@@ -309,7 +305,7 @@ def grids_of(request: Request, protocol: Protocol) -> list[Grid]:
         )
         for grid in protocol.grids
     ]
-    left = [with_choices(grid, given) for grid in grids if grid.datasets and grid.backbones]
+    left = [require_whole(with_choices(grid, given), protocol) for grid in grids if grid.datasets and grid.backbones]
     if not left:
         pairs = dict.fromkeys(
             f"{' or '.join(grid.datasets)} with {' or '.join(grid.backbones)}" for grid in protocol.grids
@@ -323,8 +319,26 @@ def with_choices(grid: Grid, given: Mapping[str, Sequence[Any]]) -> Grid:
     return dataclasses.replace(grid, **{key: tuple(values) for key, values in given.items() if values})
 
 
+def require_whole(grid: Grid, protocol: Protocol) -> Grid:
+    """The grid, if it names methods, data sets, backbones and seeds.
+
+    Raises:
+        RequestError: it does not.
+    """
+    for kind in ("methods", "datasets", "backbones", "seeds"):
+        if not getattr(grid, kind):
+            raise RequestError(f"the grid of {protocol.name} names no {kind}", hint=f"add --{kind}")
+    return grid
+
+
 def runs_of(
-    grid: Grid, protocol: Protocol, *, changes: TomlTable, data: Path, plugins: Sequence[str], progress: Progress | None
+    grid: Grid,
+    protocol: Protocol,
+    *,
+    changes: TomlTable,
+    data: Path,
+    plugins: Sequence[str],
+    progress: Progress | None = None,
 ) -> Iterator[Run]:
     """The runs of a grid, with seed 0."""
     for dataset, backbone, method in itertools.product(grid.datasets, grid.backbones, dict.fromkeys(grid.methods)):

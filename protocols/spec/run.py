@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from protocols.spec.protocol import Augmentation, Pretrain, TomlTable  # noqa: TC001 - `build` reads them
 from results.constraints import AtLeast, AtMost
-from results.names import MONITORING_KEYS, display_name, stored_field
+from results.names import MONITORING_KEYS, stored_field
 from results.schema import added, build, is_added_default, to_plain
 
 if TYPE_CHECKING:
@@ -181,15 +181,10 @@ class Run:
         words = file_name(self.dataset.name, self.backbone.name, self.method.name, f"s{self.seed}")
         return f"{words}-{self.fingerprint()[:8]}"
 
-    def displayed_evaluation(self, evaluation: Evaluation) -> str:
-        """:meth:`evaluation_name` for messages: with the present name of the refinement."""
-        refinement = f" after {display_name(evaluation.refinement.label)}" if evaluation.refinement else ""
-        return self.with_dataset(f"{evaluation.label}{refinement}", evaluation.dataset)
-
     def evaluation_name(self, evaluation: Evaluation) -> str:
         """Label of an evaluation, its refinement if there is one, and its data set where it is not the run's.
 
-        Costs are stored under it, with the stored name of the refinement.
+        Costs are stored under it, with the stored name of the refinement; messages show its ``display_stage``.
         """
         refinement = f" after {evaluation.refinement.label}" if evaluation.refinement else ""
         return self.with_dataset(f"{evaluation.label}{refinement}", evaluation.dataset)

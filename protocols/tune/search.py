@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from protocols.spec import protocol as protocols
-from protocols.spec.grid import add_plugins, changes_of, grids_of, require_used
+from protocols.spec.grid import add_plugins, changes_of, grids_of, require_used, runs_of
 from protocols.spec.labels import HELD_OUT, SHARED, parse_label
 from protocols.spec.plugins import METHODS
 from protocols.spec.protocol import merge
@@ -117,6 +117,8 @@ def plan_searches(
     methods = list(dict.fromkeys(method for grid in grids for method in grid.methods))
     changes = changes_of(request, methods, protocol.labels())
     require_kept(changes, protocol)
+    runs_of_grids = (runs_of(grid, protocol, changes=changes, data=data, plugins=request.plugins) for grid in grids)
+    require_used(changes, [run for grid_runs in runs_of_grids for run in grid_runs])
     counts = trials if isinstance(trials, Mapping) else dict.fromkeys(methods, trials)
     searched = {
         name: space_to_search(name, spaces, counts[name], changes) for name in methods if is_tunable(name, request)
@@ -147,24 +149,6 @@ def plan_searches(
         (first, *_) = run.evaluations
         return dataclasses.replace(run, evaluations=(first,))
 
-    require_used(
-        changes,
-        [
-            resolve(
-                protocol,
-                method=method,
-                dataset=dataset,
-                backbone=backbone,
-                seed=0,
-                changes=changes,
-                data=data,
-                evaluate=request.evaluations,
-                plugins=request.plugins,
-            )
-            for dataset, backbone in list(pairs)[:1]
-            for method in methods
-        ],
-    )
     planned = []
     for dataset, backbone in pairs:
         default = trial_run(dataset, backbone, next(iter(searched)), {}, seeds[0])

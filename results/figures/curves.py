@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import re
-import textwrap
 from typing import TYPE_CHECKING, Any
 
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from results.figures import register_figure
-from results.figures.data import COLUMN_WIDTH
-from results.figures.style import LINES, TITLE_LETTERS, legend_columns, make_panels
+from results.figures.style import LINES, legend_columns, make_panels, set_titles
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -36,8 +33,6 @@ def curves(data: FigureData) -> Figure | None:
     columns = 2 if len(methods) in (2, 4) else 3
     options: dict[str, Any] = {"sharex": True, "legend": len(datasets), "width": data.width}
     figure, panels = make_panels(len(methods), columns, 1.1, word, "loss", **options)
-    wider = round(data.width / COLUMN_WIDTH)
-    letters = TITLE_LETTERS * wider // min(columns * wider, len(methods))
     views, losses = (history["views"] / unit).to_numpy(), history["loss"].to_numpy()
     runs: dict[tuple[str, str, str], list[int]] = {}
     for row, key in enumerate(history[["method", "dataset", "run"]].itertuples(index=False, name=None)):
@@ -50,19 +45,9 @@ def curves(data: FigureData) -> Figure | None:
             style = LINES[datasets.index(dataset) % len(LINES)]
             style = "." * (len(rows) == 1) + style
             axes.plot(views[rows], losses[rows], style, color=data.styles[method].colour, lw=0.7, alpha=0.8)
-        axes.set_title(wrap_label(method, letters))
         axes.yaxis.set_major_locator(MaxNLocator(3))
+    set_titles(figure, panels, methods)
     if len(datasets) > 1:
         handles = [Line2D([], [], color="#333333", ls=LINES[i % len(LINES)], lw=0.7) for i in range(len(datasets))]
         figure.legend(handles, datasets, loc="outside lower center", ncols=legend_columns(data.width))
     return figure
-
-
-def wrap_label(label: str, letters: int) -> str:
-    """A label in lines of so many letters at most, broken between its options where that is possible."""
-    lines = [""]
-    for piece in re.split(r"(?<=[\[,])", label):
-        if lines[-1] and len(lines[-1]) + len(piece) > letters:
-            lines.append("")
-        lines[-1] += piece
-    return "\n".join(part for line in lines for part in textwrap.wrap(line, letters))

@@ -6,6 +6,7 @@ Every method has one colour and marker in all figures; no meaning depends on col
 from __future__ import annotations
 
 import math
+import re
 import textwrap
 import warnings
 from functools import partial
@@ -146,15 +147,25 @@ def set_titles(figure: Figure, panels: Sequence[Axes], titles: Sequence[str], la
         titles: of each.
         label_letters: letters of the names of levels, which stand left of the first panel of a row.
     """
-    rows = {round(axes.get_position().y0, 3): 1 for axes in panels}
-    columns = math.ceil(len(panels) / len(rows))
+    spec = panels[0].get_gridspec()
+    columns = spec.ncols if spec else 1
     letters = int(TITLE_LETTERS * figure.get_figwidth() / COLUMN_WIDTH - label_letters) // columns
-    for axes, title in zip(panels, titles, strict=True):
-        lines = textwrap.wrap(title, max(letters, 8))
-        axes.set_title("\n".join(lines))
-        row = round(axes.get_position().y0, 3)
-        rows[row] = max(rows[row], len(lines))
-    figure.set_figheight(figure.get_figheight() + TITLE_LINE * (sum(rows.values()) - len(rows)))
+    wrapped = [wrap_label(title, max(letters, 8)) for title in titles]
+    for axes, title in zip(panels, wrapped, strict=True):
+        axes.set_title(title)
+    rows = (wrapped[first : first + columns] for first in range(0, len(wrapped), columns))
+    more = sum(max(title.count("\n") for title in row) for row in rows)
+    figure.set_figheight(figure.get_figheight() + TITLE_LINE * more)
+
+
+def wrap_label(label: str, letters: int) -> str:
+    """A label in lines of so many letters at most, broken between its parts where that is possible."""
+    lines = [""]
+    for piece in re.split(r"(?<=[\[,])", label):
+        if lines[-1] and len(lines[-1]) + len(piece) > letters:
+            lines.append("")
+        lines[-1] += piece
+    return "\n".join(part for line in lines for part in textwrap.wrap(line, letters))
 
 
 def legend_columns(width: float) -> int:

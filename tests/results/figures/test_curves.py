@@ -5,10 +5,10 @@ import itertools
 import matplotlib as mpl
 import pytest
 
-from results.figures.curves import curves, wrap_label
+from results.figures.curves import curves
 from results.figures.data import CURVE_SEEDS
 from results.figures.draw import draw_figure
-from results.figures.style import STYLE
+from results.figures.style import STYLE, wrap_label
 
 
 def test_curves_are_in_the_units_of_each_loss(made, words_of):
