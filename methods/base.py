@@ -184,7 +184,8 @@ class Batch:
     """The input of one optimizer step, for a batch of b images.
 
     Attributes:
-        views: (k·b, 3, side, side), normalised; view v of image i is row v·b + i.
+        views: (k·b, 3, side, side), normalised; view v of image i is row v·b + i. On CUDA they are in the precision
+            of the training, elsewhere float32.
         index: (b,) indices of the images in the pretraining split, int64.
         labels: (b,) classes, int64; None unless the method declares ``uses_labels``.
         crops: views of other sizes than the first view's, one tensor per size in the order of the views, with rows

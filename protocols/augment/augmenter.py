@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,7 +14,7 @@ from protocols.augment.grayscale import grayscale
 from protocols.augment.parameters import COLUMNS, ViewParameters, sample_parameters
 from protocols.augment.solarize import solarize
 from protocols.spec.plugins import AUGMENTATIONS
-from protocols.system.compiled import compilation_works
+from protocols.system.compiled import compilation_works, reason_of
 from protocols.system.transfer import Transfer
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
     from protocols.spec.protocol import Augmentation
 
+log = logging.getLogger(__name__)
+
 PIXELS_PER_BLOCK = {"cpu": 2**19}
 """Pixels processed at a time on a CPU, so that they fit its cache: 512 views of 32×32."""
 
@@ -35,26 +38,49 @@ MIN_COMPILE_NUMEL = 2**18
 """Values in a batch of views from which on the compiled colour jitter is faster."""
 
 
+CHECKED_VIEWS = 64
+"""Views that kernels make first on a GPU, to be compared with those of the operations."""
+
+TOLERANCE = 1e-4
+"""Largest difference of a value in [0, 1] in them."""
+
+LARGEST_FRACTION = 1e-3
+"""Of values that may differ more: solarization jumps where a value is a half, to rounding."""
+
+
 class Augmenter:
     """Makes views of one augmentation.
+
+    On CUDA by the kernels of :mod:`protocols.augment.gpu_views`, if their first views are equal to those of the
+    operations in the other modules, which make them otherwise.
 
     Args:
         augmentation: the distribution of the views.
         mean: of each channel in [0, 1], subtracted at the end.
         std: of each channel, divided by at the end.
         reference: do not compile; slower, to compare with.
+        dtype: of the views.
 
     Attributes:
         columns: uniform random numbers per view.
+        by_kernels: whether kernels make the views; None before the first views on CUDA.
     """
 
     def __init__(
-        self, augmentation: Augmentation, mean: tuple[float, ...], std: tuple[float, ...], *, reference: bool = False
+        self,
+        augmentation: Augmentation,
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+        *,
+        reference: bool = False,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
         self.augmentation = augmentation
         self.mean = mean
         self.std = std
         self.reference = reference
+        self.dtype = dtype
+        self.by_kernels: bool | None = None
         self._operations = [
             (AUGMENTATIONS.get(name), AUGMENTATIONS.describe(name).declared["uniforms"], options)
             for name, options in augmentation.operations.items()
@@ -70,7 +96,7 @@ class Augmenter:
             u: (n, ``columns``) uniform random numbers in [0, 1).
 
         Returns:
-            (n, 3, size, size) float32, normalised, in channels-last memory.
+            (n, 3, size, size) of ``dtype``, normalised, in channels-last memory.
         """
         drawn = Transfer([index, *self.draw(u, images.shape[1]).tensors()], images.device)
         index, *parameters = drawn.result()
@@ -82,33 +108,68 @@ class Augmenter:
 
     def make_views(self, images: Tensor, index: Tensor, parameters: ViewParameters) -> Tensor:
         """Make views with given parameters; see :meth:`__call__`. All tensors are on the device of the images."""
-        side = images.shape[1]
-        size = self.augmentation.size or side
-        make = self._views_on_cpu if images.device.type == "cpu" else self._views_on_gpu
-        out = torch.empty(len(index), size, size, 3, device=images.device)
-        step = max(1, PIXELS_PER_BLOCK.get(images.device.type, GPU_PIXELS_PER_BLOCK) // size**2)
+        kind, size = images.device.type, self.augmentation.size or images.shape[1]
+        make = self._views_on_cpu if kind == "cpu" else self._views_on_gpu
+        if kind == "cuda" and not self.reference:
+            if self.by_kernels is None:
+                self.by_kernels = self._compare_kernels(images, index, parameters, size)
+            make = self._views_by_kernels if self.by_kernels else make
+        out = torch.empty(len(index), size, size, 3, device=images.device, dtype=self.dtype)
+        step = max(1, PIXELS_PER_BLOCK.get(kind, GPU_PIXELS_PER_BLOCK) // size**2)
         for start in range(0, len(index), step):
             rows = slice(start, start + step)
-            views = make(images.index_select(0, index[rows]), parameters.select(rows), size)
-            for channel, (mean, std) in enumerate(zip(self.mean, self.std, strict=True)):
-                torch.add(torch.tensor(-mean / std), views[:, :, channel], alpha=1 / std, out=out[rows, ..., channel])
+            make(images, index[rows], parameters.select(rows), out[rows])
         return out.permute(0, 3, 1, 2)
 
-    def _views_on_cpu(self, images: Tensor, parameters: ViewParameters, size: int) -> Tensor:
+    def _views_by_kernels(self, images: Tensor, index: Tensor, parameters: ViewParameters, out: Tensor) -> None:
+        """Views on CUDA, written to ``out`` (n, size, size, 3)."""
+        from protocols.augment import gpu_views
+
+        if not self._operations:
+            gpu_views.make_views(images, index, parameters, self.augmentation, out=out, mean=self.mean, std=self.std)
+            return
+        views = torch.empty_like(out, dtype=torch.float32)
+        identity = {"mean": (0.0,) * 3, "std": (1.0,) * 3}
+        gpu_views.make_views(images, index, parameters, self.augmentation, out=views, **identity)
+        self._normalise(self._apply_operations(views.permute(0, 1, 3, 2), parameters.uniforms), out)
+
+    def _compare_kernels(self, images: Tensor, index: Tensor, parameters: ViewParameters, size: int) -> bool:
+        """Whether kernels can be made here and make the views that operations make; logs a warning if not."""
+        some = slice(CHECKED_VIEWS)
+        index, parameters = index[some], parameters.select(some)
+        views, expected = (torch.empty(len(index), size, size, 3, device=images.device) for _ in range(2))
+        self._views_on_gpu(images, index, parameters, expected)
+        try:
+            self._views_by_kernels(images, index, parameters, views)
+            difference = (views - expected).abs() * torch.tensor(self.std, device=images.device)
+            wrong = float((~(difference <= TOLERANCE)).double().mean())
+        except Exception as error:  # noqa: BLE001 - of a compiler, a driver or a version of Triton
+            log.warning("views are made by slower operations: Triton's kernels fail (%s)", reason_of(error))
+            return False
+        if wrong > LARGEST_FRACTION:
+            log.warning("views are made by slower operations: %.1f %% of the kernels' values differ", 100 * wrong)
+        return wrong <= LARGEST_FRACTION
+
+    def _normalise(self, views: Tensor, out: Tensor) -> None:
+        """Write views (n, size, 3, size) to ``out`` (n, size, size, 3), normalised."""
+        for channel, (mean, std) in enumerate(zip(self.mean, self.std, strict=True)):
+            torch.add(torch.tensor(-mean / std), views[:, :, channel], alpha=1 / std, out=out[..., channel])
+
+    def _views_on_cpu(self, images: Tensor, index: Tensor, parameters: ViewParameters, out: Tensor) -> None:
         """Every operation is applied to those views only that it changes."""
-        views = crop(images, parameters, self.augmentation, size)
+        views = crop(images.index_select(0, index), parameters, self.augmentation, out.shape[1])
         views = apply_colour_jitter(views, parameters, reference=self.reference)
         views = apply_to_some(views, parameters.grayscale, grayscale)
         views = apply_to_some(views, parameters.blur, gaussian_blur, parameters.sigma)
         views = apply_to_some(views, parameters.solarize, solarize)
-        return self._apply_operations(views, parameters.uniforms)
+        self._normalise(self._apply_operations(views, parameters.uniforms), out)
 
-    def _views_on_gpu(self, images: Tensor, parameters: ViewParameters, size: int) -> Tensor:
+    def _views_on_gpu(self, images: Tensor, index: Tensor, parameters: ViewParameters, out: Tensor) -> None:
         """Every operation that the augmentation has is applied to all views, and its result taken where it is wanted.
 
         How many views an operation changes is known on the GPU only, and the host must not wait for it.
         """
-        views = crop(images, parameters, self.augmentation, size)
+        views = crop(images.index_select(0, index), parameters, self.augmentation, out.shape[1])
         if self.augmentation.jitter:
             for operation, factor in zip(parameters.operation, parameters.factor, strict=True):
                 views = jitter(views, operation, factor)
@@ -119,7 +180,7 @@ class Augmenter:
         ):
             if probability:
                 views = torch.where(mask[:, None, None, None], function(views), views)
-        return self._apply_operations(views, parameters.uniforms)
+        self._normalise(self._apply_operations(views, parameters.uniforms), out)
 
     def _apply_operations(self, views: Tensor, uniforms: Tensor) -> Tensor:
         """The registered operations of the augmentation; ``uniforms`` as in ``ViewParameters``."""

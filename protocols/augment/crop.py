@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -75,6 +76,14 @@ def axis_weights(
     weights = triangle_filter(distance) if augmentation.interpolation == "bilinear" else cubic(distance, -0.5)
     weights = weights * inside_box(start, length, side)
     return weights / weights.sum(2, keepdim=True)
+
+
+def count_taps(augmentation: Augmentation, side: int, size: int) -> int:
+    """Input pixels along one axis that a pixel of a view may depend on."""
+    radius = 1 if augmentation.interpolation == "bilinear" else 2
+    if not augmentation.antialias or (radius == 1 and size >= side):
+        return 2 * radius
+    return math.ceil(2 * radius * max(side / size, 1.0)) + 1
 
 
 def distances(centre: Tensor, side: int) -> Tensor:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from protocols.datasets.base import Dataset, Split
     from protocols.spec.budget import Budget
     from protocols.spec.run import Run
+    from protocols.system.device import Precision
 
 
 def build_job(
@@ -52,7 +53,7 @@ def build_job(
         folder: of the run.
         dataset: to pretrain on.
         device: to train on.
-        reference: use the reference operations, without compiled and hand-written kernels.
+        reference: use the reference operations, without compiled and hand-written kernels and CUDA graphs.
         measure: see ``PretrainJob``.
     """
     shared = process_group.world_size() > 1
@@ -61,21 +62,23 @@ def build_job(
     if reference:
         use_reference_ops(method)
     method = to_device(method, device)
+    precision = choose_precision(run.pretrain.precision, device)
     return PretrainJob(
         method=method,
         compute_loss=data_parallel.average_gradients(method) if shared else method,
         views=augmentations_of_views(type(method), method.options, run),
-        augmenters=build_augmenters(run, dataset, reference=reference),
+        augmenters=build_augmenters(run, dataset, reference=reference, dtype=views_dtype(precision, device)),
         normalise=partial(normalise, mean=dataset.mean, std=dataset.std),
         images=device_images(split.images, device),
         labels=torch.from_numpy(split.labels).to(device) if method.uses_labels else None,
         budget=budget,
         pretrain=run.pretrain,
         seed=run.seed,
-        precision=choose_precision(run.pretrain.precision, device),
+        precision=precision,
         checkpoint=folder / CHECKPOINT,
         owner=run.fingerprint(),
         measure=measure,
+        graphs=not reference,
     )
 
 
@@ -155,11 +158,24 @@ def example_batch(run: Run, method: Method, dataset: Dataset, budget: Budget, de
 
 
 def build_augmenters(
-    run: Run, dataset: Dataset, *, reference: bool = False, size: int | None = None
+    run: Run,
+    dataset: Dataset,
+    *,
+    reference: bool = False,
+    size: int | None = None,
+    dtype: torch.dtype = torch.float32,
 ) -> dict[str, Augmenter]:
     """The protocol's augmentations by name, with the data set's normalisation; ``size`` replaces that of the views."""
     sized = {name: replace(one, size=size or one.size) for name, one in run.augmentations.items()}
-    return {name: Augmenter(one, dataset.mean, dataset.std, reference=reference) for name, one in sized.items()}
+    return {
+        name: Augmenter(one, dataset.mean, dataset.std, reference=reference, dtype=dtype) for name, one in sized.items()
+    }
+
+
+def views_dtype(precision: Precision, device: torch.device) -> torch.dtype:
+    """The type of views: on CUDA the one that the network's first layer would round them to; else float32."""
+    dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+    return dtypes[precision] if device.type == "cuda" else torch.float32
 
 
 def augmentations_of_views(method_class: type[Method], options: Any, run: Run) -> tuple[str, ...]:

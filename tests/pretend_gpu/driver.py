@@ -44,9 +44,10 @@ def compile_driver(folder: Path) -> Mapping[str, str]:
     """Compile the driver into a folder.
 
     Returns:
-        The variables of an environment in which torch finds the pretended GPU.
+        The variables of an environment in which torch finds the pretended GPU, and Triton interprets its kernels.
     """
     library = folder / "libcuda.so.1"
     command = ["cc", "-shared", "-fPIC", "-w", "-O1", f"-I{headers()}", "-Wl,-soname,libcuda.so.1"]
     subprocess.run([*command, "-o", str(library), str(HERE / "driver.c")], check=True)
-    return {**os.environ, "LD_PRELOAD": str(library), "LD_LIBRARY_PATH": str(folder), "OMP_NUM_THREADS": "1"}
+    paths = {"LD_PRELOAD": str(library), "LD_LIBRARY_PATH": str(folder)}
+    return {**os.environ, **paths, "OMP_NUM_THREADS": "1", "TRITON_INTERPRET": "1"}
