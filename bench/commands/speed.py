@@ -102,6 +102,9 @@ def lines(run: Run, speed: Speed) -> Iterator[str]:
         f"  {speed.device}, {speed.precision}: {100 * speed.fraction_of_peak:.1f} % of the "
         f"{speed.peak / 1e9:,.0f} Gflop/s of a matrix product; {speed.memory / 2**20:,.0f} MiB above the start"
     )
+    if speed.without_graph is not None:
+        reason = f" no CUDA graph: {speed.without_graph}" if speed.without_graph else " a CUDA graph"
+        yield f"  forward and backward pass of the whole step:{reason}"
     for name, ratio in speed.ratios.items():
         seconds, baseline_seconds = ratio.median_round
         yield (

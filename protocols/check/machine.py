@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from protocols.spec.run import Run
 
 Outcome = Literal["ok", "wrong", "slow", "no", "skipped"]
-"""``wrong`` makes the command fail; ``no`` is a precision that the device does not have."""
+"""``wrong`` makes the command fail; ``no`` is a precision that the device lacks, or a method without CUDA graph."""
 
 SHARED_METHODS = ("simclr", "byol", "relational", "supervised")
 """Methods whose training by two ranks is compared with that by one: with one network, two, many views, and labels."""
@@ -110,6 +110,8 @@ def plan_checks(
                 for name in precision.training_precisions(one)
             ]
             checks.append(Check(f"{label}: resume", str(one), partial(training.check_resume, run, data, one), 3.0))
+            if one.type == "cuda":
+                checks.append(Check(f"{label}: graph", str(one), partial(training.check_graph, run, data, one), 4.0))
         for run in runs:
             if run.method.name in SHARED_METHODS:
                 function = partial(training.check_ranks, run, data, one)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import itertools
 import math
 import time
 from dataclasses import dataclass, field, fields
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from protocols.pretrain import data_parallel, process_group
 from protocols.pretrain.checkpoint import CheckpointTimer, TrainingState, load
 from protocols.pretrain.optimizers import apply_schedules, build_optimizer, clip_gradients
 from protocols.pretrain.schedules import learning_rate
+from protocols.pretrain.step_graph import GraphedPasses
 from protocols.system import randomness
 from protocols.system.device import EnergyMeter, PeakMemory
 from protocols.system.transfer import Transfer
@@ -67,6 +68,8 @@ class PretrainJob:
         scaler: multiplies the loss by a large factor in float16, so that small gradients are not rounded to zero, and
             leaves out the update where a gradient overflows; does nothing in other precisions. Whether one did the
             fused optimizers find out on the GPU; for ``lars`` and those of plugins the host waits.
+        graphs: whether CUDA graphs may be used.
+        compute_gradients: computes both passes of a batch; on CUDA, without other ranks, by a graph if possible.
     """
 
     method: Method
@@ -83,11 +86,18 @@ class PretrainJob:
     checkpoint: Path
     owner: str = ""
     measure: Callable[[Backbone], dict[str, float]] | None = None
+    graphs: bool = True
     scaler: torch.amp.GradScaler = field(init=False)
+    compute_gradients: GraphedPasses | Callable[[Batch], dict[str, Tensor]] = field(init=False)
 
     def __post_init__(self) -> None:
         scaler = torch.amp.GradScaler(self.images.device.type, enabled=self.precision == "float16")
         object.__setattr__(self, "scaler", scaler)
+        by_operations = partial(forward_and_backward, self)
+        graphs = self.graphs and self.images.device.type == "cuda" and process_group.world_size() == 1
+        object.__setattr__(
+            self, "compute_gradients", GraphedPasses(self.method, by_operations) if graphs else by_operations
+        )
 
 
 def pretrain(job: PretrainJob, listener: ProgressListener) -> TrainingState:
@@ -97,14 +107,10 @@ def pretrain(job: PretrainJob, listener: ProgressListener) -> TrainingState:
         Diverged: an epoch's mean loss is not finite, or representations that are measured are not.
         KeyboardInterrupt: ``listener`` asked to stop; the state is saved.
     """
-    method, budget, device = job.method, job.budget, job.images.device
-    optimizer = build_optimizer(method, job.pretrain)
+    optimizer = build_optimizer(job.method, job.pretrain)
     state = restore(job, optimizer, listener)
-    # A resumed run keeps the precision and the number of steps that it began with.
-    budget = dataclasses.replace(budget, steps=state.steps or budget.steps)
-    job = dataclasses.replace(job, precision=state.precision, budget=budget)
-    if state.scaler:
-        job.scaler.load_state_dict(state.scaler)
+    job = as_begun(job, state)
+    method, budget, device = job.method, job.budget, job.images.device
     seconds_before, start, timer, memory = state.seconds, time.monotonic(), CheckpointTimer(), PeakMemory(device)
     energy_before, energy = state.energy, EnergyMeter(device, process_group.world_size())
     method.train()
@@ -171,6 +177,16 @@ def restore(job: PretrainJob, optimizer: torch.optim.Optimizer, listener: Progre
     return state
 
 
+def as_begun(job: PretrainJob, state: TrainingState) -> PretrainJob:
+    """The job with the precision, the number of steps and the scaler that a resumed run began with."""
+    budget = dataclasses.replace(job.budget, steps=state.steps or job.budget.steps)
+    if (state.precision, budget) != (job.precision, job.budget):
+        job = dataclasses.replace(job, precision=state.precision, budget=budget)
+    if state.scaler:
+        job.scaler.load_state_dict(state.scaler)
+    return job
+
+
 def foreign_checkpoint(job: PretrainJob) -> ForeignFile:
     """The error for a checkpoint without a seal that does not fit the run."""
     return ForeignFile(f"{job.checkpoint} belongs to another run", hint="delete it; the same command trains again")
@@ -189,6 +205,8 @@ def begin_epoch(job: PretrainJob, epoch: int) -> None:
         )
 
     job.method.before_epoch(epoch, extract)
+    if isinstance(job.compute_gradients, GraphedPasses):
+        job.compute_gradients.begin_epoch()
 
 
 def prefetch(job: PretrainJob, index: Tensor) -> None:
@@ -262,17 +280,18 @@ def train_step(
     torch.manual_seed(randomness.key(job.seed, "step", state.step))
     batch = make_batch(job, index, epoch, inputs)
     views = len(index) * job.budget.views
-    with FlopCounterMode(display=False) if state.flops is None else contextlib.nullcontext() as counter:
-        scalars = forward(job, batch)
-        job.scaler.scale(scalars["loss"]).backward()
-    if counter:
+    if state.flops is not None:
+        scalars = job.compute_gradients(batch)
+    else:
+        with FlopCounterMode(display=False) as counter:
+            scalars = forward_and_backward(job, batch)
         state.flops = data_parallel.total(counter.get_total_flops(), job.images.device) / views
     update(job, optimizer, state.step)
     state.step += 1
     state.views += views
     state.images += len(index)
     for name, value in scalars.items():
-        state.sums[name] = state.sums.get(name, 0.0) + value.detach() * len(index)
+        state.sums[name] = state.sums.get(name, 0.0) + value * len(index)
 
 
 def make_batch(job: PretrainJob, index: Tensor, epoch: int, inputs: StepInputs | None = None) -> Batch:
@@ -315,10 +334,21 @@ def concatenate_by_size(parts: list[Tensor]) -> list[Tensor]:
     return [torch.cat(group) if len(group) > 1 else group[0] for group in groups]
 
 
+def forward_and_backward(job: PretrainJob, batch: Batch) -> dict[str, Tensor]:
+    """Both passes, operation by operation; returns the method's loss and scalars, without gradients."""
+    scalars = forward(job, batch)
+    job.scaler.scale(scalars["loss"]).backward()
+    return {name: value.detach() for name, value in scalars.items()}
+
+
 def forward(job: PretrainJob, batch: Batch) -> dict[str, Tensor]:
     """The method's loss and scalars, in the job's precision."""
     dtype = torch.float16 if job.precision == "float16" else torch.bfloat16
-    autocast = torch.autocast(batch.views.device.type, dtype, enabled=job.precision != "float32")
+    capturing = batch.views.device.type == "cuda" and torch.cuda.is_current_stream_capturing()
+    # Weights that were rounded before a graph was captured would not be rounded anew when it is replayed.
+    autocast = torch.autocast(
+        batch.views.device.type, dtype, enabled=job.precision != "float32", cache_enabled=not capturing
+    )
     with autocast, data_parallel.shared_batch(len(batch.index)):
         return job.compute_loss(batch)
 

@@ -21,6 +21,7 @@ from protocols.pretrain.build import build_job
 from protocols.pretrain.checkpoint import TrainingState
 from protocols.pretrain.loop import forward, make_batch, prepare, train_step, update
 from protocols.pretrain.optimizers import build_optimizer
+from protocols.pretrain.step_graph import GraphedPasses
 from protocols.spec import execution
 from protocols.spec.execution import available_cores
 from protocols.spec.resolve import load_plugins
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
     from protocols.spec.run import Run
 
 T = TypeVar("T")
+
+WARM_UP_STEPS = 4
+"""Steps before the first that is measured: they compile, and on CUDA capture a graph and check it."""
 
 ROUNDS = 3
 """Number of times that the two sides of a comparison are measured, in turn."""
@@ -87,6 +91,7 @@ class Speed:
         device: name of the device.
         workers: of the loader in the comparison; 0 without a comparison.
         ratios: for making views and for a whole step.
+        without_graph: why passes of a whole step are no CUDA graph, empty if they are; None on other devices.
     """
 
     batch: int
@@ -100,6 +105,7 @@ class Speed:
     device: str
     workers: int = 0
     ratios: dict[str, SpeedRatio] = dataclasses.field(default_factory=dict)
+    without_graph: str | None = None
 
     @property
     def views_per_second(self) -> float:
@@ -133,7 +139,8 @@ def measure_in_process(run: Run, context: ExecutionContext, *, seconds: float, a
     memory, before = PeakMemory(device), resident_memory() if device.type == "cpu" else 0
     job = temporary_job(run, context, device)
     loop = EndlessLoop(job)
-    loop.step()
+    for _ in range(WARM_UP_STEPS):
+        loop.step()
     step = mean_seconds(loop.step, seconds, device)
     speed = Speed(
         batch=job.budget.batch,
@@ -145,6 +152,7 @@ def measure_in_process(run: Run, context: ExecutionContext, *, seconds: float, a
         memory=max(0, memory.read() - before),  # memory of what was there before may have been freed
         precision=job.precision,
         device=device_name(device),
+        without_graph=job.compute_gradients.reason if isinstance(job.compute_gradients, GraphedPasses) else None,
     )
     if not against:
         return speed

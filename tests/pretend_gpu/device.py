@@ -13,6 +13,7 @@ that its list of tensors is cut into; any other operation that is no view is one
 
 from __future__ import annotations
 
+import contextlib
 import math
 import sys
 from collections import Counter
@@ -105,30 +106,106 @@ class GPUTensor(Tensor):
         return f"GPUTensor({self.host})"
 
 
+def launch(kernel: Any, programs: int, *arguments: Any, **constants: Any) -> None:
+    """Stands in for :func:`protocols.augment.gpu_views.launch`.
+
+    It counts the launch, and what is read of images and read and written of views; if ``PretendedGPU.interprets``,
+    Triton's interpreter computes it, else the views are noise.
+    """
+    gpu, views = PretendedGPU.active, programs
+    named = dict(zip(kernel.arg_names, [getattr(one, "host", one) for one in arguments], strict=False))
+    first, out = arguments[0].host, named["out"] if "out" in named else named["target"]
+    if "out" in named:
+        moved = views * first[0].nbytes + out.nbytes
+    else:  # both ways, of the views that are blurred
+        moved = int(named["blur"].sum()) * (first[0].nbytes + out[0].nbytes)
+    gpu.counts.kernels[gpu.counts.phase] += 1
+    gpu.counts.bytes[gpu.counts.phase] += moved
+    gpu.counts.operations[gpu.counts.phase, kernel.__name__] += 1
+    with _disable_current_modes():
+        if gpu.interprets:
+            kernel[(programs,)](*named.values(), **constants)
+        elif "out" in named:
+            out.normal_(generator=gpu.noise)
+
+
+class PretendedGraph:
+    """Stands in for ``torch.cuda.CUDAGraph``: operations, their arguments, and the memory of their results."""
+
+    def __init__(self) -> None:
+        self.operations: list[tuple[Any, str, Any, Any, Any]] = []
+        self.changed: dict[int, tuple[Tensor, Tensor]] = {}  # by address: what capturing must leave as it was
+
+    def keep(self, written_to: list[Tensor]) -> None:
+        for memory in written_to:
+            self.changed.setdefault(id(memory), (memory, memory.clone()))
+
+    def replay(self) -> None:
+        gpu = PretendedGPU.active
+        gpu.counts.kernels[gpu.counts.phase] += 1
+        with _disable_current_modes():
+            for operation, name, args, kwargs, results in self.operations:
+                with gpu.device_random(operation):
+                    again = compute_on_cpu(operation, name, args, kwargs)
+                for memory, value in zip(tree_leaves(results), tree_leaves(again), strict=True):
+                    if isinstance(memory, Tensor) and memory is not value:
+                        memory.copy_(value)
+
+
+@contextlib.contextmanager
+def capture(graph: PretendedGraph):
+    """Stands in for ``torch.cuda.graph``: meanwhile operations are noted, and nothing is computed in the end."""
+    gpu = PretendedGPU.active
+    gpu.recording = graph
+    try:
+        yield
+    finally:
+        gpu.recording = None
+        with _disable_current_modes():
+            for memory, before in graph.changed.values():
+                memory.copy_(before)
+
+
 class PretendedGPU(TorchDispatchMode):
     """While it is entered, whatever is made on ``cuda`` or from such tensors is computed on the CPU, and counted.
 
     Args:
         float64: whether it has float64, which Apple's GPUs do not have.
+        interprets: whether kernels in Triton are computed, by its interpreter: some 0.1 s a view.
     """
 
     active: PretendedGPU
 
-    def __init__(self, *, float64: bool = True) -> None:
+    def __init__(self, *, float64: bool = True, interprets: bool = False) -> None:
         super().__init__()
         self.float64 = float64
+        self.interprets = interprets
         self.counts = Counts()
+        self.noise = torch.Generator().manual_seed(0)
+        self.recording: PretendedGraph | None = None
+        self.random = torch.get_rng_state()
         self._pinned: dict[int, Tensor] = {}  # by address; the tensors are held, so that no address is used again
 
     def __enter__(self):
         PretendedGPU.active = self
         # torch.tensor(…, device="cuda") fills memory of the host and copies it; modules keep tensors of another kind.
+        self._functions = torch.manual_seed, torch.cuda.get_rng_state, torch.cuda.set_rng_state
+        seed_host = torch.manual_seed
+
+        def seed_both(seed: int) -> torch.Generator:
+            self.random = torch.Generator().manual_seed(seed).get_state()
+            return seed_host(seed)
+
+        torch.manual_seed = seed_both
+        torch.cuda.get_rng_state = lambda device: self.random.clone()
+        torch.cuda.set_rng_state = lambda state, device: setattr(self, "random", state.clone())
         self._before = torch._C._only_lift_cpu_tensors(), torch.__future__.get_overwrite_module_params_on_conversion()
         torch._C._set_only_lift_cpu_tensors(True)
         torch.__future__.set_overwrite_module_params_on_conversion(True)
         return super().__enter__()
 
     def __exit__(self, *error):
+        torch.manual_seed, torch.cuda.get_rng_state, torch.cuda.set_rng_state = self._functions
         torch._C._set_only_lift_cpu_tensors(self._before[0])
         torch.__future__.set_overwrite_module_params_on_conversion(self._before[1])
         return super().__exit__(*error)
@@ -166,6 +243,20 @@ class PretendedGPU(TorchDispatchMode):
         if name == "record_stream":
             return None
         return self._compute(operation, args, kwargs, to_host=to_host)
+
+    @contextlib.contextmanager
+    def device_random(self, operation: Any):
+        """Meanwhile, random numbers come from the device's generator."""
+        if torch.Tag.nondeterministic_seeded not in operation.tags:
+            yield
+            return
+        host = torch.get_rng_state()
+        torch.set_rng_state(self.random)
+        try:
+            yield
+        finally:
+            self.random = torch.get_rng_state()
+            torch.set_rng_state(host)
 
     def _on_host(self, operation: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """An operation of the host alone; memory is not pinned really, but known by its address."""
@@ -206,8 +297,15 @@ class PretendedGPU(TorchDispatchMode):
         args_on_cpu, kwargs_on_cpu = tree_map(lambda leaf: getattr(leaf, "host", leaf), (args, kwargs))
         if kwargs_on_cpu.get("device") is not None:
             kwargs_on_cpu["device"] = torch.device("cpu")
+        if self.recording is not None and (to_host or name in WAITS):
+            raise RuntimeError(f"{name}: operation not permitted when stream is capturing")
         with _disable_current_modes():
-            results = compute_on_cpu(operation, name, args_on_cpu, kwargs_on_cpu)
+            if self.recording is not None:
+                self.recording.keep(written(operation, args_on_cpu, kwargs_on_cpu))
+            with self.device_random(operation):
+                results = compute_on_cpu(operation, name, args_on_cpu, kwargs_on_cpu)
+        if self.recording is not None and not operation.is_view and name not in NO_KERNEL:
+            self.recording.operations.append((operation, name, args_on_cpu, kwargs_on_cpu, results))
         if to_host:
             return args[0] if name == "copy_" else results
 
@@ -229,6 +327,14 @@ class PretendedGPU(TorchDispatchMode):
             self.counts.operations[self.counts.phase, name] += launches
             self.counts.bytes[self.counts.phase] += sum(one.numel() * one.element_size() for one in tensors.values())
         return wrapped
+
+
+def written(operation: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:
+    """The arguments that an operation writes to."""
+    declared = operation._schema.arguments
+    given = {**{one.name: value for one, value in zip(declared, args, strict=False)}, **kwargs}
+    names = [one.name for one in declared if one.alias_info is not None and one.alias_info.is_write]
+    return [leaf for name in names for leaf in tree_leaves(given.get(name)) if isinstance(leaf, Tensor)]
 
 
 def compute_on_cpu(operation: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -34,12 +34,16 @@ def python(tmp_path_factory):
 COMPARED = ("simclr", "dino", "graph_nnclr", "relational", "supervised")
 """Methods of two views, of small crops, of images of their own choice, of many views, and with labels."""
 
+INTERPRETED = ("simclr", "dino")
+"""Those whose views are made by the kernels, computed by Triton's interpreter: few, since it is slow."""
+
 FLOAT32 = {"settings": ["pretrain.precision=float32"]}
 REQUESTS = {
     **{method: {} for method in METHODS_TRAINED},
-    **{f"{method}, images on the host": {"host_images": True, **FLOAT32} for method in COMPARED},
+    **{f"{method}, images on the host": {"host_images": True, "views": "operations", **FLOAT32} for method in COMPARED},
     "simclr, float16": {"settings": ["pretrain.precision=float16"]},
-    **{f"{method}, float32": FLOAT32 for method in COMPARED},
+    **{f"{method}, float32": {"views": "operations", **FLOAT32} for method in COMPARED},
+    **{f"{method}, interpreted": {"views": "interpreted", **FLOAT32} for method in INTERPRETED},
     **{f"{method}, CPU": {"device": "cpu", **FLOAT32} for method in COMPARED},
 }
 
@@ -84,6 +88,62 @@ def test_losses_are_those_of_a_cpu(steps, method):
     expected = pytest.approx(steps[f"{method}, CPU"]["loss"], rel=1e-4)
     assert steps[f"{method}, float32"]["loss"] == expected
     assert steps[f"{method}, images on the host"]["loss"] == expected
+
+
+@pytest.mark.parametrize("method", INTERPRETED)
+def test_losses_with_views_by_kernels_are_those_of_a_cpu(steps, method):
+    """The first views were compared with those of the operations, and found equal."""
+    step = steps[f"{method}, interpreted"]
+    assert step["by_kernels"]
+    assert step["loss"] == pytest.approx(steps[f"{method}, CPU"]["loss"], rel=1e-4)
+
+
+@pytest.mark.parametrize("method", METHODS_TRAINED)
+def test_views_take_a_few_kernels(steps, method):
+    """One for each augmentation; the others join views of equal size, or choose a method's images."""
+    kernels, operations = steps[method]["kernels"]["views"], steps[method]["operations"]
+    assert operations["views crop_and_colour"] <= 3
+    assert kernels <= 40
+
+
+@pytest.fixture(scope="session")
+def graphs(python):
+    """Trainings of each method with CUDA graphs and without."""
+    requests = [{"method": method} for method in METHODS_TRAINED]
+    return {one["method"]: one for one in python("-m", "tests.pretend_gpu.steps", json.dumps(requests), "--graphs")}
+
+
+@pytest.mark.parametrize("method", METHODS_TRAINED)
+def test_a_graph_of_a_step_computes_what_the_operations_do(graphs, method):
+    """Bit for bit, over steps of two epochs; all kernels of both passes are one launch, beside copies of the batch."""
+    trained = graphs[method]
+    assert trained["difference"] == 0
+    assert trained["reason"] == ("it draws random numbers on the host" if method == "ijepa" else "")
+    by_operations, by_graph = trained["kernels"]
+    assert by_operations >= 50
+    assert (by_graph <= 10) == (method != "ijepa")
+
+
+SMALL_GRAPH = 4
+"""Launches of a toy's passes by a graph: three copies, and the graph."""
+
+WITHOUT_GRAPH = {
+    "NewEveryStep": "change from step to step",
+    "CountsCalls": "changes attributes",
+    "DrawsOnHost": "draws random numbers on the host",
+    "Waits": "cannot be captured",
+    "RemembersTheLastBatch": "computes something else",
+}
+
+
+def test_what_a_graph_would_get_wrong_is_computed_without(python):
+    """Methods that a graph cannot repeat are trained as without graphs, and it is said why."""
+    toys = python("-m", "tests.pretend_gpu.toys")
+    assert {name: toy["equal"] for name, toy in toys.items()} == dict.fromkeys(toys, True)
+    for name, toy in toys.items():
+        assert WITHOUT_GRAPH.get(name, "") in toy["reason"], name
+        assert bool(toy["reason"]) == (name in WITHOUT_GRAPH)
+        assert (toy["kernels"][-1] == SMALL_GRAPH) == (name not in WITHOUT_GRAPH)
 
 
 def test_evaluations_do_without_float64_on_the_device(python):
