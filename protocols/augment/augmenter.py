@@ -41,8 +41,8 @@ MIN_COMPILE_NUMEL = 2**18
 CHECKED_VIEWS = 64
 """Views that kernels make first on a GPU, to be compared with those of the operations."""
 
-TOLERANCE = 1e-4
-"""Largest difference of a value in [0, 1] in them."""
+TOLERANCE = {torch.float32: 1e-4, torch.float16: 2.0**-9, torch.bfloat16: 2.0**-6}
+"""Largest difference of a value in [0, 1] in them: four units in the last place of half precision."""
 
 LARGEST_FRACTION = 1e-3
 """Of values that may differ more: solarization jumps where a value is a half, to rounding."""
@@ -102,6 +102,10 @@ class Augmenter:
         index, *parameters = drawn.result()
         return self.make_views(images, index, ViewParameters(*parameters))
 
+    def set_dtype(self, dtype: torch.dtype) -> None:
+        """Make views of another type from now on."""
+        self.dtype, self.by_kernels = dtype, None
+
     def draw(self, u: NDArray[np.float32], side: int) -> ViewParameters:
         """The parameters of n views of images of ``side`` pixels, on the CPU; ``u`` as in :meth:`__call__`."""
         return sample_parameters(self.augmentation, u, side)
@@ -137,12 +141,15 @@ class Augmenter:
         """Whether kernels can be made here and make the views that operations make; logs a warning if not."""
         some = slice(CHECKED_VIEWS)
         index, parameters = index[some], parameters.select(some)
-        views, expected = (torch.empty(len(index), size, size, 3, device=images.device) for _ in range(2))
+        views, expected = (
+            torch.empty(len(index), size, size, 3, device=images.device, dtype=dtype)
+            for dtype in (self.dtype, torch.float32)
+        )
         self._views_on_gpu(images, index, parameters, expected)
         try:
             self._views_by_kernels(images, index, parameters, views)
             difference = (views - expected).abs() * torch.tensor(self.std, device=images.device)
-            wrong = float((~(difference <= TOLERANCE)).double().mean())
+            wrong = float((~(difference <= TOLERANCE[self.dtype])).float().mean())
         except Exception as error:  # noqa: BLE001 - of a compiler, a driver or a version of Triton
             log.warning("views are made by slower operations: Triton's kernels fail (%s)", reason_of(error))
             return False

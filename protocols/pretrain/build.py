@@ -20,7 +20,7 @@ from protocols.pretrain.loop import PretrainJob, concatenate_by_size
 from protocols.spec.budget import budget_for
 from protocols.spec.plugins import METHODS
 from protocols.system import randomness
-from protocols.system.device import choose_precision
+from protocols.system.device import choose_precision, views_dtype
 from protocols.system.reference_ops import use_reference_ops
 from results.errors import RequestError
 from results.schema import build
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from protocols.datasets.base import Dataset, Split
     from protocols.spec.budget import Budget
     from protocols.spec.run import Run
-    from protocols.system.device import Precision
 
 
 def build_job(
@@ -170,12 +169,6 @@ def build_augmenters(
     return {
         name: Augmenter(one, dataset.mean, dataset.std, reference=reference, dtype=dtype) for name, one in sized.items()
     }
-
-
-def views_dtype(precision: Precision, device: torch.device) -> torch.dtype:
-    """The type of views: on CUDA the one that the network's first layer would round them to; else float32."""
-    dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-    return dtypes[precision] if device.type == "cuda" else torch.float32
 
 
 def augmentations_of_views(method_class: type[Method], options: Any, run: Run) -> tuple[str, ...]:

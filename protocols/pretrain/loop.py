@@ -24,7 +24,7 @@ from protocols.pretrain.optimizers import apply_schedules, build_optimizer, clip
 from protocols.pretrain.schedules import learning_rate
 from protocols.pretrain.step_graph import GraphedPasses
 from protocols.system import randomness
-from protocols.system.device import EnergyMeter, PeakMemory
+from protocols.system.device import EnergyMeter, PeakMemory, views_dtype
 from protocols.system.transfer import Transfer
 from results.errors import DamagedFile, Diverged, ForeignFile
 
@@ -69,7 +69,7 @@ class PretrainJob:
             leaves out the update where a gradient overflows; does nothing in other precisions. Whether one did the
             fused optimizers find out on the GPU; for ``lars`` and those of plugins the host waits.
         graphs: whether CUDA graphs may be used.
-        compute_gradients: computes both passes of a batch; on CUDA, without other ranks, by a graph if possible.
+        graphed: computes forward and backward pass by a CUDA graph if possible; None without CUDA or with other ranks.
     """
 
     method: Method
@@ -88,16 +88,13 @@ class PretrainJob:
     measure: Callable[[Backbone], dict[str, float]] | None = None
     graphs: bool = True
     scaler: torch.amp.GradScaler = field(init=False)
-    compute_gradients: GraphedPasses | Callable[[Batch], dict[str, Tensor]] = field(init=False)
+    graphed: GraphedPasses | None = field(init=False)
 
     def __post_init__(self) -> None:
         scaler = torch.amp.GradScaler(self.images.device.type, enabled=self.precision == "float16")
         object.__setattr__(self, "scaler", scaler)
-        by_operations = partial(forward_and_backward, self)
-        graphs = self.graphs and self.images.device.type == "cuda" and process_group.world_size() == 1
-        object.__setattr__(
-            self, "compute_gradients", GraphedPasses(self.method, by_operations) if graphs else by_operations
-        )
+        graphed = self.graphs and self.images.device.type == "cuda" and process_group.world_size() == 1
+        object.__setattr__(self, "graphed", GraphedPasses(self.method) if graphed else None)
 
 
 def pretrain(job: PretrainJob, listener: ProgressListener) -> TrainingState:
@@ -182,6 +179,8 @@ def as_begun(job: PretrainJob, state: TrainingState) -> PretrainJob:
     budget = dataclasses.replace(job.budget, steps=state.steps or job.budget.steps)
     if (state.precision, budget) != (job.precision, job.budget):
         job = dataclasses.replace(job, precision=state.precision, budget=budget)
+        for augmenter in job.augmenters.values():
+            augmenter.set_dtype(views_dtype(job.precision, job.images.device))
     if state.scaler:
         job.scaler.load_state_dict(state.scaler)
     return job
@@ -205,8 +204,8 @@ def begin_epoch(job: PretrainJob, epoch: int) -> None:
         )
 
     job.method.before_epoch(epoch, extract)
-    if isinstance(job.compute_gradients, GraphedPasses):
-        job.compute_gradients.begin_epoch()
+    if job.graphed is not None:
+        job.graphed.begin_epoch()
 
 
 def prefetch(job: PretrainJob, index: Tensor) -> None:
@@ -281,7 +280,7 @@ def train_step(
     batch = make_batch(job, index, epoch, inputs)
     views = len(index) * job.budget.views
     if state.flops is not None:
-        scalars = job.compute_gradients(batch)
+        scalars = compute_gradients(job, batch)
     else:
         with FlopCounterMode(display=False) as counter:
             scalars = forward_and_backward(job, batch)
@@ -332,6 +331,13 @@ def concatenate_by_size(parts: list[Tensor]) -> list[Tensor]:
     sizes = dict.fromkeys(part.shape[-1] for part in parts)
     groups = [[part for part in parts if part.shape[-1] == size] for size in sizes]
     return [torch.cat(group) if len(group) > 1 else group[0] for group in groups]
+
+
+def compute_gradients(job: PretrainJob, batch: Batch) -> dict[str, Tensor]:
+    """Both passes, by a CUDA graph if possible; returns the method's loss and scalars, without gradients."""
+    if job.graphed is None:
+        return forward_and_backward(job, batch)
+    return job.graphed(batch, partial(forward_and_backward, job))
 
 
 def forward_and_backward(job: PretrainJob, batch: Batch) -> dict[str, Tensor]:

@@ -9,8 +9,10 @@ both ways.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
+import operator
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -19,11 +21,13 @@ from torch import nn
 from protocols.system.compiled import reason_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from torch import Tensor
 
     from methods.base import Batch, Method
+
+    Compute = Callable[[Batch], dict[str, Tensor]]
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +38,10 @@ MAX_CAPTURES = 2
 """Graphs that are captured in an epoch, since attributes of the method have changed."""
 
 TOLERANCE = 0.01
-"""Largest difference of a graph's gradients and buffers, as a fraction of their norm, and of its scalars."""
+"""Largest difference of a graph's scalar, gradient or buffer, as a fraction of its norm."""
+
+SHARE_OF_ALL = 0.01
+"""Of the norm of all gradients together, and of all buffers, that the norm of each is taken to be larger by."""
 
 PLAIN = (bool, int, float, str, type(None))
 """Types of attributes that are compared by their value."""
@@ -47,17 +54,14 @@ class GraphedPasses:
 
     Args:
         method: that is trained.
-        compute: computes both passes of a batch, operation by operation: leaves gradients in the parameters, which had
-            none, and returns scalars without gradients.
 
     Attributes:
         reason: why passes are computed operation by operation; empty if they are not.
     """
 
-    def __init__(self, method: Method, compute: Callable[[Batch], dict[str, Tensor]]) -> None:
+    def __init__(self, method: Method) -> None:
         self.reason = ""
         self._method = method
-        self._compute = compute
         self._graph: CapturedPasses | None = None
         self._to_check = CHECKED_BATCHES
         self._captures = 0
@@ -66,44 +70,41 @@ class GraphedPasses:
         """Check the graph again: a method may do something else in every epoch."""
         self._to_check, self._captures = CHECKED_BATCHES, 0
 
-    def __call__(self, batch: Batch) -> dict[str, Tensor]:
-        """Both passes of a batch; as ``compute``."""
-        graph = self._graph
-        if self.reason or (graph is not None and not graph.fits(batch)):
-            return self._compute(batch)
-        if graph is not None and graph.host_state != host_state(self._method):
-            self._graph = None
-            if self._captures >= MAX_CAPTURES:
-                self.reason = "attributes that its passes may depend on change from step to step"
-                return self._compute(batch)
-        if self._graph is None or self._to_check > 0:
-            return self._checked(batch)
-        return self._graph.replay(batch)
+    def __call__(self, batch: Batch, compute: Compute) -> dict[str, Tensor]:
+        """Both passes of a batch.
 
-    def _checked(self, batch: Batch) -> dict[str, Tensor]:
+        Args:
+            batch: of any size; smaller ones than most are computed operation by operation.
+            compute: computes both passes operation by operation: leaves gradients in the parameters, which had none,
+                and returns scalars without gradients.
+        """
+        graph = self._graph
+        if graph is not None and (graph.images < len(batch.index) or not graph.is_of(self._method)):
+            self._graph = graph = None
+        if graph is None and self._captures >= MAX_CAPTURES:
+            self.reason = self.reason or "what its passes may depend on changes from step to step"
+        if self.reason or (graph is not None and not graph.fits(batch)):
+            return compute(batch)
+        if graph is None or self._to_check > 0:
+            return self._checked(batch, compute)
+        return graph.replay(batch)
+
+    def _checked(self, batch: Batch, compute: Compute) -> dict[str, Tensor]:
         """Both passes by operations and by a graph, captured if there is none; the graph's if they are equal."""
-        method, reason = self._method, ""
-        before, host_before = PassState(method, batch.views.device), host_state(method)
-        try:
-            expected = Outcome(method, self._compute(batch))
-        except torch.OutOfMemoryError:
-            if self._graph is None:
-                raise
-            self._graph, reason = None, "there is not enough memory for both"
-            torch.cuda.empty_cache()
-            before.restore()
-            expected = Outcome(method, self._compute(batch))
-        if host_state(method) != host_before:
-            reason = "its forward pass changes attributes"
-        elif before.host_has_drawn():
-            reason = "it draws random numbers on the host"
+        method, before = self._method, PassState(self._method, batch.views.device)
+        expected, reason = self._by_operations(batch, compute, before)
+        if not reason and not expected.is_finite():
+            return expected.scalars  # as where float16 overflows at first: nothing can be compared
         while not reason:
+            is_new = self._graph is None
+            if is_new and self._captures >= MAX_CAPTURES:
+                reason = "what its passes may depend on changes from step to step"
+                break
             try:
-                is_new = self._graph is None
                 if self._graph is None:
                     before.restore()
-                    self._graph = CapturedPasses(method, self._compute, batch)
-                    self._captures += 1
+                    self._graph = CapturedPasses(method, compute, batch)
+                    self._captures, self._to_check = self._captures + 1, CHECKED_BATCHES
                 before.restore()
                 scalars = self._graph.replay(batch)
                 if expected.equals(Outcome(method, scalars)):
@@ -121,6 +122,40 @@ class GraphedPasses:
         expected.restore()
         return expected.scalars
 
+    def _by_operations(self, batch: Batch, compute: Compute, before: PassState) -> tuple[Outcome, str]:
+        """Both passes, operation by operation, and why they cannot be a graph; empty if they may."""
+        method, host_before = self._method, host_state(self._method)
+        reason = ""
+        try:
+            with refuse_to_wait():
+                outcome = Outcome(method, compute(batch))
+        except RuntimeError as error:
+            reason = f"they wait for the GPU, or need more memory ({reason_of(error)})"
+        if reason:  # outside of the handler, which keeps the memory of the pass that failed
+            self._graph = None
+            torch.cuda.empty_cache()
+            before.restore()
+            return Outcome(method, compute(batch)), reason
+        if host_state(method) != host_before:
+            reason = "its forward pass changes attributes"
+        elif before.host_has_drawn():
+            reason = "it draws random numbers on the host"
+        return outcome, reason
+
+
+@contextlib.contextmanager
+def refuse_to_wait() -> Iterator[None]:
+    """Meanwhile, an operation that makes the host wait for the GPU raises an error, as it would in a graph.
+
+    In a graph it would leave torch's allocator in a state that cannot be repaired.
+    """
+    mode = torch.cuda.get_sync_debug_mode()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode(mode)
+
 
 class CapturedPasses:
     """The graph of both passes.
@@ -131,10 +166,11 @@ class CapturedPasses:
         batch: the shapes of all batches to come.
 
     Attributes:
-        host_state: of the method, when its passes were captured.
+        images: in a batch.
     """
 
-    def __init__(self, method: Method, compute: Callable[[Batch], dict[str, Tensor]], batch: Batch) -> None:
+    def __init__(self, method: Method, compute: Compute, batch: Batch) -> None:
+        self.images = len(batch.index)
         self._batch = dataclasses.replace(
             batch,
             views=batch.views.clone(),
@@ -142,16 +178,29 @@ class CapturedPasses:
             labels=None if batch.labels is None else batch.labels.clone(),
             crops=tuple(crops.clone() for crops in batch.crops),
         )
+        before = {(module, name): value for module, name, value in kept_attributes(method)}
+        device = batch.views.device
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
+        with torch.cuda.device(device), torch.cuda.graph(self._graph, stream=torch.cuda.Stream(device)):
             self._scalars = compute(self._batch)
         self._gradients = [(parameter, parameter.grad) for parameter in method.parameters()]
-        self._attributes = kept_attributes(method)
-        self.host_state = host_state(method)
+        self._attributes = [
+            (module, name, value)
+            for module, name, value in kept_attributes(method)
+            if before.get((module, name)) is not value
+        ]
+        self._host_state = host_state(method)
+        self._tensors = [*method.parameters(), *method.buffers()]
 
     def fits(self, batch: Batch) -> bool:
         """Whether a batch has the shapes of the one that was captured."""
         return [one.shape for one in tensors_of(batch)] == [one.shape for one in tensors_of(self._batch)]
+
+    def is_of(self, method: Method) -> bool:
+        """Whether parameters and buffers are the tensors, and attributes have the values, of when it was captured."""
+        now = [*method.parameters(), *method.buffers()]
+        same = len(now) == len(self._tensors) and all(map(operator.is_, now, self._tensors))
+        return same and host_state(method) == self._host_state
 
     def replay(self, batch: Batch) -> dict[str, Tensor]:
         """Both passes of a batch. The scalars are overwritten by the next replay."""
@@ -206,6 +255,11 @@ class Outcome:
         self._buffers = [(buffer, buffer.clone()) for buffer in method.buffers()]
         self._attributes = kept_attributes(method)
 
+    def is_finite(self) -> bool:
+        """Whether all scalars and gradients are finite."""
+        scalars, gradients, _ = self._tensors()
+        return bool(torch.stack([one.isfinite().all() for one in (*scalars, *gradients)]).all())
+
     def equals(self, other: Outcome) -> bool:
         """Whether both are equal to rounding."""
         return all(are_close(*both) for both in zip(self._tensors(), other._tensors(), strict=True))
@@ -226,17 +280,22 @@ class Outcome:
 
 
 def are_close(expected: Sequence[Tensor], found: Sequence[Tensor]) -> bool:
-    """Whether tensors are equal up to :data:`TOLERANCE`, relative to the norm of all of them together."""
-    if [one.shape for one in expected] != [one.shape for one in found]:
+    """Whether tensors are equal: integers exactly, others each up to :data:`TOLERANCE` of its norm.
+
+    To that a share of the norm of all is added, for gradients that are nothing but rounding, as of a bias before
+    BatchNorm.
+    """
+    if [(one.shape, one.dtype) for one in expected] != [(one.shape, one.dtype) for one in found]:
         return False
-    difference = norm(one.float() - other.float() for one, other in zip(expected, found, strict=True))
-    return difference <= TOLERANCE * norm(one.float() for one in expected)
-
-
-def norm(tensors: Iterable[Tensor]) -> float:
-    """The norm of all values of some tensors."""
-    squares = [tensor.square().sum() for tensor in tensors]
-    return float(torch.stack(squares).sum().sqrt()) if squares else 0.0
+    pairs = [*zip(expected, found, strict=True)]
+    if any(not torch.equal(one, other) for one, other in pairs if not one.is_floating_point()):
+        return False
+    floats = [(one.float(), other.float()) for one, other in pairs if one.is_floating_point()]
+    if not floats:
+        return True
+    norms = torch.stack([one.norm() for one, _ in floats])
+    differences = torch.stack([(one - other).norm() for one, other in floats])
+    return bool((differences <= TOLERANCE * (norms + SHARE_OF_ALL * norms.norm())).all())
 
 
 def tensors_of(batch: Batch) -> list[Tensor]:

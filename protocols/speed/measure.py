@@ -21,7 +21,6 @@ from protocols.pretrain.build import build_job
 from protocols.pretrain.checkpoint import TrainingState
 from protocols.pretrain.loop import forward, make_batch, prepare, train_step, update
 from protocols.pretrain.optimizers import build_optimizer
-from protocols.pretrain.step_graph import GraphedPasses
 from protocols.spec import execution
 from protocols.spec.execution import available_cores
 from protocols.spec.resolve import load_plugins
@@ -152,7 +151,7 @@ def measure_in_process(run: Run, context: ExecutionContext, *, seconds: float, a
         memory=max(0, memory.read() - before),  # memory of what was there before may have been freed
         precision=job.precision,
         device=device_name(device),
-        without_graph=job.compute_gradients.reason if isinstance(job.compute_gradients, GraphedPasses) else None,
+        without_graph=None if job.graphed is None else job.graphed.reason,
     )
     if not against:
         return speed

@@ -59,6 +59,12 @@ def has_bfloat16(device: str) -> bool:
     return device == "cpu" and bool({"avx512_bf16", "amx_bf16", "bf16"} & cpu_flags())
 
 
+def views_dtype(precision: Precision, device: torch.device) -> torch.dtype:
+    """The type of views: on CUDA the one that the network's first layer would round them to; else float32."""
+    dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+    return dtypes[precision] if device.type == "cuda" else torch.float32
+
+
 WITHOUT_FLOAT64 = frozenset({"mps"})
 """Kinds of devices that have no float64."""
 

@@ -153,7 +153,7 @@ class PretendedGraph:
 
 
 @contextlib.contextmanager
-def capture(graph: PretendedGraph):
+def capture(graph: PretendedGraph, stream: Any):
     """Stands in for ``torch.cuda.graph``: meanwhile operations are noted, and nothing is computed in the end."""
     gpu = PretendedGPU.active
     gpu.recording = graph
@@ -183,6 +183,7 @@ class PretendedGPU(TorchDispatchMode):
         self.counts = Counts()
         self.noise = torch.Generator().manual_seed(0)
         self.recording: PretendedGraph | None = None
+        self.refuses_to_wait = False
         self.random = torch.get_rng_state()
         self._pinned: dict[int, Tensor] = {}  # by address; the tensors are held, so that no address is used again
 
@@ -190,6 +191,8 @@ class PretendedGPU(TorchDispatchMode):
         PretendedGPU.active = self
         # torch.tensor(…, device="cuda") fills memory of the host and copies it; modules keep tensors of another kind.
         self._functions = torch.manual_seed, torch.cuda.get_rng_state, torch.cuda.set_rng_state
+        self._sync_debug_mode = torch.cuda.set_sync_debug_mode
+        torch.cuda.set_sync_debug_mode = lambda mode: setattr(self, "refuses_to_wait", mode == "error")
         seed_host = torch.manual_seed
 
         def seed_both(seed: int) -> torch.Generator:
@@ -206,6 +209,7 @@ class PretendedGPU(TorchDispatchMode):
 
     def __exit__(self, *error):
         torch.manual_seed, torch.cuda.get_rng_state, torch.cuda.set_rng_state = self._functions
+        torch.cuda.set_sync_debug_mode = self._sync_debug_mode
         torch._C._set_only_lift_cpu_tensors(self._before[0])
         torch.__future__.set_overwrite_module_params_on_conversion(self._before[1])
         return super().__exit__(*error)
@@ -239,6 +243,8 @@ class PretendedGPU(TorchDispatchMode):
         else:
             self._refuse_mixed(name, args, on_gpu, on_host)
         if name in WAITS or self._indexed_by_mask(name, args):
+            if self.refuses_to_wait:
+                raise RuntimeError("called a synchronizing CUDA operation")
             self.counts.event("sync", name)
         if name == "record_stream":
             return None

@@ -128,14 +128,14 @@ def compare_graphs(method: str, *, settings: Sequence[str] = ()) -> dict[str, An
             optimizer, state = build_optimizer(job.method, job.pretrain), TrainingState(precision="float32", flops=0.0)
             order = torch.randperm(job.budget.images, generator=torch.Generator().manual_seed(0)).split(BATCH)
             for step, index in enumerate(order[:GRAPH_STEPS]):
-                if step == GRAPH_STEPS // 2 and graphs and not job.compute_gradients.reason:
-                    job.compute_gradients.begin_epoch()
+                if step == GRAPH_STEPS // 2 and graphs:
+                    job.graphed.begin_epoch()
                 counts = gpu.counts = Counts(phase="passes")
                 with phases(counts):
                     loop.train_step(job, optimizer, state, index, 0)
             kernels.append(sum(counts.kernels[phase] for phase in ("passes", "forward", "backward")))
             states.append(values_of(job.method))
-            reason = job.compute_gradients.reason if graphs else ""
+            reason = job.graphed.reason if graphs else ""
     difference = (states[1] - states[0]).norm() / (states[0] - first).norm()
     return {"method": method, "reason": reason, "difference": float(difference), "kernels": kernels}
 

@@ -128,11 +128,12 @@ SMALL_GRAPH = 4
 """Launches of a toy's passes by a graph: three copies, and the graph."""
 
 WITHOUT_GRAPH = {
-    "NewEveryStep": "change from step to step",
+    "NewEveryStep": "changes from step to step",
     "CountsCalls": "changes attributes",
     "DrawsOnHost": "draws random numbers on the host",
-    "Waits": "cannot be captured",
+    "Waits": "wait for the GPU",
     "RemembersTheLastBatch": "computes something else",
+    "RebindsABuffer": "changes from step to step",
 }
 
 
