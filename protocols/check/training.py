@@ -27,10 +27,11 @@ if TYPE_CHECKING:
     from protocols.pretrain.loop import PretrainJob
     from protocols.spec.run import Run
 
-BATCH, IMAGES, EPOCHS, STOP_AFTER = 32, 96, 2, 4
-"""The resumed training: 2 epochs of 3 steps, stopped after the first step of the second epoch."""
+BATCH, IMAGES, EPOCHS, STOP_AFTER = 64, 192, 2, 4
+"""The resumed training: 2 epochs of 3 steps, stopped after the first step of the second epoch. The batch is not below
+W-MSE's, and there are more images than DeepCluster's clusters."""
 
-GRAPH_IMAGES = 192
+GRAPH_IMAGES = 384
 """Images of a training by graphs, 6 steps in an epoch: two are checked, four are not."""
 
 NONDETERMINISM = 10.0
@@ -39,6 +40,9 @@ of what two of the latter differ by."""
 
 ROUNDING = 1e-6
 """Difference of weights that is right in any case: of a product whose last bit depends on the stream it runs on."""
+
+RANKS_BATCH = 32
+"""Of the training by two ranks: 5 steps."""
 
 RANKS_TOLERANCE = 3e-2
 """Largest difference of the weights of two ranks from those of one, as a fraction of what training changed."""
@@ -125,7 +129,7 @@ def check_ranks(run: Run, data: Path, device: torch.device) -> tuple[Literal["ok
     if device.type == "mps":
         return "skipped", "one device"
     settings = dataclasses.replace(run.pretrain, optimizer="sgd", optimizer_options={}, lr=0.01, warmup=0.0)
-    run = with_budget(dataclasses.replace(run, pretrain=settings), BATCH, 0.1)
+    run = with_budget(dataclasses.replace(run, pretrain=settings), RANKS_BATCH, 0.1)
     dataset, states = load_dataset(run.dataset.name, data), []
     for ranks in (1, 2):
         with tempfile.TemporaryDirectory() as folder:
