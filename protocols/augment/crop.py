@@ -66,22 +66,28 @@ def axis_weights(
     output = torch.arange(size, device=start.device)
     output = torch.where(flip[:, None], size - 1 - output, output)
     centre = (output + 0.5) * (length / size)[:, None] - 0.5
-    if augmentation.interpolation == "bilinear" and (size >= side or not augmentation.antialias):
+    bilinear = augmentation.interpolation == "bilinear"
+    if not filter_widens(augmentation, side, size):
+        if not bilinear:
+            return cubic_weights_with_border(centre, start, length, side)
         centre = torch.minimum(centre.clamp_(min=0), (length - 1)[:, None])
         return triangle_filter(distances(centre + start[:, None], side))
-    if not augmentation.antialias:
-        return cubic_weights_with_border(centre, start, length, side)
     stretch = (length / size).clamp(min=1.0)[:, None, None]
     distance = distances(centre + start[:, None], side) / stretch
-    weights = triangle_filter(distance) if augmentation.interpolation == "bilinear" else cubic(distance, -0.5)
+    weights = triangle_filter(distance) if bilinear else cubic(distance, -0.5)
     weights = weights * inside_box(start, length, side)
     return weights / weights.sum(2, keepdim=True)
+
+
+def filter_widens(augmentation: Augmentation, side: int, size: int) -> bool:
+    """Whether the filter is scaled by the reduction factor and cut off at the box, instead of repeating the border."""
+    return augmentation.antialias and not (augmentation.interpolation == "bilinear" and size >= side)
 
 
 def count_taps(augmentation: Augmentation, side: int, size: int) -> int:
     """Input pixels along one axis that a pixel of a view may depend on."""
     radius = 1 if augmentation.interpolation == "bilinear" else 2
-    if not augmentation.antialias or (radius == 1 and size >= side):
+    if not filter_widens(augmentation, side, size):
         return 2 * radius
     return math.ceil(2 * radius * max(side / size, 1.0)) + 1
 

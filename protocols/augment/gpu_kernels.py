@@ -85,11 +85,10 @@ def crop_and_colour(
                 green = red
                 blue = red
         if not tl.load(blur + view):
-            if tl.load(solarize + view):
-                red, green, blue = solarized(red), solarized(green), solarized(blue)
-            red = (red - mean_red) / std_red
-            green = (green - mean_green) / std_green
-            blue = (blue - mean_blue) / std_blue
+            inverted = tl.load(solarize + view)
+            red = finished(red, inverted, mean_red, std_red)
+            green = finished(green, inverted, mean_green, std_green)
+            blue = finished(blue, inverted, mean_blue, std_blue)
         write(out, view, pixel, red, green, blue, size)
 
 
@@ -134,11 +133,10 @@ def blur_along_axis(
                 total += weight
             red, green, blue = red / total, green / total, blue / total
             if across:
-                if tl.load(solarize + view):
-                    red, green, blue = solarized(red), solarized(green), solarized(blue)
-                red = (red - mean_red) / std_red
-                green = (green - mean_green) / std_green
-                blue = (blue - mean_blue) / std_blue
+                inverted = tl.load(solarize + view)
+                red = finished(red, inverted, mean_red, std_red)
+                green = finished(green, inverted, mean_green, std_green)
+                blue = finished(blue, inverted, mean_blue, std_blue)
             write(target, view, pixel, red, green, blue, size)
 
 
@@ -273,9 +271,9 @@ def luminance(red, green, blue):
 
 
 @triton.jit
-def solarized(x):
-    """Invert values of at least one half."""
-    return tl.where(x >= 0.5, 1.0 - x, x)
+def finished(x, inverted, mean, std):
+    """A channel after solarisation, which inverts values of at least one half, if asked for; normalised."""
+    return (tl.where(inverted & (x >= 0.5), 1.0 - x, x) - mean) / std
 
 
 @triton.jit

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from protocols.augment.crop import count_taps
+from protocols.augment.crop import count_taps, filter_widens
 from protocols.augment.gaussian_blur import blur_radius
 from protocols.augment.gpu_kernels import blur_along_axis, crop_and_colour
 
@@ -43,7 +43,6 @@ def make_views(
     """
     (n, size), side = out.shape[:2], images.shape[1]
     constants = [value for pair in zip(mean, std, strict=True) for value in pair]
-    wide = augmentation.antialias and not (augmentation.interpolation == "bilinear" and size >= side)
     launch(
         crop_and_colour,
         n,
@@ -59,7 +58,7 @@ def make_views(
         size=size,
         taps=count_taps(augmentation, side, size),
         bicubic=augmentation.interpolation == "bicubic",
-        wide=wide,
+        wide=filter_widens(augmentation, side, size),
         jitter=augmentation.jitter > 0,
         contrast=augmentation.jitter > 0 and augmentation.contrast > 0,
         grey=augmentation.grayscale > 0,

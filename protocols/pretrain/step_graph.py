@@ -43,8 +43,6 @@ TOLERANCE = 0.01
 SHARE_OF_ALL = 0.01
 """Of the norm of all gradients together, and of all buffers, that the norm of each is taken to be larger by."""
 
-CHANGES = "what its passes may depend on changes from step to step"
-
 PLAIN = (bool, int, float, str, type(None))
 """Types of attributes that are compared by their value."""
 
@@ -83,8 +81,6 @@ class GraphedPasses:
         graph = self._graph
         if graph is not None and (graph.images < len(batch.index) or not graph.is_of(self._method)):
             self._graph = graph = None
-        if graph is None and self._captures >= MAX_CAPTURES:
-            self.reason = self.reason or CHANGES
         if self.reason or (graph is not None and not graph.fits(batch)):
             return compute(batch)
         if graph is None or self._to_check > 0:
@@ -100,7 +96,7 @@ class GraphedPasses:
         while not reason:
             is_new = self._graph is None
             if is_new and self._captures >= MAX_CAPTURES:
-                reason = CHANGES
+                reason = "what its passes may depend on changes from step to step"
                 break
             try:
                 if self._graph is None:

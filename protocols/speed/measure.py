@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-WARM_UP_STEPS = 4
-"""Steps before the first that is measured: they compile, and on CUDA capture a graph and check it."""
+GRAPH_STEPS = 4
+"""Steps before the first that is measured where a CUDA graph is captured and checked in them."""
 
 ROUNDS = 3
 """Number of times that the two sides of a comparison are measured, in turn."""
@@ -138,7 +138,7 @@ def measure_in_process(run: Run, context: ExecutionContext, *, seconds: float, a
     memory, before = PeakMemory(device), resident_memory() if device.type == "cpu" else 0
     job = temporary_job(run, context, device)
     loop = EndlessLoop(job)
-    for _ in range(WARM_UP_STEPS):
+    for _ in range(1 if job.graphed is None else GRAPH_STEPS):
         loop.step()
     step = mean_seconds(loop.step, seconds, device)
     speed = Speed(
