@@ -49,7 +49,7 @@ def test_what_is_no_json_has_no_digest():
 
 @pytest.mark.parametrize("name", ["folder:" + "x/" * 400, "folder:" + "画像" * 200, "folder:" + "é" * 150])
 def test_names_of_any_length_and_script_make_short_folder_names(name):
-    config = json.loads(CONFIGS[0].read_text(encoding="utf-8"))
+    config = read_json(CONFIGS[0])
     config["dataset"]["name"] = name
     run = Run.from_config(config)
     folder = run.folder()
