@@ -71,8 +71,8 @@ class Pretrain:
         schedule: name of a registered one, of the learning rate after the warm-up.
         milestones: fractions of the budget at which the schedule ``step`` multiplies by ``step_factor``.
         warmup: fraction of the budget over which the learning rate rises from 0.
-        precision: ``auto`` takes bfloat16 where the hardware has it, float16 on GPUs that have only that, else float32;
-            fixed when a run begins. In float16 the loss is scaled. TF32 is off in all of them.
+        precision: ``auto`` takes bfloat16 where the hardware computes it faster, float16 on GPUs that have only that,
+            else float32; fixed when a run begins. In float16 the loss is scaled. TF32 is off in all of them.
         betas: of ``adam`` and ``adamw``.
         step_factor: of the schedule ``step``.
         optimizer_options: further options of an optimizer that has some.

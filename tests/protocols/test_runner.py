@@ -230,11 +230,11 @@ def test_an_update_that_overflows_in_float16_is_left_out(tmp_path):
 
 
 def test_float16_is_chosen_on_gpus_without_bfloat16_only(monkeypatch):
-    monkeypatch.setattr(device, "has_bfloat16", lambda kind: False)
+    monkeypatch.setattr(device, "has_fast_bfloat16", lambda kind: False)
     assert device.choose_precision("auto", torch.device("cuda")) == "float16"
     assert device.choose_precision("auto", torch.device("cpu")) == "float32"
     assert device.choose_precision("bfloat16", torch.device("cuda")) == "bfloat16"
-    monkeypatch.setattr(device, "has_bfloat16", lambda kind: True)
+    monkeypatch.setattr(device, "has_fast_bfloat16", lambda kind: True)
     assert device.choose_precision("auto", torch.device("cuda")) == "bfloat16"
 
 
@@ -252,10 +252,10 @@ def test_deterministic_algorithms_are_asked_for_and_recorded(tmp_path):
 def test_a_resumed_run_keeps_the_precision_it_began_with(tmp_path, whole, stop_after, monkeypatch):
     """Begun on a machine without bfloat16, resumed on one with it: the numbers and the record are those of float32."""
     run = run_of("byol", "pretrain.precision=auto")
-    monkeypatch.setattr(device, "has_bfloat16", lambda kind: False)
+    monkeypatch.setattr(device, "has_fast_bfloat16", lambda kind: False)
     with pytest.raises(KeyboardInterrupt):
         execute(run, place(tmp_path), stop_after(10))
-    monkeypatch.setattr(device, "has_bfloat16", lambda kind: True)
+    monkeypatch.setattr(device, "has_fast_bfloat16", lambda kind: True)
     record = execute(run, place(tmp_path), ProgressListener())
     assert record.cost.precision == "float32"
     losses = [epoch["loss"] for epoch in record.history]

@@ -132,3 +132,20 @@ def test_energy_is_unknown_where_it_is_not_told(nvml, monkeypatch):
     assert device.EnergyMeter(torch.device("cuda", 0), 1).read() is None
     monkeypatch.setattr(device, "installed_version", lambda name: "")
     assert device.EnergyMeter(torch.device("cuda", 0), 1).read() is None
+
+
+@pytest.mark.parametrize(
+    ("maker", "flags", "precision"),
+    [
+        ("AuthenticAMD", "avx512f avx512_bf16", "bfloat16"),
+        ("GenuineIntel", "avx512f avx512_bf16", "float32"),  # its bfloat16 takes twice as long without AMX
+        ("GenuineIntel", "avx512f avx512_bf16 amx_tile amx_bf16", "bfloat16"),
+        ("AuthenticAMD", "avx2", "float32"),
+    ],
+)
+def test_bfloat16_is_chosen_where_a_cpu_computes_it_faster(monkeypatch, maker, flags, precision):
+    lines = {"vendor_id": [f"vendor_id\t: {maker}"], "flags": [f"flags\t\t: fpu {flags}"]}
+    monkeypatch.setattr(
+        device, "cpu_lines", lambda *starts: [line for start in starts for line in lines.get(start, [])]
+    )
+    assert device.choose_precision("auto", torch.device("cpu")) == precision
