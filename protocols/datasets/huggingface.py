@@ -166,7 +166,7 @@ class HuggingFace(Source):
             return prepared.decode_content(content, name, side, resize=resize, by_torchvision=True, hint=hint)
 
         report = partial(self.report, f"decoding {self.name}/{split}", total=len(table))
-        decoder = prepared.Decoder(len(table), decode, report)
+        decoder = prepared.Decoder(len(table), side, decode, report)
         images = prepared.load_or_write(self.array_path(split), (len(table), side, 3, side), decoder)
         labels = np.array([-1 if one is None else one for one in table[label]], np.int64)
         return Split(images, labels)

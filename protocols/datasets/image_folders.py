@@ -126,7 +126,7 @@ class ImageFolders(Source):
         def decode(number: int) -> np.ndarray:
             return prepared.decode_image(paths[number], side, digest=contents[number], **options)
 
-        decoder = prepared.Decoder(count, decode, report)
+        decoder = prepared.Decoder(count, side, decode, report)
         path = self.array_path(split, contents)
         return Split(prepared.load_or_write(path, (count, side, 3, side), decoder), labels)
 

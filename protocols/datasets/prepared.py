@@ -16,7 +16,7 @@ import os
 import re
 import shutil
 import warnings
-from collections import Counter
+from collections import Counter, deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 import numpy as np
 
-from protocols.datasets.base import rows_of_planes, statistics, triple
+from protocols.datasets.base import statistics, triple
 from protocols.spec.execution import available_cores
 from protocols.spec.run import shortened
 from results import seal
@@ -337,11 +337,13 @@ class Decoder:
 
     Attributes:
         count: number of images.
+        side: of each, in pixels.
         decode: returns the image of a number as (side, side, 3) uint8.
         report: called with the number of decoded images.
     """
 
     count: int
+    side: int
     decode: Callable[[int], np.ndarray]
     report: Callable[[int], None]
 
@@ -349,25 +351,34 @@ class Decoder:
         """Decode the images from ``start`` on, a chunk at a time; the next is decoded while the caller has one.
 
         Yields:
-            (≤ CHUNK, side, 3, side) uint8, in order.
+            (≤ CHUNK, side, 3, side) uint8, in order. The memory of a chunk is used again when the next is asked for.
 
         Raises:
             DataMissing: an image is damaged, of another size, of more than 8 bits a channel, or was changed meanwhile.
         """
-        blocks = [range(first, min(first + CHUNK, self.count)) for first in range(start, self.count, CHUNK)]
+        firsts = range(start, self.count, CHUNK)
+        buffers = np.empty((2, min(CHUNK, self.count - start), self.side, 3, self.side), np.uint8)
         with ThreadPoolExecutor(available_cores()) as pool, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of large images and of transparent palettes
+
+            def begin(number: int) -> tuple[np.ndarray, Iterator[None]]:
+                chunk = buffers[number % 2, : self.count - firsts[number]]
+                return chunk, pool.map(self._decode_into, chunk, range(firsts[number], self.count))
+
             try:
-                decoding = [pool.map(self.decode, block) for block in blocks[:1]]
-                for following in [*blocks[1:], None][: len(blocks)]:
-                    if following:
-                        decoding.append(pool.map(self.decode, following))
-                    images = list(decoding.pop(0))
-                    start += len(images)
-                    yield rows_of_planes(np.stack(images))
-                    self.report(start)
+                decoding = deque(begin(number) for number in range(len(firsts))[:1])
+                for number in range(len(firsts)):
+                    decoding.extend(begin(following) for following in range(number + 1, len(firsts))[:1])
+                    chunk, results = decoding.popleft()
+                    deque(results, maxlen=0)  # waits, and raises what a worker raised
+                    yield chunk
+                    self.report(firsts[number] + len(chunk))
             finally:
                 pool.shutdown(cancel_futures=True)
+
+    def _decode_into(self, pixels: np.ndarray, number: int) -> None:
+        """Write the image of a number to (side, 3, side) pixels."""
+        pixels[:] = self.decode(number).transpose(0, 2, 1)
 
 
 def decode_image(path: Path, side: int, *, resize: bool, digest: str = "", by_torchvision: bool = False) -> np.ndarray:
@@ -440,14 +451,16 @@ def resize_by_torch(image: Image, content: bytes, side: int) -> np.ndarray:
     from torchvision.io import ImageReadMode, decode_jpeg
 
     if image.format == "JPEG" and image.mode in {"RGB", "L"}:
-        pixels = decode_jpeg(torch.frombuffer(bytearray(content), dtype=torch.uint8), mode=ImageReadMode.RGB)
+        decoded = decode_jpeg(torch.frombuffer(bytearray(content), dtype=torch.uint8), mode=ImageReadMode.RGB)
+        pixels = decoded.permute(1, 2, 0).numpy()
     else:
-        pixels = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
-    height, width = pixels.shape[1:]
+        pixels = np.array(image.convert("RGB"))
+    height, width, _ = pixels.shape
     square = min(height, width)
     top, left = (height - square) // 2, (width - square) // 2
-    pixels = pixels[None, :, top : top + square, left : left + square]
-    resized = torch.nn.functional.interpolate(pixels, (side, side), mode="bicubic", antialias=True)
+    centre = torch.from_numpy(np.ascontiguousarray(pixels[top : top + square, left : left + square]))
+    images = centre.view(1, square, square, 3).permute(0, 3, 1, 2)  # channels last, which torch filters faster
+    resized = torch.nn.functional.interpolate(images, (side, side), mode="bicubic", antialias=True)
     return resized[0].permute(1, 2, 0).numpy()
 
 

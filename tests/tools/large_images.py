@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,9 +59,9 @@ def speed(folder: Path, count: int) -> None:
             options = {"resize": True, "by_torchvision": by_torchvision, "hint": ""}
             return decode_content(content, Path("made.jpg"), side, **options)
 
-        list(Decoder(64, decode, lambda done: None)())  # imports, and fills caches
+        deque(Decoder(64, side, decode, lambda done: None)(), maxlen=0)  # imports, and fills caches
         wall, cpu = time.perf_counter(), time.process_time()
-        list(Decoder(count, decode, lambda done: None)())
+        deque(Decoder(count, side, decode, lambda done: None)(), maxlen=0)
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
         line = {"decoder": "torchvision" if by_torchvision else "Pillow", "side": side, "images": count}
         speeds = {"per_second": round(count / wall), "per_core_second": round(count / cpu)}

@@ -201,7 +201,7 @@ def test_order_survives_the_threads(tmp_path, monkeypatch):
     for i, path in enumerate(paths):
         Image.new("RGB", (2, 2), (i, i, i)).save(path)
     done = []
-    images = np.concatenate(list(decoder_of(paths, resize=False, report=done.append)()))
+    images = np.concatenate([chunk.copy() for chunk in decoder_of(paths, resize=False, report=done.append)()])
     assert images[:, 0, 0, 0].tolist() == list(range(20))
     assert done == [7, 14, 20]
 
@@ -210,7 +210,7 @@ def decoder_of(paths, *, resize=True, by_torchvision=False, report=lambda done: 
     def decode(number):
         return prepared.decode_image(paths[number], 2, resize=resize, by_torchvision=by_torchvision)
 
-    return prepared.Decoder(len(paths), decode, report)
+    return prepared.Decoder(len(paths), 2, decode, report)
 
 
 @pytest.fixture
