@@ -22,13 +22,29 @@ PIXELS_PER_BATCH = BATCH_SIZE * 96**2
 
 
 def extract_features(
-    backbone: Backbone, images: Tensor, preprocess: Callable[[Tensor], Tensor], device: torch.device
+    backbone: Backbone,
+    images: Tensor,
+    preprocess: Callable[[Tensor], Tensor],
+    device: torch.device,
+    *,
+    report: Callable[[int], None] = lambda _: None,
 ) -> Tensor:
-    """Representations (n, dim) of images (n, …), preprocessed and computed batch by batch in float32."""
+    """Representations (n, dim) of images (n, …), preprocessed and computed batch by batch in float32.
+
+    Args:
+        backbone: frozen.
+        images: of any type that ``preprocess`` takes.
+        preprocess: returns what the backbone sees of some of them.
+        device: of the backbone.
+        report: called after each batch with the number of images that are done.
+    """
+    batches = list[torch.Tensor]()
     with evaluation_mode(backbone), torch.inference_mode():
         pixels = preprocess(images[:1].to(device)).shape[2:].numel()
         size = max(1, min(BATCH_SIZE, PIXELS_PER_BATCH // pixels))
-        batches = [backbone(preprocess(batch.to(device))).float() for batch in images.split(size)]
+        for batch in images.split(size):
+            batches.append(backbone(preprocess(batch.to(device))).float())
+            report(min(size * len(batches), len(images)))
     return torch.cat(batches).clone()
 
 

@@ -171,8 +171,7 @@ class Evaluator:
         """
         (self.folder / EVALUATIONS_FOLDER).mkdir(exist_ok=True)
         evaluations = self.run.evaluations
-        self.listener.stage("evaluate", 1 + len(evaluations))
-        self.listener.progress(0, "health")
+        self._report(0, "health")
         health = self._health()
         metrics, pictures, seconds = list[Metric](), list[Picture](), {"health": health.seconds}
         for done, evaluation in enumerate(evaluations, start=1):
@@ -181,21 +180,25 @@ class Evaluator:
             name, dataset, refinement = self.run.evaluation_name(evaluation), evaluation.dataset, evaluation.refinement
             size = f" at {evaluation.image_size} px" if evaluation.image_size else ""
             size += f", crop {evaluation.crop_pct:g}" if evaluation.crop_pct else ""
-            self.listener.stage("evaluate", 1 + len(evaluations), done)  # evaluations may have started nested stages
-            self.listener.progress(done, display_stage(name))
+            report = partial(self._report, done, display_stage(name))
+            report()
             if refinement:
                 refined = self._refinement(evaluation, refinement)
                 seconds[self.run.with_dataset(f"{refinement.label}{size}", dataset)] = refined.seconds
                 pictures += [Picture(refinement.label, dataset.name, file) for file in refined.pictures]
             path = evaluation_path(self.folder, evaluation)
-            stored = self._load_or_compute(path, StoredEvaluation, partial(self._evaluate, evaluation))
+            stored = self._load_or_compute(path, StoredEvaluation, partial(self._evaluate, evaluation, report))
             seconds[name] = stored.seconds
             after = refinement.label if refinement else ""
             metrics += [structs.replace(metric, label=evaluation.label, refinement=after) for metric in stored.metrics]
             pictures += [Picture(evaluation.label, dataset.name, file) for file in stored.pictures]
-        self.listener.stage("evaluate", 1 + len(evaluations), 1 + len(evaluations))
-        self.listener.progress(1 + len(evaluations))
+        self._report(1 + len(evaluations))
         return Measurements(health.health, tuple(metrics), tuple(dict.fromkeys(pictures)), seconds)
+
+    def _report(self, done: int, note: str = "") -> None:
+        """Say how many evaluations are done and which is next, and leave a nested stage."""
+        self.listener.stage("evaluate", 1 + len(self.run.evaluations), done)
+        self.listener.progress(done, note)
 
     def _refinement(self, evaluation: Evaluation, refinement: Component) -> StoredRefinement:
         path = refinement_path(self.folder, refinement, evaluation)
@@ -210,7 +213,7 @@ class Evaluator:
 
         return self._load_or_compute(path, StoredRefinement, compute)
 
-    def _evaluate(self, evaluation: Evaluation) -> JsonDict:
+    def _evaluate(self, evaluation: Evaluation, report: Callable[[], None]) -> JsonDict:
         function = EVALUATIONS.get(evaluation.name)
         context = self.context_of(evaluation)
         options = typed_options(function, evaluation.own_options, evaluation.name)
@@ -221,6 +224,7 @@ class Evaluator:
             features = self.features(evaluation)
             if features is None:
                 return {"metrics": []}
+            report()
             result, transductive = function(features, **options), features.transductive
         metrics = [
             Metric(
@@ -249,19 +253,22 @@ class Evaluator:
 
         def compute() -> JsonDict:
             context = self.context(self.run.dataset.name)
+            features = context.features.train[:HEALTH_IMAGES]
             available = len(context.dataset.pretrain)
             images = torch.from_numpy(context.dataset.pretrain.images[:ALIGNMENT_IMAGES]).to(context.device)
             augmenter = context.augmenters[HEALTH_AUGMENTATION]
             few = max(1, min(LIDAR_IMAGES, available // LIDAR_VIEWS))
             views = []
+            self.listener.stage("health", LIDAR_VIEWS)
             for number in range(LIDAR_VIEWS):
+                self.listener.advance_or_stop(number)
                 index = torch.arange(len(images) if number < 2 else few)
                 rows = index.numpy() + number * 2**40
                 u = randomness.uniforms(randomness.key(self.run.seed, "health"), rows, augmenter.columns)
                 view = augmenter(images[: len(index)], index, u)
                 views.append(extract_features(self.backbone, view, lambda images: images, context.device))
             several = torch.stack([view[:few] for view in views], dim=1)
-            health = diagnose(context.features.train[:HEALTH_IMAGES], views[0], views[1], several)
+            health = diagnose(features, views[0], views[1], several)
             return {"health": structs.asdict(health)}
 
         return self._load_or_compute(path, StoredHealth, compute)

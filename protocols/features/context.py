@@ -52,9 +52,17 @@ class EvaluationContext:
 
         Raises:
             Diverged: they are not finite.
+            KeyboardInterrupt: the listener asked to stop.
         """
+        self.listener.stage("features", len(self.dataset.train) + len(self.dataset.test))
         features = extract_dataset(
-            self.backbone, self.dataset, self.device, self.seed, size=self.image_size, crop_pct=self.crop_pct
+            self.backbone,
+            self.dataset,
+            self.device,
+            self.seed,
+            size=self.image_size,
+            crop_pct=self.crop_pct,
+            report=self.listener.advance_or_stop,
         )
         if not (features.train.isfinite().all() and features.test.isfinite().all()):
             raise Diverged("the representation is not finite", hint="try a lower learning rate")

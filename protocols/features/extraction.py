@@ -13,10 +13,12 @@ from protocols.backbones.inference import extract_features
 from protocols.features.features import Features
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor
 
     from methods.base import Backbone
-    from protocols.datasets.base import Dataset
+    from protocols.datasets.base import Dataset, Split
 
 
 def prepare_images(images: Tensor, dataset: Dataset, size: int, crop_pct: float | None = None) -> Tensor:
@@ -52,6 +54,7 @@ def extract_dataset(
     *,
     size: int | None = None,
     crop_pct: float | None = None,
+    report: Callable[[int], None] = lambda _: None,
 ) -> Features:
     """Features of a data set's training and test split; images are normalised and not augmented.
 
@@ -62,16 +65,21 @@ def extract_dataset(
         seed: of the run.
         size: side in pixels of what the backbone sees; by default that of the data set.
         crop_pct: see :func:`prepare_images`.
+        report: called now and then with the number of images that are done, of those of both splits.
     """
     size = size or dataset.side
 
-    def extract(images: Tensor) -> Tensor:
-        return extract_features(backbone, images, lambda batch: prepare_images(batch, dataset, size, crop_pct), device)
+    def prepare(images: Tensor) -> Tensor:
+        return prepare_images(images, dataset, size, crop_pct)
+
+    def extract(split: Split, before: int) -> Tensor:
+        images = torch.from_numpy(split.images)
+        return extract_features(backbone, images, prepare, device, report=lambda done: report(before + done))
 
     return Features(
-        train=extract(torch.from_numpy(dataset.train.images)),
+        train=extract(dataset.train, 0),
         train_labels=torch.from_numpy(dataset.train.labels).to(device),
-        test=extract(torch.from_numpy(dataset.test.images)),
+        test=extract(dataset.test, len(dataset.train)),
         test_labels=torch.from_numpy(dataset.test.labels).to(device),
         classes=len(dataset.classes),
         seed=seed,

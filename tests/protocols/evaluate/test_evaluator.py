@@ -10,6 +10,7 @@ from PIL import Image
 from torchvision.transforms.functional import center_crop, normalize, resize
 
 from bench.commands import show
+from protocols.backbones import inference
 from protocols.backbones.small import Conv4
 from protocols.datasets.load import load_dataset
 from protocols.evaluate.finetune import finetune
@@ -260,6 +261,33 @@ def test_a_run_may_be_stopped_between_evaluations(tmp_path):
     kept = {path.name.partition("-")[0] for path in (tmp_path / run_of().folder() / store.EVALUATIONS).iterdir()}
     assert kept == {"health", "linear"}
     assert set(values(carry_out(run_of(), tmp_path))) == {("linear", "digits"), ("knn", "digits")}
+
+
+def test_computing_features_says_how_far_it_is_and_may_be_stopped(tmp_path, monkeypatch):
+    monkeypatch.setattr(inference, "BATCH_SIZE", 500)
+
+    class StopAt(ProgressListener):
+        def __init__(self, images):
+            self.images, self.stage_name, self.reported = images, "", []
+
+        def stage(self, name, total, done=0):
+            self.stage_name = name
+            if name == "features":
+                assert total == 1297 + 500
+
+        def progress(self, done, note=""):
+            if self.stage_name == "features":
+                self.reported.append(done)
+
+        def stopping(self):
+            return self.reported[-1:] == [self.images]
+
+    listener = StopAt(1000)
+    with pytest.raises(KeyboardInterrupt):
+        carry_out(run_of(), tmp_path, listener)
+    assert listener.reported == [500, 1000]
+    carry_out(run_of(), tmp_path, listener := StopAt(None))
+    assert listener.reported == [500, 1000, 1297, 1797], "once for all evaluations"
 
 
 REFINED = ["graph.epochs=1", "graph.k=4"]
