@@ -21,13 +21,17 @@ from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
 from PIL import Image
+from torchvision.io import decode_jpeg
 
 from protocols.datasets.prepared import Decoder, decode_content
 from protocols.spec.execution import available_cores
 from protocols.system.device import processor
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
 
 WIDTH, HEIGHT = 500, 375
@@ -50,23 +54,39 @@ def jpegs(folder: Path, count: int) -> list[bytes]:
 
 
 def speed(folder: Path, count: int) -> None:
-    """Images a second of wall time, and a second of a core: the latter does not depend on what else is running."""
+    """Images a second of wall time, and a second of a core: the latter does not depend on what else is running.
+
+    Beside decoding and resizing on all cores stands what torchvision needs, on one core, to decode alone.
+    """
     contents = jpegs(folder, 64)
     for by_torchvision, side in itertools.product((True, False), (224, 256)):
 
         def decode(number: int, side: int = side, by_torchvision: bool = by_torchvision) -> np.ndarray:
             content = contents[number % len(contents)]
-            options = {"resize": True, "by_torchvision": by_torchvision, "hint": ""}
-            return decode_content(content, Path("made.jpg"), side, **options)
+            return decode_content(content, Path(), side, resize=True, by_torchvision=by_torchvision, hint="")
 
-        deque(Decoder(64, side, decode, lambda done: None)(), maxlen=0)  # imports, and fills caches
-        wall, cpu = time.perf_counter(), time.process_time()
-        deque(Decoder(count, side, decode, lambda done: None)(), maxlen=0)
-        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-        line = {"decoder": "torchvision" if by_torchvision else "Pillow", "side": side, "images": count}
-        speeds = {"per_second": round(count / wall), "per_core_second": round(count / cpu)}
-        bytes_each = round(sum(map(len, contents)) / len(contents))
-        print(json.dumps({**line, **speeds, "bytes": bytes_each, "cores": available_cores(), "processor": processor()}))
+        def decode_all(images: int, side: int = side, decode: Callable[[int], np.ndarray] = decode) -> None:
+            deque(Decoder(images, side, decode, lambda _: None)(), maxlen=0)
+
+        print_speed(decode_all, count, contents, "torchvision" if by_torchvision else "Pillow", side)
+
+    def decode_alone(images: int) -> None:
+        for number in range(images):
+            decode_jpeg(torch.frombuffer(bytearray(contents[number % len(contents)]), dtype=torch.uint8))
+
+    print_speed(decode_alone, count, contents, "torchvision", None)
+
+
+def print_speed(run: Callable[[int], None], count: int, contents: list[bytes], decoder: str, side: int | None) -> None:
+    """Measure how long ``run`` takes for ``count`` images."""
+    run(64)  # imports, and fills caches
+    wall, cpu = time.perf_counter(), time.process_time()
+    run(count)
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    speeds = {"per_second": round(count / wall), "per_core_second": round(count / cpu)}
+    bytes_each = round(sum(map(len, contents)) / len(contents))
+    line = {"decoder": decoder, "side": side, "images": count, **speeds, "bytes": bytes_each}
+    print(json.dumps({**line, "cores": available_cores(), "processor": processor()}), flush=True)
 
 
 def memory(folder: Path, sides: list[int], methods: list[str], backbone: str, words: list[str]) -> None:
