@@ -62,6 +62,9 @@ LONGEST_NAME = 120
 CHUNK = 512
 """Images read at a time."""
 
+IMAGES_PER_TASK = 16
+"""Images that a thread decodes in a row: one at a time costs a tenth more."""
+
 IMAGES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 
 
@@ -363,7 +366,9 @@ class Decoder:
 
             def begin(number: int) -> tuple[np.ndarray, Iterator[None]]:
                 chunk = buffers[number % 2, : self.count - firsts[number]]
-                return chunk, pool.map(self._decode_into, chunk, range(firsts[number], self.count))
+                starts = range(0, len(chunk), IMAGES_PER_TASK)
+                parts = [chunk[start : start + IMAGES_PER_TASK] for start in starts]
+                return chunk, pool.map(self._decode_into, parts, [firsts[number] + start for start in starts])
 
             try:
                 decoding = deque(begin(number) for number in range(len(firsts))[:1])
@@ -376,9 +381,10 @@ class Decoder:
             finally:
                 pool.shutdown(cancel_futures=True)
 
-    def _decode_into(self, pixels: np.ndarray, number: int) -> None:
-        """Write the image of a number to (side, 3, side) pixels."""
-        pixels[:] = self.decode(number).transpose(0, 2, 1)
+    def _decode_into(self, images: np.ndarray, first: int) -> None:
+        """Write the images from number ``first`` on to (n, side, 3, side) ``images``."""
+        for number, pixels in enumerate(images, first):
+            pixels[:] = self.decode(number).transpose(0, 2, 1)
 
 
 def decode_image(path: Path, side: int, *, resize: bool, digest: str = "", by_torchvision: bool = False) -> np.ndarray:
