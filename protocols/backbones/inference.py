@@ -40,12 +40,16 @@ def extract_features(
     """
     batches = list[torch.Tensor]()
     with evaluation_mode(backbone), torch.inference_mode():
-        pixels = preprocess(images[:1].to(device)).shape[2:].numel()
-        size = max(1, min(BATCH_SIZE, PIXELS_PER_BATCH // pixels))
+        size = images_per_batch(preprocess(images[:1].to(device)).shape[2:].numel())
         for batch in images.split(size):
             batches.append(backbone(preprocess(batch.to(device))).float())
             report(min(size * len(batches), len(images)))
     return torch.cat(batches).clone()
+
+
+def images_per_batch(pixels: int) -> int:
+    """Images of so many pixels in one forward pass."""
+    return max(1, min(BATCH_SIZE, PIXELS_PER_BATCH // pixels))
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 from msgspec import structs
 
-from protocols.backbones.inference import extract_features
+from protocols.backbones.inference import extract_features, images_per_batch
 from protocols.datasets.contact_sheet import contact_sheet
 from protocols.datasets.load import load_dataset
 from protocols.evaluate.health import diagnose
@@ -31,6 +31,8 @@ from results.store import read_json, remove, write_atomically, write_json
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
+
+    from torch import Tensor
 
     from methods.base import Backbone
     from protocols.features.features import Features
@@ -256,22 +258,27 @@ class Evaluator:
             features = context.features.train[:HEALTH_IMAGES]
             available = len(context.dataset.pretrain)
             images = torch.from_numpy(context.dataset.pretrain.images[:ALIGNMENT_IMAGES]).to(context.device)
-            augmenter = context.augmenters[HEALTH_AUGMENTATION]
             few = max(1, min(LIDAR_IMAGES, available // LIDAR_VIEWS))
             views = []
-            self.listener.stage("health", LIDAR_VIEWS)
+            self.listener.stage("views", LIDAR_VIEWS)
             for number in range(LIDAR_VIEWS):
                 self.listener.advance_or_stop(number)
-                index = torch.arange(len(images) if number < 2 else few)
-                rows = index.numpy() + number * 2**40
-                u = randomness.uniforms(randomness.key(self.run.seed, "health"), rows, augmenter.columns)
-                view = augmenter(images[: len(index)], index, u)
-                views.append(extract_features(self.backbone, view, lambda images: images, context.device))
+                views.append(self._features_of_view(context, images, len(images) if number < 2 else few, number))
             several = torch.stack([view[:few] for view in views], dim=1)
             health = diagnose(features, views[0], views[1], several)
             return {"health": structs.asdict(health)}
 
         return self._load_or_compute(path, StoredHealth, compute)
+
+    def _features_of_view(self, context: EvaluationContext, images: Tensor, count: int, number: int) -> Tensor:
+        """Features (count, dim) of one of several views of the first images; few views at a time are in memory."""
+        augmenter, key = context.augmenters[HEALTH_AUGMENTATION], randomness.key(self.run.seed, "health")
+        features = []
+        for index in torch.arange(count).split(images_per_batch((augmenter.augmentation.size or images.shape[1]) ** 2)):
+            u = randomness.uniforms(key, index.numpy() + number * 2**40, augmenter.columns)
+            views = augmenter(images, index, u)
+            features.append(extract_features(self.backbone, views, lambda some: some, context.device))
+        return torch.cat(features)
 
     def _load_or_compute(self, path: Path, kind: type[S], compute: Callable[[], JsonDict]) -> S:
         """Read a stored result; if it does not exist, store that of ``compute`` and the ``seconds`` it took.

@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -10,6 +11,7 @@ from PIL import Image
 from torchvision.transforms.functional import center_crop, normalize, resize
 
 from bench.commands import show
+from protocols.augment.augmenter import Augmenter
 from protocols.backbones import inference
 from protocols.backbones.small import Conv4
 from protocols.datasets.load import load_dataset
@@ -288,6 +290,20 @@ def test_computing_features_says_how_far_it_is_and_may_be_stopped(tmp_path, monk
     assert listener.reported == [500, 1000]
     carry_out(run_of(), tmp_path, listener := StopAt(None))
     assert listener.reported == [500, 1000, 1297, 1797], "once for all evaluations"
+
+
+def test_health_compares_few_views_at_a_time(tmp_path, monkeypatch):
+    """Views of all images together would take gigabytes at 224 pixels."""
+    together = carry_out(run_of(), tmp_path / "together").health
+    sizes, views = [], Augmenter.__call__
+    monkeypatch.setattr(inference, "PIXELS_PER_BATCH", 100 * load_dataset("digits", Path("data")).side ** 2)
+    monkeypatch.setattr(
+        Augmenter, "__call__", lambda self, images, index, u: sizes.append(len(index)) or views(self, images, index, u)
+    )
+    apart = carry_out(run_of(), tmp_path / "apart").health
+    assert max(sizes) == 100
+    numbers = [[value for value in msgspec.structs.astuple(one) if value != ""] for one in (apart, together)]
+    assert numbers[0] == pytest.approx(numbers[1], rel=1e-4)
 
 
 REFINED = ["graph.epochs=1", "graph.k=4"]
