@@ -7,7 +7,7 @@ import re
 import pytest
 import torch
 
-from protocols.check import machine, views
+from protocols.check import losses, machine, views
 from protocols.check.precision import PRECISIONS, check_products
 from tests.tools import forked
 
@@ -95,6 +95,13 @@ def test_an_error_is_a_wrong_check():
 
     result = machine.make(machine.Check("views", "cuda:0", fail, 1.0))
     assert (result.outcome, result.figure) == ("wrong", "RuntimeError: CUDA error: an illegal memory access")
+
+
+def test_what_overflows_in_float16_at_the_first_scale_is_not_wrong(tmp_path):
+    """Barlow Twins' loss is some hundreds, so that its gradient times 65,536 is not finite: training lowers the scale."""
+    (run,) = machine.runs_of(["barlow"], [], tmp_path)
+    outcome, figure = losses.check_loss(run, tmp_path, CPU, "float16")
+    assert outcome == "ok", figure
 
 
 def test_wrong_views_are_noticed(tmp_path, monkeypatch):
