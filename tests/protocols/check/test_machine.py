@@ -98,7 +98,7 @@ def test_an_error_is_a_wrong_check():
 
 
 def test_what_overflows_in_float16_at_the_first_scale_is_not_wrong(tmp_path):
-    """Barlow Twins' loss is some hundreds, so that its gradient times 65,536 is not finite: training lowers the scale."""
+    """The loss of Barlow Twins is some hundreds; its gradient times 65,536 overflows, and training lowers the scale."""
     (run,) = machine.runs_of(["barlow"], [], tmp_path)
     outcome, figure = losses.check_loss(run, tmp_path, CPU, "float16")
     assert outcome == "ok", figure
