@@ -24,7 +24,9 @@ TRACKED = subprocess.run(["git", "ls-files"], cwd=ROOT, check=True, capture_outp
 DOCUMENTS = {name: (ROOT / name).read_text(encoding="utf-8") for name in TRACKED if name.endswith(".md")}
 READMES = {name: text for name, text in DOCUMENTS.items() if name.endswith("README.md")}
 README = READMES["README.md"]
-MARKED = re.compile(r"<!-- (table|published|speed|parity|choice): (\S+) -->\n\n((?:\|.*\n)+(?:\n(?:- .*\n)+)?)")
+MARKED = re.compile(
+    r"<!-- (table|published|speed|decoding|memory|parity|choice): (\S+) -->\n\n((?:\|.*\n)+(?:\n(?:- .*\n)+)?)"
+)
 TABLES = [(name, *found) for name, text in READMES.items() for found in MARKED.findall(text)]
 
 
@@ -67,7 +69,8 @@ def test_the_readme_is_short_and_has_one_table():
 
 
 def test_every_marked_table_is_found():
-    assert {kind for _, kind, _, _ in TABLES} == {"table", "published", "speed", "parity", "choice"}
+    kinds = {"table", "published", "speed", "decoding", "memory", "parity", "choice"}
+    assert {kind for _, kind, _, _ in TABLES} == kinds
     assert sum(text.count("<!-- ") for text in READMES.values()) == len(TABLES)
 
 
@@ -125,6 +128,28 @@ def test_speeds_are_those_of_the_committed_measurement(kind, file, table):
     document = json.loads((ROOT / file).read_text(encoding="utf-8"))
     assert table.splitlines()[2:] == [speed_row(measured) for measured in document["speeds"]]
     assert not document["provenance"]["dirty"]
+
+
+def decoding_row(line):
+    what = f"resized to {line['side']} px" if line["side"] else "not resized, one core"
+    return f"| {line['decoder']}, {what} | {line['per_second']:,} | {line['per_core_second']:,} |"
+
+
+def memory_row(line):
+    cells = (
+        f"{line['method']}, {line['side']} px",
+        f"{line['peak_gib']:.1f}",
+        f"{line['views']:,}",
+        f"{line['seconds']:,}",
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+@pytest.mark.parametrize(("kind", "file", "table"), tables("decoding", "memory"))
+def test_figures_of_large_images_are_those_of_the_committed_measurement(kind, file, table):
+    lines = [json.loads(line) for line in (ROOT / file).read_text(encoding="utf-8").splitlines()]
+    assert table.splitlines()[2:] == [{"decoding": decoding_row, "memory": memory_row}[kind](line) for line in lines]
+    assert kind == "decoding" or all(line["status"] == 0 and line["peak_gib"] <= 6 for line in lines)
 
 
 def accuracies(folder):
