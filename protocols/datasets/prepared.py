@@ -10,6 +10,7 @@ import contextlib
 import errno
 import hashlib
 import io
+import itertools
 import logging
 import math
 import os
@@ -359,25 +360,25 @@ class Decoder:
         Raises:
             DataMissing: an image is damaged, of another size, of more than 8 bits a channel, or was changed meanwhile.
         """
-        firsts = range(start, self.count, CHUNK)
         buffers = np.empty((2, min(CHUNK, self.count - start), self.side, 3, self.side), np.uint8)
         with ThreadPoolExecutor(available_cores()) as pool, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of large images and of transparent palettes
 
-            def begin(number: int) -> tuple[np.ndarray, Iterator[None]]:
-                chunk = buffers[number % 2, : self.count - firsts[number]]
-                starts = range(0, len(chunk), IMAGES_PER_TASK)
-                parts = [chunk[start : start + IMAGES_PER_TASK] for start in starts]
-                return chunk, pool.map(self._decode_into, parts, [firsts[number] + start for start in starts])
+            def begin(first: int, buffer: np.ndarray) -> tuple[np.ndarray, Iterator[None]]:
+                chunk = buffer[: self.count - first]
+                offsets = range(0, len(chunk), IMAGES_PER_TASK)
+                parts = [chunk[offset : offset + IMAGES_PER_TASK] for offset in offsets]
+                return chunk, pool.map(self._decode_into, parts, [first + offset for offset in offsets])
 
+            begun = map(begin, range(start, self.count, CHUNK), itertools.cycle(buffers))
             try:
-                decoding = deque(begin(number) for number in range(len(firsts))[:1])
-                for number in range(len(firsts)):
-                    decoding.extend(begin(following) for following in range(number + 1, len(firsts))[:1])
-                    chunk, results = decoding.popleft()
+                following = next(begun, None)
+                while following:
+                    (chunk, results), following = following, next(begun, None)
                     deque(results, maxlen=0)  # waits, and raises what a worker raised
                     yield chunk
-                    self.report(firsts[number] + len(chunk))
+                    start += len(chunk)
+                    self.report(start)
             finally:
                 pool.shutdown(cancel_futures=True)
 

@@ -69,7 +69,7 @@ def has_fast_bfloat16(device: str) -> bool:
     if device != "cpu":
         return has_bfloat16(device)
     flags = cpu_flags()
-    return bool({"amx_bf16", "bf16"} & flags) or ("avx512_bf16" in flags and cpu_maker() != "GenuineIntel")
+    return bool({"amx_bf16", "bf16"} & flags) or ("avx512_bf16" in flags and cpu_value("vendor_id") != "GenuineIntel")
 
 
 def views_dtype(precision: Precision, device: torch.device) -> torch.dtype:
@@ -97,9 +97,9 @@ def cpu_flags() -> set[str]:
     return {word for line in cpu_lines("flags", "Features") for word in line.split()}
 
 
-def cpu_maker() -> str:
-    """``GenuineIntel``, ``AuthenticAMD`` and so on; empty where the system does not say."""
-    return next((line.partition(":")[2].strip() for line in cpu_lines("vendor_id")), "")
+def cpu_value(name: str) -> str:
+    """What the system says of the CPU under a name, such as ``vendor_id``; empty where it does not say."""
+    return next((line.partition(":")[2].strip() for line in cpu_lines(name)), "")
 
 
 def cpu_lines(*starts: str) -> list[str]:
@@ -281,10 +281,7 @@ def memory_status(name: str) -> int:
 
 def processor() -> str:
     """Model of this machine's CPU."""
-    with contextlib.suppress(OSError, StopIteration):
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next(line for line in lines if line.startswith("model name")).partition(": ")[2]
-    return platform.processor() or platform.machine()
+    return cpu_value("model name") or platform.processor() or platform.machine()
 
 
 def device_name(device: torch.device) -> str:
