@@ -17,8 +17,11 @@ if TYPE_CHECKING:
 BATCH_SIZE = 1000
 """Images in one forward pass, at most."""
 
-PIXELS_PER_BATCH = BATCH_SIZE * 96**2
-"""Pixels in one forward pass of larger images: 183 of 224×224, so that feature maps take hundreds of MB, not GB."""
+BATCH_SIZE_PER_THREAD = 100
+"""Images in one forward pass on a CPU, for each thread: with more, feature maps leave the cache."""
+
+LARGE = 96**2
+"""Pixels from which on images pass in smaller batches, so that feature maps take hundreds of MB, not GB."""
 
 
 def extract_features(
@@ -40,16 +43,22 @@ def extract_features(
     """
     batches = list[torch.Tensor]()
     with evaluation_mode(backbone), torch.inference_mode():
-        size = images_per_batch(preprocess(images[:1].to(device)).shape[2:].numel())
+        size = images_per_batch(preprocess(images[:1].to(device)).shape[2:].numel(), device)
         for batch in images.split(size):
             batches.append(backbone(preprocess(batch.to(device))).float())
             report(min(size * len(batches), len(images)))
     return torch.cat(batches).clone()
 
 
-def images_per_batch(pixels: int) -> int:
+def images_per_batch(pixels: int, device: torch.device) -> int:
     """Images of so many pixels in one forward pass."""
-    return max(1, min(BATCH_SIZE, PIXELS_PER_BATCH // pixels))
+    size = batch_size(device)
+    return max(1, min(size, size * LARGE // pixels))
+
+
+def batch_size(device: torch.device) -> int:
+    """Small images in one forward pass."""
+    return min(BATCH_SIZE, BATCH_SIZE_PER_THREAD * torch.get_num_threads()) if device.type == "cpu" else BATCH_SIZE
 
 
 @contextlib.contextmanager

@@ -274,7 +274,8 @@ class Evaluator:
         """Features (count, dim) of one of several views of the first images; few views at a time are in memory."""
         augmenter, key = context.augmenters[HEALTH_AUGMENTATION], randomness.key(self.run.seed, "health")
         features = []
-        for index in torch.arange(count).split(images_per_batch((augmenter.augmentation.size or images.shape[1]) ** 2)):
+        pixels = (augmenter.augmentation.size or images.shape[1]) ** 2
+        for index in torch.arange(count).split(images_per_batch(pixels, context.device)):
             u = randomness.uniforms(key, index.numpy() + number * 2**40, augmenter.columns)
             views = augmenter(images, index, u)
             features.append(extract_features(self.backbone, views, lambda some: some, context.device))

@@ -266,7 +266,7 @@ def test_a_run_may_be_stopped_between_evaluations(tmp_path):
 
 
 def test_computing_features_says_how_far_it_is_and_may_be_stopped(tmp_path, monkeypatch):
-    monkeypatch.setattr(inference, "BATCH_SIZE", 500)
+    monkeypatch.setattr(inference, "batch_size", lambda _: 500)
 
     class StopAt(ProgressListener):
         def __init__(self, images):
@@ -294,9 +294,10 @@ def test_computing_features_says_how_far_it_is_and_may_be_stopped(tmp_path, monk
 
 def test_health_compares_few_views_at_a_time(tmp_path, monkeypatch):
     """Views of all images together would take gigabytes at 224 pixels."""
+    monkeypatch.setattr(inference, "batch_size", lambda _: 1000)
     together = carry_out(run_of(), tmp_path / "together").health
     sizes, views = [], Augmenter.__call__
-    monkeypatch.setattr(inference, "PIXELS_PER_BATCH", 100 * load_dataset("digits", Path("data")).side ** 2)
+    monkeypatch.setattr(inference, "batch_size", lambda _: 100)
     monkeypatch.setattr(
         Augmenter, "__call__", lambda self, images, index, u: sizes.append(len(index)) or views(self, images, index, u)
     )

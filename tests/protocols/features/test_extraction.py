@@ -21,8 +21,7 @@ def test_images_of_the_size_stay_and_others_are_resized():
 @pytest.mark.parametrize(("side", "largest"), [(16, 30), (96, 30), (192, 7)])
 def test_large_images_pass_in_smaller_batches(monkeypatch, side, largest):
     """As many pixels at a time, of the size that the backbone sees; the features are the same."""
-    monkeypatch.setattr(inference, "BATCH_SIZE", 30)
-    monkeypatch.setattr(inference, "PIXELS_PER_BATCH", 30 * 96**2)
+    monkeypatch.setattr(inference, "batch_size", lambda _: 30)
     passes = []
 
     class Means(Backbone):
@@ -35,3 +34,12 @@ def test_large_images_pass_in_smaller_batches(monkeypatch, side, largest):
     assert max(passes) == largest
     assert sum(passes) == len(images)
     torch.testing.assert_close(features, resize(images, side).mean((2, 3)))
+
+
+def test_the_batch_of_a_cpu_grows_with_its_threads(monkeypatch):
+    sizes = []
+    for threads in (1, 4, 64):
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        sizes.append([inference.images_per_batch(side**2, torch.device("cpu")) for side in (32, 96, 224)])
+    assert sizes == [[100, 100, 18], [400, 400, 73], [1000, 1000, 183]]
+    assert inference.images_per_batch(32**2, torch.device("cuda")) == 1000
