@@ -131,8 +131,9 @@ def test_speeds_are_those_of_the_committed_measurement(kind, file, table):
 
 
 def decoding_row(line):
-    what = f"resized to {line['side']} px" if line["side"] else "not resized, one core"
-    return f"| {line['decoder']}, {what} | {line['per_second']:,} | {line['per_core_second']:,} |"
+    what = f"resized to {line['side']} px" if line["side"] else "not resized"
+    cells = (f"{line['bytes'] / 1000:.0f} KB", f"{line['program']}, {what}", f"{line['per_second']:,}")
+    return f"| {' | '.join(cells)} | {line['per_core_second']:,} |"
 
 
 def memory_row(line):

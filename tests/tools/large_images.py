@@ -19,13 +19,12 @@ import tempfile
 import time
 from collections import deque
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import torch
 from PIL import Image
-from torchvision.io import decode_jpeg
+from torchvision.transforms.v2 import functional
 
-from protocols.datasets.prepared import Decoder, decode_content
+from protocols.datasets.prepared import Decoder, decode_by_torchvision, decode_content
 from protocols.spec.execution import available_cores
 from protocols.system.device import processor
 
@@ -33,22 +32,34 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     import numpy as np
+    from torch import Tensor
 
 WIDTH, HEIGHT = 500, 375
 """Of a typical photograph of ImageNet."""
 
 
-def jpegs(folder: Path, count: int) -> list[bytes]:
-    """JPEGs of quality 90, each a mosaic of 48 photographs, so that there is as much detail as a photograph has."""
+def photographs(folder: Path, count: int) -> list[Image.Image]:
+    """The first ones of a folder, 64×64 pixels."""
     found = (path for path in sorted((folder / "train").rglob("*")) if path.is_file())
-    paths, made = list(itertools.islice(found, 48 * count)), []
+    return [Image.open(path).convert("RGB").resize((64, 64)) for path in itertools.islice(found, count)]
+
+
+def mosaic(photographs: list[Image.Image]) -> Image.Image:
+    """48 photographs side by side: as much detail as a sharp photograph of that size has."""
+    whole = Image.new("RGB", (512, 384))
+    for number, photograph in enumerate(photographs):
+        whole.paste(photograph, (64 * (number % 8), 64 * (number // 8)))
+    return whole.crop((0, 0, WIDTH, HEIGHT))
+
+
+def jpegs(folder: Path, count: int, *, detail: bool) -> list[bytes]:
+    """JPEGs of quality 90: each a mosaic of 48 photographs, or without ``detail`` one photograph, enlarged."""
+    tiles = photographs(folder, 48 * count)
+    made = []
     for number in range(count):
-        mosaic = Image.new("RGB", (512, 384))
-        for tile in range(48):
-            photograph = Image.open(paths[(48 * number + tile) % len(paths)]).convert("RGB").resize((64, 64))
-            mosaic.paste(photograph, (64 * (tile % 8), 64 * (tile // 8)))
+        image = mosaic(tiles[48 * number : 48 * (number + 1)]) if detail else tiles[number].resize((WIDTH, HEIGHT))
         content = io.BytesIO()
-        mosaic.crop((0, 0, WIDTH, HEIGHT)).save(content, format="JPEG", quality=90)
+        image.save(content, format="JPEG", quality=90)
         made.append(content.getvalue())
     return made
 
@@ -56,36 +67,48 @@ def jpegs(folder: Path, count: int) -> list[bytes]:
 def speed(folder: Path, count: int) -> None:
     """Images a second of wall time, and a second of a core: the latter does not depend on what else is running.
 
-    Beside decoding and resizing on all cores stands what torchvision needs, on one core, to decode alone.
+    Beside what bench does on all cores stands what torchvision does on one: decode and resize, and decode alone.
     """
-    contents = jpegs(folder, 64)
-    for by_torchvision, side in itertools.product((True, False), (224, 256)):
+    for detail in (True, False):
+        contents = jpegs(folder, 64, detail=detail)
+        for by_torchvision, side in itertools.product((True, False), (224, 256)):
 
-        def decode(number: int, side: int = side, by_torchvision: bool = by_torchvision) -> np.ndarray:
-            content = contents[number % len(contents)]
-            return decode_content(content, Path(), side, resize=True, by_torchvision=by_torchvision, hint="")
+            def prepare(content: bytes, side: int = side, by_torchvision: bool = by_torchvision) -> np.ndarray:
+                return decode_content(content, Path(), side, resize=True, by_torchvision=by_torchvision, hint="")
 
-        def decode_all(images: int, side: int = side, decode: Callable[[int], np.ndarray] = decode) -> None:
-            deque(Decoder(images, side, decode, lambda _: None)(), maxlen=0)
+            program = "bench, torchvision's decoder" if by_torchvision else "bench, Pillow's decoder"
+            print_speed(program, prepare, contents, count, side)
+        for side in (224, 256):
 
-        print_speed(decode_all, count, contents, "torchvision" if by_torchvision else "Pillow", side)
+            def decode_and_resize(content: bytes, side: int = side) -> Tensor:
+                resized = functional.resize(decode_by_torchvision(content), [side], antialias=True)
+                cropped: Tensor = functional.center_crop(resized, [side])
+                return cropped
 
-    def decode_alone(images: int) -> None:
-        for number in range(images):
-            decode_jpeg(torch.frombuffer(bytearray(contents[number % len(contents)]), dtype=torch.uint8))
-
-    print_speed(decode_alone, count, contents, "torchvision", None)
+            print_speed("torchvision, one core", decode_and_resize, contents, count, side)
+        print_speed("torchvision, one core", decode_by_torchvision, contents, count, None)
 
 
-def print_speed(run: Callable[[int], None], count: int, contents: list[bytes], decoder: str, side: int | None) -> None:
-    """Measure how long ``run`` takes for ``count`` images."""
-    run(64)  # imports, and fills caches
+def print_speed(
+    program: str, prepare: Callable[[bytes], Any], contents: list[bytes], count: int, side: int | None
+) -> None:
+    """Measure how long ``count`` images take, after as many others."""
+
+    def prepare_all(images: int) -> None:
+        if program.startswith("bench") and side:
+            decoder = Decoder(images, side, lambda number: prepare(contents[number % len(contents)]), lambda _: None)
+            deque(decoder(), maxlen=0)
+        else:
+            for number in range(images):
+                prepare(contents[number % len(contents)])
+
+    prepare_all(count)  # imports, and asks the system for memory
     wall, cpu = time.perf_counter(), time.process_time()
-    run(count)
+    prepare_all(count)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     speeds = {"per_second": round(count / wall), "per_core_second": round(count / cpu)}
     bytes_each = round(sum(map(len, contents)) / len(contents))
-    line = {"decoder": decoder, "side": side, "images": count, **speeds, "bytes": bytes_each}
+    line = {"program": program, "side": side, "images": count, **speeds, "bytes": bytes_each}
     print(json.dumps({**line, "cores": available_cores(), "processor": processor()}), flush=True)
 
 
@@ -125,7 +148,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["speed", "memory"])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--count", type=int, default=2000)
+    parser.add_argument("--count", type=int, default=4000)
     parser.add_argument("--sides", default="64,224")
     parser.add_argument("--methods", default="simclr,byol")
     parser.add_argument("--backbone", default="timm:mobilenetv3_small_050")

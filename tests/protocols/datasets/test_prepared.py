@@ -333,6 +333,31 @@ def test_torchvision_resizes_the_centred_square_as_pillow_does(tmp_path, size, m
     assert abs(decoded - expected).max() <= 2
 
 
+@pytest.mark.parametrize(
+    ("mode", "options", "size"),
+    [
+        ("RGB", {}, (45, 70)),
+        ("RGB", {"progressive": True, "exif": b"Exif\0\0" + b"x" * 5000}, (45, 70)),
+        ("L", {}, (45, 70)),
+        ("CMYK", {}, None),
+    ],
+)
+def test_the_size_of_a_jpeg_is_in_its_frame_header(mode, options, size):
+    """At any place, or, where it is cut off, nowhere."""
+    content = io.BytesIO()
+    Image.new(mode, (70, 45)).save(content, "JPEG", **options)
+    found = [prepared.jpeg_size(content.getvalue()[:length]) for length in range(len(content.getvalue()) + 1)]
+    assert found[-1] == size
+    assert set(found) == {None, size}
+
+
+def test_what_is_no_jpeg_has_no_size_of_one():
+    content = io.BytesIO()
+    Image.new("RGB", (70, 45)).save(content, "PNG")
+    assert prepared.jpeg_size(content.getvalue()) is None
+    assert prepared.jpeg_size(b"\xff\xd8" + b"\xff\xe0\x00\x00" * 20) is None
+
+
 def test_torchvision_ignores_orientation_as_pillow_does(tmp_path):
     image, exif = Image.new("RGB", (90, 60)), Image.Exif()
     image.paste((255, 255, 255), (0, 0, 90, 30))
