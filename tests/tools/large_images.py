@@ -1,4 +1,4 @@
-"""Measures how fast large images are prepared, and how much memory training on them takes.
+"""Measures how fast large images are prepared and read, and how much memory training on them takes.
 
     python -m tests.tools.large_images speed FOLDER      # FOLDER/train/CLASS/*: photographs to make JPEGs of
     python -m tests.tools.large_images memory FOLDER --sides 64,224 --words "--epochs 0.1"
@@ -21,17 +21,19 @@ from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import torch
 from PIL import Image
 from torchvision.transforms.v2 import functional
 
-from protocols.datasets.prepared import Decoder, decode_by_torchvision, decode_content
+from protocols.datasets.device_images import HostImages
+from protocols.datasets.prepared import Decoder, decode_by_torchvision, decode_content, load_or_write
 from protocols.spec.execution import available_cores
 from protocols.system.device import processor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import numpy as np
     from torch import Tensor
 
 WIDTH, HEIGHT = 500, 375
@@ -87,6 +89,26 @@ def speed(folder: Path, count: int) -> None:
 
             print_speed("torchvision, one core", decode_and_resize, contents, count, side)
         print_speed("torchvision, one core", decode_by_torchvision, contents, count, None)
+    print_reading_speed(count, 224)
+
+
+def print_reading_speed(count: int, side: int) -> None:
+    """Measure how long batches of prepared images take in random order, as a GPU is fed that cannot hold them."""
+    shape = (count, side, 3, side)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "images.npy"
+        noise = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+        images = HostImages(load_or_write(path, shape, lambda: [noise]), torch.device("cpu"))
+        batches = torch.randperm(count, generator=torch.Generator().manual_seed(0)).split(256)
+        for batch in batches:
+            images.read(batch)  # from now on the files are in memory
+        wall, cpu = time.perf_counter(), time.process_time()
+        images.prefetch(batches[0])
+        for batch, following in zip(batches, [*batches[1:], batches[0]], strict=True):
+            images.prefetch(following)
+            images.read(batch)
+        what = {"program": "bench, reading what is prepared", "side": side, "images": count, "bytes": side * side * 3}
+        print_line(what, wall, cpu)
 
 
 def print_speed(
@@ -105,11 +127,15 @@ def print_speed(
     prepare_all(count)  # imports, and asks the system for memory
     wall, cpu = time.perf_counter(), time.process_time()
     prepare_all(count)
-    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    speeds = {"per_second": round(count / wall), "per_core_second": round(count / cpu)}
-    bytes_each = round(sum(map(len, contents)) / len(contents))
-    line = {"program": program, "side": side, "images": count, **speeds, "bytes": bytes_each}
-    print(json.dumps({**line, "cores": available_cores(), "processor": processor()}), flush=True)
+    size = round(sum(map(len, contents)) / len(contents))
+    print_line({"program": program, "side": side, "images": count, "bytes": size}, wall, cpu)
+
+
+def print_line(what: dict[str, Any], wall: float, cpu: float) -> None:
+    """Print how many ``images`` a second a program did from then until now, and how many a second of a core."""
+    wall, cpu, images = time.perf_counter() - wall, time.process_time() - cpu, what["images"]
+    speeds = {"per_second": round(images / wall), "per_core_second": round(images / cpu)}
+    print(json.dumps({**what, **speeds, "cores": available_cores(), "processor": processor()}), flush=True)
 
 
 def memory(folder: Path, sides: list[int], methods: list[str], backbone: str, words: list[str]) -> None:
