@@ -105,3 +105,13 @@ def test_a_backbone_that_overrides_the_old_name_is_refused():
 def test_baselines_are_declared_by_the_method():
     declared = {name: METHODS.get(name).baseline for name in ("random", "supervised", "simclr")}
     assert declared == {"random": "lower", "supervised": "upper", "simclr": ""}
+
+
+def test_a_tensor_with_two_keys_is_exported_once():
+    class Tied(Backbone):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
+            self.second.weight = self.first.weight
+
+    assert list(Tied().common_names()) == ["first.weight", "first.bias", "second.bias"]

@@ -79,6 +79,11 @@ EXTRA_TESTS: dict[str, tuple[str, ...]] = {
     "protocols/features/neighbours": (EVALUATE,),
     "protocols/features": (EVALUATE, PROPERTIES, f"{EVALUATOR}[normalisation,asks_for]"),
     "protocols/spec/execution": ("tests/slurm/test_launch.py", "tests/slurm/test_pool.py"),
+    "protocols/spec/plugins": (
+        "tests/protocols/datasets/test_load.py[cannot_be,unknown]",
+        "tests/protocols/spec/test_grid.py",
+        MEASURED,
+    ),
     "protocols/spec/schema": ("tests/protocols/spec/test_resolve.py", "tests/protocols/spec/test_plugins.py"),
     "protocols/spec": ("tests/protocols/spec/test_resolve.py", "tests/protocols/spec/test_grid.py", MEASURED),
     "results/analysis/published_tables": ("tests/results/report/sections/test_published.py", MEASURED_BEFORE),
