@@ -313,6 +313,21 @@ def test_the_learning_rate_of_every_step_is_torchs(run):
     assert recorded.rates == pytest.approx(expected, abs=1e-9)
 
 
+def test_no_step_is_longer_than_the_largest_norm_allows(run):
+    """By plain SGD: of every tensor at most the learning rate times ``clip``; without it, some are longer."""
+
+    def longest(*settings):
+        recorded = run("simclr", "pretrain.optimizer=sgd", "pretrain.momentum=0", *settings)
+        return max(
+            float((after - before).detach().norm() / rate)
+            for rate, *methods in zip(recorded.rates, recorded.before, recorded.before[1:], strict=False)
+            for before, after in zip(*(method.parameters() for method in methods), strict=True)
+        )
+
+    assert longest("pretrain.clip=0.01") == pytest.approx(0.01, rel=1e-3)
+    assert longest() > 0.02
+
+
 def test_reference_operations_are_used_where_they_are_asked_for_and_change_little(run):
     """The relation head, and the blocks and the last pooling of the backbone, have faster implementations."""
     fast, slow = run("relational[views=2]"), run("relational[views=2]", reference=True)

@@ -47,6 +47,12 @@ def test_only_what_is_lacking_is_left(measured, words, left):
     assert names(asked(measured, **words).todo) == [left]
 
 
+def test_an_augmentation_that_one_of_the_methods_uses_may_be_changed(tmp_path):
+    words = {"methods": ["swav[crops=2]", "simclr"], "settings": ["recipes.small.size=12"]}
+    with_crops, without = expand(Request(**{**ASKED, **words}), tmp_path)
+    assert (with_crops.unused, without.unused) == ((), ("small",))
+
+
 @pytest.mark.parametrize("kind", ["evaluation", "refinement"])
 def test_what_was_measured_before_an_option_came_counts_with_its_default(tmp_path, kind):
     words = {"evaluations": ["knn"], "refinements": ["averaged[k=3]"]}

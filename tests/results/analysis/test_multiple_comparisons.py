@@ -89,6 +89,7 @@ def test_missing_seeds_are_left_out_pair_by_pair():
     assert pairs.mean[0, 2] == pytest.approx((-4.5 - 5 + 0.5) / 3)
     assert np.isnan(pairs.half[1, 2])
     assert not np.isnan(pairs.half[0, 1])
+    assert np.isnan(pairs.std[[1, 2, 3, 3], [2, 1, 0, 2]]).all(), "of one seed, or none"
     assert pairs.groups == 3  # d shares two seeds with no other
     # Least squares by indicator variables, with sums of squares by their projection.
     known = values[["a", "b", "c"]].stack().dropna().reset_index(name="y")
