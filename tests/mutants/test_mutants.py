@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from methods.registry import METHODS
 from tests.mutants.operators import OPERATORS, mutants_of
 from tests.mutants.sample import EXTRA_TESTS, core_modules, mapped_tests, sample
 
@@ -74,6 +75,14 @@ def test_every_test_file_of_the_table_is_there():
     files = {text.partition("[")[0] for texts in EXTRA_TESTS.values() for text in texts}
     assert all((ROOT / file).is_file() for file in files)
     assert all(mapped_tests(module, ROOT) for module in core_modules(ROOT) if not module.endswith("__init__.py"))
+
+
+def test_the_contract_is_asked_of_methods_only():
+    """Of another module it has no test, and the run would end there."""
+    for module in core_modules(ROOT):
+        name = Path(module).stem
+        if any(f"test_contract.py[{name}]" in test for test in mapped_tests(module, ROOT)):
+            assert name in METHODS.names(), module
 
 
 TREE = {
