@@ -31,6 +31,7 @@ MEASURED = "tests/results/test_measured.py"
 MEASURED_BEFORE = "tests/results/test_measured_before.py"
 OPTIONS = "tests/protocols/spec/test_json_schema.py[committed]"
 PARALLEL = "tests/protocols/pretrain/test_data_parallel.py"
+PRETEND_GPU = "tests/pretend_gpu/test_pretend_gpu.py"
 PROPERTIES = "tests/protocols/test_run_properties.py"
 RUNNER = "tests/protocols/test_runner.py"
 
@@ -71,7 +72,14 @@ EXTRA_TESTS: dict[str, tuple[str, ...]] = {
     "methods/state_names": (f"{CONTRACT}[simclr]",),
     "methods/supervised": (f"{CONTRACT}[supervised]", DEVICES, PROPERTIES),
     "methods/weight_files": ("tests/methods/test_pretrained.py",),
-    "methods": ("tests/methods/test_against_lightly.py", f"{CONTRACT}[{{name}}]", OPTIONS, DEVICES, PROPERTIES),
+    "methods": (
+        "tests/methods/test_against_lightly.py",
+        f"{CONTRACT}[{{name}}]",
+        OPTIONS,
+        DEVICES,
+        PROPERTIES,
+        f"{PRETEND_GPU}[takes_one_copy[{{name}}]",
+    ),
     "protocols/evaluate/evaluator": (
         f"{EVALUATOR}[normalisation,further_target,contact_sheet,variants,stopped]",
         PROPERTIES,
