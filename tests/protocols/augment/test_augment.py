@@ -75,6 +75,12 @@ def test_pad_and_crop_is_torchvisions():
         torch.testing.assert_close(as_views(views)[i], expected, atol=1e-6, rtol=0)
 
 
+def test_pad_and_crop_reaches_both_ends_of_the_padding():
+    drawn = sample_parameters(Augmentation(pad=0.125), random_numbers(2000), 32)
+    for start in (drawn.top, drawn.left):
+        assert start.unique().tolist() == list(range(-4, 5))
+
+
 COLOURS = {
     "brightness": (TF.adjust_brightness, 0.2, 1.8),
     "contrast": (TF.adjust_contrast, 0.2, 1.8),

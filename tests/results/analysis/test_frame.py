@@ -142,6 +142,18 @@ def test_a_baseline_is_what_the_record_declares_or_a_known_name(store, runs):
     assert found == {"supervised": "upper", "oracle": "upper", "supervised_too": ""}
 
 
+@pytest.mark.parametrize(
+    ("device", "machine"),
+    [("Xeon, 1 threads, float32", "Xeon, 1 threads, float32, Linux"), ("NVIDIA H200", "NVIDIA H200, Xeon, Linux")],
+)
+def test_a_processor_that_the_device_names_is_not_named_twice(store, runs, device, machine):
+    folder = store({"linear": 60.0})
+    record = json.loads((folder / RECORD).read_text())
+    record["provenance"].update(device=device, processor="Xeon", system="Linux")
+    write_json(folder / RECORD, record)
+    assert load_runs(runs).runs["machine"].to_list() == [machine]
+
+
 def test_a_folder_that_is_not_there_is_a_wrong_request(tmp_path):
     with pytest.raises(RequestError, match=r"no runs in .*bench run"):
         load_runs(tmp_path / "nowhere")

@@ -63,6 +63,12 @@ def test_an_augmentation_that_was_added_for_other_methods_is_no_part_of_a_setup(
     assert setup({**later, "unused": []}, "linear", "shapes") != setup(earlier, "linear", "shapes")
 
 
+def test_what_is_measured_during_training_is_no_part_of_a_setup(store):
+    config = read_json(store() / CONFIG)
+    watched = {**config, "pretrain": {**config["pretrain"], "knn_every": 2}}
+    assert setup(watched, "linear", "shapes") == setup(config, "linear", "shapes")
+
+
 def test_seeds_of_one_setup_are_averaged(store, runs):
     for seed in (0, 1):
         store({"linear": 60.0 + seed}, seed=seed)
