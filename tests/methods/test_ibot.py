@@ -88,6 +88,13 @@ def test_the_loss_is_dinos_and_that_of_patches_and_centres_follow():
     torch.testing.assert_close(method.patch_centre, 0.1 * mean)
 
 
+def test_the_loss_of_masked_patches_is_added_with_its_weight():
+    method, batch = build(patch_weight=0.5, crops=0), Batch(torch.rand(8, 3, 16, 16), torch.arange(4))
+    scalars = method(batch)
+    assert scalars["patch_loss"] > 0
+    torch.testing.assert_close(scalars["loss"], scalars["class_loss"] + 0.5 * scalars["patch_loss"])
+
+
 def test_options_and_backbones_that_cannot_work_are_refused():
     with pytest.raises(ValueError, match=r"mask ± mask_range must lie in \[0, 1\], not 0.1 ± 0.2"):
         IBOT.Options(mask=0.1)

@@ -46,6 +46,7 @@ EXTRA_TESTS: dict[str, tuple[str, ...]] = {
     "protocols/pretrain/build": (PROPERTIES, f"{RUNNER}[size,recipe,another_image,lacks,trial]", f"{PARALLEL}[byol]"),
     "protocols/pretrain/checkpoint": (f"{RUNNER}[pace,10-byol]",),
     "protocols/pretrain/data_parallel": (f"{PARALLEL}[byol,shared]",),
+    "protocols/pretrain/lars": ("tests/protocols/pretrain/test_optimizers.py",),
     "protocols/pretrain/loop": (
         PROPERTIES,
         f"{RUNNER}[size,recipe,another_image,before_an_epoch,not_a_number,keeps_the_precision,no_graph]",

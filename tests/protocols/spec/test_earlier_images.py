@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from protocols.datasets.load import clear_caches
+from protocols.spec.earlier_images import any_run_of
 from protocols.spec.grid import Request, expand, plan
 from protocols.spec.plugins import dataset_source
 from protocols.spec.resolve import require_same_images
@@ -106,6 +107,15 @@ def test_earlier_runs_of_other_images_are_not_accepted(photos):
     run = asked(photos)
     assert planned(run, photos) == [[run.folder()], []]
     assert not (runs / EARLIER_IMAGES).exists()
+
+
+def test_a_run_that_is_only_measured_on_a_data_set_is_one_of_it(tmp_path):
+    elsewhere, here = {"name": "digits", "digest": ""}, {"name": "folder:photos@16", "digest": "1a2b"}
+    (tmp_path / "run").mkdir()
+    write_json(tmp_path / "run" / CONFIG, {"dataset": elsewhere, "evaluations": [{"dataset": here}]})
+    assert any_run_of(tmp_path, "folder:photos@16", "1a2b")
+    assert not any_run_of(tmp_path, "folder:photos@16", "3c4d")
+    assert not any_run_of(tmp_path, "held_out:shapes", "1a2b")
 
 
 def test_damaged_configurations_are_passed_over(photos):
