@@ -118,3 +118,15 @@ def test_every_gradient_is_clipped_on_its_own():
         )
     assert any(gradient.norm() > 2 for gradient in given.values())
     assert any(gradient.norm() < 2 for gradient in given.values())
+
+
+def test_tiny_gradients_are_clipped_as_torch_clips_them():
+    """It adds 1e-6 to the norm."""
+    ours, theirs = network(), network()
+    for module in (ours, theirs):
+        for parameter in module.parameters():
+            parameter.grad = torch.full_like(parameter, 1e-7)
+    clip_gradients(build_optimizer(ours, PLAIN), 2e-7)
+    for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        nn.utils.clip_grad_norm_([other], 2e-7)
+        torch.testing.assert_close(mine.grad, other.grad, atol=0, rtol=1e-5)
