@@ -74,7 +74,9 @@ def budget_for(pretrain: Pretrain, *, images: int, views: int, flops_per_view: f
     if pretrain.epochs is not None:
         steps = round(pretrain.epochs * whole.steps_per_epoch)
     else:
-        asked = (pretrain.flops or 0.0) / flops_per_view if flops_per_view else pretrain.views or 0
+        given = pretrain.flops if flops_per_view else pretrain.views
+        assert given is not None, "a budget is in epochs, views or FLOPs"
+        asked = given / flops_per_view if flops_per_view else given
         epochs, rest = divmod(asked, whole.views_per_epoch)
         steps = int(epochs) * whole.steps_per_epoch + round(rest / (pretrain.batch * views))
     return Budget(images, pretrain.batch, views, max(steps, 1), flops_per_view)

@@ -139,7 +139,7 @@ def deciding_seeds(mean: float, std: float) -> int | None:
         return None
     if std == 0:
         return 2
-    n = np.arange(2, MOST_SEEDS + 1, dtype=np.int64)
+    n = np.arange(2, MOST_SEEDS + 1)
     enough = power(abs(mean) / std, n) >= POWER
     return int(n[np.argmax(enough)]) if enough.any() else None
 

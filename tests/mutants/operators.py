@@ -42,7 +42,12 @@ PAIRS = (
 EXCHANGED = {one: other for pair in PAIRS for one, other in (pair, pair[::-1])}
 UNWRAPPED = {"detach", "normalize", "abs", "clamp", "flip", "roll", "square", "sqrt", "exp", "log"}
 
-SPEED_KEYWORDS = {"strict", "hint", "non_blocking", "memory_format", "fused", "pin_memory", "encoding", "maxsize"}
+ARGUMENTS_KEPT = ("isinstance", "hasattr", "min", "max", "minimum", "maximum")
+"""Functions whose arguments have one order, or any."""
+
+SPEED_KEYWORDS = {
+    *("strict", "hint", "non_blocking", "memory_format", "fused", "pin_memory", "encoding", "maxsize", "progress"),
+}
 """Keyword arguments that change speed, checks or messages, and no number."""
 
 SPEED_CONSTANTS = ("_PER_BLOCK", "_TIMEOUT_S", "_INTERVAL_S", "_NUMEL", "_CANDIDATES")
@@ -199,7 +204,7 @@ def condition(node: ast.AST) -> Iterator[ast.AST]:
 
 def arguments(node: ast.AST) -> Iterator[ast.AST]:
     """The first two positional arguments of a call exchanged."""
-    if isinstance(node, ast.Call) and len(node.args) > 1 and called(node) not in ("isinstance", "hasattr"):
+    if isinstance(node, ast.Call) and len(node.args) > 1 and called(node) not in ARGUMENTS_KEPT:
         first, second, *others = node.args
         if not any(isinstance(argument, ast.Starred | ast.Constant) for argument in (first, second)):
             yield with_fields(node, args=[second, first, *others])

@@ -88,6 +88,8 @@ def test_the_same_run_gives_the_same_numbers(original, tmp_path):
     run, record = original
     again = run_of_record(record, tmp_path, allow_code=True, show=print)
     assert again.folder() == run.folder()
+    digest = hashlib.sha256(PLUGIN.encode()).hexdigest()
+    assert [Path(path).parent.name for path in again.plugins] == [digest[:16]]
     repeated = execute(again, ExecutionContext(tmp_path, tmp_path, "cpu"), ProgressListener())
     theirs = json.loads(record.read_text())
     assert [metric.value for metric in repeated.metrics] == [metric["value"] for metric in theirs["metrics"]]
