@@ -36,6 +36,11 @@ def test_a_difference_by_hand(frames_of):
     assert found.seconds == pytest.approx(100 * found.missing)
 
 
+def test_both_means_are_over_the_seeds_that_both_have(frames_of):
+    (found,) = compare_pair(frames_of(simclr=[60.0, 62.0, 90.0], byol=[59.0, 59.0]), "simclr", "byol")
+    assert (found.first, found.other, found.mean, found.n) == (61.0, 59.0, 2.0, 2)
+
+
 def test_the_better_one_is_named_whichever_comes_first(frames_of):
     frames = frames_of(simclr=[60.0, 61.0, 62.0], byol=[50.0, 51.1, 51.9])
     (found,), (reverse,) = compare_pair(frames, "simclr", "byol"), compare_pair(frames, "byol", "simclr")
