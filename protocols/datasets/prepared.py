@@ -460,7 +460,7 @@ def decode_content(
 def jpeg_size(content: bytes) -> tuple[int, int] | None:
     """Height and width of a JPEG of 8 bits in grey or RGB, from its frame header; None for any other file.
 
-    Pillow takes five times as long to open one, all of it holding the interpreter's lock.
+    Opening it by Pillow is Python code, for which threads that decode wait for each other.
     """
     position = 2 if content.startswith(b"\xff\xd8") else len(content)
     while position + 10 <= len(content) and content[position] == 0xFF:
