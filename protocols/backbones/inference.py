@@ -20,7 +20,7 @@ BATCH_SIZE = 1000
 BATCH_SIZE_PER_THREAD = 100
 """Images in one forward pass on a CPU, for each thread: with more, feature maps leave the cache."""
 
-LARGE = 96**2
+LARGE_IMAGE_PIXELS = 96**2
 """Pixels from which on images pass in smaller batches, so that feature maps take hundreds of MB, not GB."""
 
 
@@ -53,7 +53,7 @@ def extract_features(
 def images_per_batch(pixels: int, device: torch.device) -> int:
     """Images of so many pixels in one forward pass."""
     size = batch_size(device)
-    return max(1, min(size, size * LARGE // pixels))
+    return max(1, min(size, size * LARGE_IMAGE_PIXELS // pixels))
 
 
 def batch_size(device: torch.device) -> int:

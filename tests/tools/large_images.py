@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections import deque
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +35,6 @@ from protocols.system.device import processor
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from torch import Tensor
 
 WIDTH, HEIGHT = 500, 375
 """Of a typical photograph of ImageNet."""
@@ -72,67 +72,55 @@ def speed(folder: Path, count: int) -> None:
     Beside what bench does on all cores stands what torchvision does on one: decode and resize, and decode alone.
     """
     for detail in (True, False):
-        contents = jpegs(folder, 64, detail=detail)
+        few = jpegs(folder, 64, detail=detail)
+        contents = [few[number % len(few)] for number in range(count)]
+        size = round(sum(map(len, few)) / len(few))
         for by_torchvision, side in itertools.product((True, False), (224, 256)):
-
-            def prepare(content: bytes, side: int = side, by_torchvision: bool = by_torchvision) -> np.ndarray:
-                return decode_content(content, Path(), side, resize=True, by_torchvision=by_torchvision, hint="")
-
             program = "bench, torchvision's decoder" if by_torchvision else "bench, Pillow's decoder"
-            print_speed(program, prepare, contents, count, side)
-        for side in (224, 256):
-
-            def decode_and_resize(content: bytes, side: int = side) -> Tensor:
-                resized = functional.resize(decode_by_torchvision(content), [side], antialias=True)
-                cropped: Tensor = functional.center_crop(resized, [side])
-                return cropped
-
-            print_speed("torchvision, one core", decode_and_resize, contents, count, side)
-        print_speed("torchvision, one core", decode_by_torchvision, contents, count, None)
-    print_reading_speed(count, 224)
-
-
-def print_reading_speed(count: int, side: int) -> None:
-    """Measure how long batches of prepared images take in random order, as a GPU is fed that cannot hold them."""
-    shape = (count, side, 3, side)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "images.npy"
+            prepare_all = partial(prepare, contents, side, by_torchvision=by_torchvision)
+            print_speed(prepare_all, program=program, side=side, images=count, bytes=size)
+        for wanted in (224, 256, None):
+            alone = partial(decode_and_resize, contents, wanted)
+            print_speed(alone, program="torchvision, one core", side=wanted, images=count, bytes=size)
+    with tempfile.TemporaryDirectory() as folder_of_array:
+        shape = (count, 224, 3, 224)
         noise = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-        images = HostImages(load_or_write(path, shape, lambda: [noise]), torch.device("cpu"))
-        batches = torch.randperm(count, generator=torch.Generator().manual_seed(0)).split(256)
-        for batch in batches:
-            images.read(batch)  # from now on the files are in memory
-        wall, cpu = time.perf_counter(), time.process_time()
-        images.prefetch(batches[0])
-        for batch, following in zip(batches, [*batches[1:], batches[0]], strict=True):
-            images.prefetch(following)
-            images.read(batch)
-        what = {"program": "bench, reading what is prepared", "side": side, "images": count, "bytes": side * side * 3}
-        print_line(what, wall, cpu)
+        stored = load_or_write(Path(folder_of_array) / "images.npy", shape, lambda: [noise])
+        reading = partial(read, HostImages(stored, torch.device("cpu")))
+        print_speed(reading, program="bench, reading what is prepared", side=224, images=count, bytes=stored[0].size)
 
 
-def print_speed(
-    program: str, prepare: Callable[[bytes], Any], contents: list[bytes], count: int, side: int | None
-) -> None:
-    """Measure how long ``count`` images take, after as many others."""
+def prepare(contents: list[bytes], side: int, *, by_torchvision: bool) -> None:
+    """Decode and resize by bench, on all cores."""
 
-    def prepare_all(images: int) -> None:
-        if program.startswith("bench") and side:
-            decoder = Decoder(images, side, lambda number: prepare(contents[number % len(contents)]), lambda _: None)
-            deque(decoder(), maxlen=0)
-        else:
-            for number in range(images):
-                prepare(contents[number % len(contents)])
+    def decode(number: int) -> np.ndarray:
+        return decode_content(contents[number], Path(), side, resize=True, by_torchvision=by_torchvision, hint="")
 
-    prepare_all(count)  # imports, and asks the system for memory
+    deque(Decoder(len(contents), side, decode, lambda _: None)(), maxlen=0)
+
+
+def decode_and_resize(contents: list[bytes], side: int | None) -> None:
+    """Decode by torchvision, on one core, and resize unless there is no ``side``."""
+    for content in contents:
+        pixels = decode_by_torchvision(content)
+        if side:
+            functional.center_crop(functional.resize(pixels, [side], antialias=True), [side])
+
+
+def read(images: HostImages) -> None:
+    """Read all images in random order, a batch ahead, as a GPU is fed that cannot hold them."""
+    batches = torch.randperm(len(images), generator=torch.Generator().manual_seed(0)).split(256)
+    images.prefetch(batches[0])
+    for batch, following in itertools.pairwise([*batches, batches[0]]):
+        images.prefetch(following)
+        images.read(batch)
+
+
+def print_speed(run: Callable[[], None], **what: Any) -> None:
+    """Measure how long ``run`` takes, after it ran once: by then modules are imported and the system gave memory."""
+    run()
     wall, cpu = time.perf_counter(), time.process_time()
-    prepare_all(count)
-    size = round(sum(map(len, contents)) / len(contents))
-    print_line({"program": program, "side": side, "images": count, "bytes": size}, wall, cpu)
-
-
-def print_line(what: dict[str, Any], wall: float, cpu: float) -> None:
-    """Print how many ``images`` a second a program did from then until now, and how many a second of a core."""
+    run()
     wall, cpu, images = time.perf_counter() - wall, time.process_time() - cpu, what["images"]
     speeds = {"per_second": round(images / wall), "per_core_second": round(images / cpu)}
     print(json.dumps({**what, **speeds, "cores": available_cores(), "processor": processor()}), flush=True)
