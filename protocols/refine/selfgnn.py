@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from protocols.refine.clusters import k_means
 from protocols.refine.edges import Subgraph
 from protocols.refine.encoder import GNN, Combine, Encoder
 from protocols.system import randomness
+from protocols.system.device import fast_float32_matmul
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -146,7 +146,7 @@ def fit(
     optimizer = torch.optim.Adam(parameters, lr=options.lr)
     max_steps = options.epochs * math.ceil(min(options.clusters, len(x)) / options.at_once)
     listener.stage("graph network", max_steps)
-    with fast_matmul():
+    with fast_float32_matmul(x.device):
         for step, nodes in enumerate(mini_batches(x, options, seed)):
             views = [(network.x[nodes], network.graph.induced_subgraph(nodes)) for network in networks]
             loss = model(*(views if len(views) == 2 else sample_views(*views[0], options, seed, step)))
@@ -156,20 +156,6 @@ def fit(
             model.update_target()
             listener.advance_or_stop(step + 1)
     return encoder.requires_grad_(requires_grad=False)
-
-
-@contextlib.contextmanager
-def fast_matmul() -> Iterator[None]:
-    """Let torch multiply float32 matrices by its fastest implementation, in bfloat16 on hardware that supports it.
-
-    On CPUs without Intel's matrix units that means oneDNN in full precision, more than twice as fast as MKL on AMD's.
-    """
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("medium")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)
 
 
 def mini_batches(x: Tensor, options: FitOptions, seed: int) -> Iterator[Tensor]:

@@ -1,11 +1,11 @@
 """Refinements: what they compute against slow references, whom they let influence whom, and what they are good for."""
 
-import contextlib
 import copy
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
@@ -19,7 +19,7 @@ from protocols.refine.clusters import k_means
 from protocols.refine.edges import neighbour_graph
 from protocols.refine.encoder import Encoder
 from protocols.refine.inductive import embed_test_images
-from protocols.refine.selfgnn import FitOptions, SelfGNN, sample_views
+from protocols.refine.selfgnn import FitOptions, GraphData, SelfGNN, fit, sample_views
 from protocols.spec.plugins import REFINEMENTS, typed_options
 from protocols.system.progress import ProgressListener
 from protocols.system.randomness import key, permutation
@@ -233,13 +233,12 @@ def without_self_loops(some: Features) -> Features:
     return replace(some, recorded_neighbours=teacher, student=replace(some.student, recorded_neighbours=student))
 
 
-def test_the_released_network_is_that_of_torch_geometric_at_its_width(monkeypatch):
+def test_the_released_network_is_that_of_torch_geometric_at_its_width():
     """Trained and untrained, in all: mini-batches without edges between clusters, two networks as views, width 768.
 
     Adam turns the least difference between two kernels' gradients near zero into a step, so what is trained is compared
     by its distance, beside the way that training went.
     """
-    monkeypatch.setattr("protocols.refine.selfgnn.fast_matmul", contextlib.nullcontext)  # in bfloat16, where there is
     some = without_self_loops(two_networks(toy(n=90, m=20)))
     sizes = {"width": 768, "k": 5, "clusters": 5, "at_once": 2}
     outputs = {}
@@ -252,6 +251,28 @@ def test_the_released_network_is_that_of_torch_geometric_at_its_width(monkeypatc
     assert (made - by_hand).norm() < 0.05 * (by_hand - outputs[0][0]).norm()
     whole = refine("transductive", some, epochs=3, **sizes)
     assert (torch.cat([whole.train, whole.test]) - by_hand).norm() > (by_hand - outputs[0][0]).norm()
+
+
+class ChecksProducts(SelfGNN):
+    """Multiplies matrices in every step and keeps the error beside float64."""
+
+    errors: ClassVar[list[float]] = []
+
+    def forward(self, view1, view2):
+        a, b = torch.randn(2, 256, 256, generator=torch.Generator().manual_seed(0))
+        exact = a.double() @ b.double()
+        self.errors.append(float((a @ b - exact).norm() / exact.norm()))
+        return super().forward(view1, view2)
+
+
+def test_a_fit_multiplies_with_all_bits_of_float32(monkeypatch):
+    """As the record says; operands rounded to bfloat16 would give an error of 2e-3, to TF32 of 3e-4."""
+    monkeypatch.setattr(ChecksProducts, "errors", [])
+    some = toy()
+    data = [GraphData(unit(some.train), neighbour_graph([nearest_others(some.train, 5).index], "both"))]
+    fit(data, FitOptions("gcn", 2, "max", 16, 2, 1e-3, 0.99, 0.2, 0.2, 4, 2), 0, ProgressListener(), ChecksProducts)
+    assert len(ChecksProducts.errors) == 4
+    assert max(ChecksProducts.errors) < 2e-6
 
 
 @pytest.mark.parametrize("direction", ["from_neighbours", "to_neighbours", "both"])

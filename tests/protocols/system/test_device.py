@@ -149,3 +149,15 @@ def test_bfloat16_is_chosen_where_a_cpu_computes_it_faster(monkeypatch, maker, f
         device, "cpu_lines", lambda *starts: [line for start in starts for line in lines.get(start, [])]
     )
     assert device.choose_precision("auto", torch.device("cpu")) == precision
+
+
+@pytest.mark.parametrize(
+    ("maker", "kind", "inside"),
+    [("AuthenticAMD", "cpu", "medium"), ("GenuineIntel", "cpu", "highest"), ("AuthenticAMD", "cuda", "highest")],
+)
+def test_float32_products_may_only_be_rounded_where_the_hardware_does_not(monkeypatch, maker, kind, inside):
+    """A GPU would round to TF32 and Intel's matrix units to bfloat16, though the record says float32."""
+    monkeypatch.setattr(device, "cpu_value", lambda name: maker)
+    with device.fast_float32_matmul(torch.device(kind)):
+        assert torch.get_float32_matmul_precision() == inside
+    assert torch.get_float32_matmul_precision() == "highest"
