@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
 
-from methods.dino import DINO, validate
+from methods.dino import DINO
 from methods.graph import EMPTY, Bank, RingBuffer, merge_neighbours
 from methods.registry import register_method
+from results.constraints import Above, AtLeast, AtMost
 from results.errors import RequestError
 
 if TYPE_CHECKING:
@@ -34,28 +35,23 @@ class AdaSim(DINO):
         """Hyper-parameters of AdaSim; those without a description are DINO's (no small crops).
 
         Attributes:
-            topk: number of neighbours recorded per epoch, and sampled from; from 1 to the number of images.
-            window: number of epochs recorded, ≥ 1; until then, both views come from the image itself.
-            sampling_temperature: of the softmax over neighbours that one is sampled from; > 0.
+            topk: number of neighbours recorded per epoch, and sampled from; at most the number of images.
+            window: number of epochs recorded; until then, both views come from the image itself.
+            sampling_temperature: of the softmax over neighbours that one is sampled from.
         """
 
-        topk: int = 10
-        window: int = 50
-        sampling_temperature: float = 0.001
-        prototypes: int = 65_536
-        hidden: int = 2048
-        bottleneck: int = 256
+        topk: Annotated[int, AtLeast(1)] = 10
+        window: Annotated[int, AtLeast(1)] = 50
+        sampling_temperature: Annotated[float, Above(0)] = 0.001
+        prototypes: Annotated[int, AtLeast(2)] = 65_536
+        hidden: Annotated[int, AtLeast(1)] = 2048
+        bottleneck: Annotated[int, AtLeast(1)] = 256
         norm: bool = False
-        student_temperature: float = 0.1
-        teacher_temperature: float = 0.04
-        momentum: float = 0.996
-        centre_momentum: float = 0.9
-        freeze: float = 0.01
-
-        def __post_init__(self) -> None:
-            validate(self)
-            if min(self.topk, self.window) < 1:
-                raise ValueError("topk and window must be 1 or more")
+        student_temperature: Annotated[float, Above(0)] = 0.1
+        teacher_temperature: Annotated[float, Above(0)] = 0.04
+        momentum: Annotated[float, AtLeast(0), AtMost(1)] = 0.996
+        centre_momentum: Annotated[float, AtLeast(0), AtMost(1)] = 0.9
+        freeze: Annotated[float, AtLeast(0), AtMost(1)] = 0.01
 
     def __init__(self, backbone: Backbone, options: Any, info: RunInfo) -> None:
         super().__init__(backbone, options, info)

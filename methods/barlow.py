@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from methods.base import Backbone, Batch, Method, RunInfo
 from methods.heads import mlp
 from methods.losses import cross_correlation_loss
 from methods.registry import register_method
+from results.constraints import Above, AtLeast
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,10 +34,10 @@ class BarlowTwins(Method):
             output: size of the embedding.
         """
 
-        redundancy: float = 0.0051
-        scale: float = 1.0
-        hidden: int = 8192
-        output: int = 8192
+        redundancy: Annotated[float, AtLeast(0)] = 0.0051
+        scale: Annotated[float, Above(0)] = 1.0
+        hidden: Annotated[int, AtLeast(1)] = 8192
+        output: Annotated[int, AtLeast(1)] = 8192
 
     def __init__(self, backbone: Backbone, options: Options, info: RunInfo) -> None:
         super().__init__(backbone, options, info)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from torch import nn
 
@@ -12,6 +12,7 @@ from methods.ema import EMA, cosine_schedule
 from methods.heads import mlp
 from methods.losses import negative_cosine
 from methods.registry import register_method
+from results.constraints import AtLeast, AtMost
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,16 +32,12 @@ class BYOL(Method):
         Attributes:
             hidden: width of the hidden layer of projector and predictor.
             output: size of the projection.
-            momentum: of the target network's moving average at the start, in [0, 1]; rises to 1 along a cosine.
+            momentum: of the target network's moving average at the start; rises to 1 along a cosine.
         """
 
-        hidden: int = 4096
-        output: int = 256
-        momentum: float = 0.996
-
-        def __post_init__(self) -> None:
-            if not 0 <= self.momentum <= 1:
-                raise ValueError(f"momentum must lie in [0, 1], not {self.momentum}")
+        hidden: Annotated[int, AtLeast(1)] = 4096
+        output: Annotated[int, AtLeast(1)] = 256
+        momentum: Annotated[float, AtLeast(0), AtMost(1)] = 0.996
 
     def __init__(self, backbone: Backbone, options: Options, info: RunInfo) -> None:
         super().__init__(backbone, options, info)

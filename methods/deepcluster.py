@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import torch
 from torch import nn
@@ -14,6 +14,7 @@ from methods.clustering import kmeans, pca_whiten
 from methods.heads import mlp
 from methods.registry import register_method
 from methods.state_names import load_old_names
+from results.constraints import AtLeast
 from results.errors import RequestError
 
 if TYPE_CHECKING:
@@ -40,27 +41,22 @@ class DeepCluster(Method):
         """Hyper-parameters of DeepCluster; defaults of Patacchiola & Storkey for 10 classes, but for the weighting.
 
         Attributes:
-            clusters: number of clusters, from 1 to the number of images; ten per class in both papers.
-            hidden: width of the head's hidden layer; ≥ 1.
-            components: maximal number of principal components that are clustered; ≥ 1.
-            restarts: initialisations of k-means, of which the best is used; ≥ 1.
-            iterations: maximal number of iterations of k-means; ≥ 1.
+            clusters: number of clusters, at most the number of images; ten per class in both papers.
+            hidden: width of the head's hidden layer.
+            components: maximal number of principal components that are clustered.
+            restarts: initialisations of k-means, of which the best is used.
+            iterations: maximal number of iterations of k-means.
             weighting: weight of a cluster in the loss. ``inverse`` is 1 / its size, as if clusters were sampled
                 uniformly (Caron et al., section 3.3); ``complement`` is 1 - its fraction of the images (Patacchiola &
                 Storkey).
         """
 
-        clusters: int = 100
-        hidden: int = 256
-        components: int = 256
-        restarts: int = 5
-        iterations: int = 30
+        clusters: Annotated[int, AtLeast(1)] = 100
+        hidden: Annotated[int, AtLeast(1)] = 256
+        components: Annotated[int, AtLeast(1)] = 256
+        restarts: Annotated[int, AtLeast(1)] = 5
+        iterations: Annotated[int, AtLeast(1)] = 30
         weighting: Literal["inverse", "complement"] = "inverse"
-
-        def __post_init__(self) -> None:
-            for name in ("clusters", "hidden", "components", "restarts", "iterations"):
-                if getattr(self, name) < 1:
-                    raise ValueError(f"{name} must be 1 or more, not {getattr(self, name)}")
 
     pseudo_labels: Tensor
     cluster_weights: Tensor

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import torch
 from torch import nn
@@ -15,6 +15,7 @@ from methods.heads import mlp
 from methods.losses import jensen_shannon
 from methods.registry import register_method
 from methods.state_names import load_old_names
+from results.constraints import AtLeast
 from results.errors import RequestError
 
 if TYPE_CHECKING:
@@ -47,14 +48,10 @@ class DeepInfoMax(Method):
                 minimise it (Patacchiola & Storkey), which rewards representations that differ from the prior.
         """
 
-        hidden: int = 256
-        places: int = 0
-        prior: float = 0.1
+        hidden: Annotated[int, AtLeast(1)] = 256
+        places: Annotated[int, AtLeast(0)] = 0
+        prior: Annotated[float, AtLeast(0)] = 0.1
         adversarial: bool = True
-
-        def __post_init__(self) -> None:
-            if self.places < 0:
-                raise ValueError(f"places must be 0, for all, or more, not {self.places}")
 
     def __init__(self, backbone: Backbone, options: Options, info: RunInfo) -> None:
         super().__init__(backbone, options, info)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, cast
 
 import torch
 from torch import nn
@@ -15,6 +15,7 @@ from methods.heads import PrototypeHead
 from methods.losses import self_distillation
 from methods.registry import register_method
 from methods.state_names import load_old_names
+from results.constraints import Above, AtLeast, AtMost
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,19 +42,6 @@ class Network(nn.Module):
         return NetworkOutput(representations, self.head(representations))
 
 
-def validate(options: Any) -> None:
-    """Check the temperatures, momenta and ``freeze`` of DINO's options or of a method's built on it.
-
-    Raises:
-        ValueError: a value is out of range.
-    """
-    for name, value in vars(options).items():
-        if "temperature" in name and value <= 0:
-            raise ValueError(f"{name} must be above 0, not {value}")
-        if ("momentum" in name or name == "freeze") and not 0 <= value <= 1:
-            raise ValueError(f"{name} must lie in [0, 1], not {value}")
-
-
 @register_method("dino")
 class DINO(Method):
     """DINO (Caron et al., ICCV 2021, arXiv 2104.14294).
@@ -69,31 +57,28 @@ class DINO(Method):
         """Hyper-parameters of DINO; defaults of the released code.
 
         Attributes:
-            crops: number of small crops per image, beside the two full views; ≥ 0.
+            crops: number of small crops per image, beside the two full views.
             prototypes: K, number of outputs of the head.
             hidden: width of the head's hidden layers.
             bottleneck: size of the vectors that are compared with the prototypes.
             norm: whether the head has BatchNorm; the paper leaves it out for transformers.
-            student_temperature: of the student's softmax; > 0.
-            teacher_temperature: of the teacher's softmax; > 0.
-            momentum: of the teacher's moving average at the start, in [0, 1]; rises to 1 along a cosine.
-            centre_momentum: of the centre's moving average, in [0, 1].
-            freeze: fraction of the pretraining, in [0, 1], during which the prototypes are not trained.
+            student_temperature: of the student's softmax.
+            teacher_temperature: of the teacher's softmax.
+            momentum: of the teacher's moving average at the start; rises to 1 along a cosine.
+            centre_momentum: of the centre's moving average.
+            freeze: fraction of the pretraining during which the prototypes are not trained.
         """
 
-        crops: int = 8
-        prototypes: int = 65_536
-        hidden: int = 2048
-        bottleneck: int = 256
+        crops: Annotated[int, AtLeast(0)] = 8
+        prototypes: Annotated[int, AtLeast(2)] = 65_536
+        hidden: Annotated[int, AtLeast(1)] = 2048
+        bottleneck: Annotated[int, AtLeast(1)] = 256
         norm: bool = False
-        student_temperature: float = 0.1
-        teacher_temperature: float = 0.04
-        momentum: float = 0.996
-        centre_momentum: float = 0.9
-        freeze: float = 0.01
-
-        def __post_init__(self) -> None:
-            validate(self)
+        student_temperature: Annotated[float, Above(0)] = 0.1
+        teacher_temperature: Annotated[float, Above(0)] = 0.04
+        momentum: Annotated[float, AtLeast(0), AtMost(1)] = 0.996
+        centre_momentum: Annotated[float, AtLeast(0), AtMost(1)] = 0.9
+        freeze: Annotated[float, AtLeast(0), AtMost(1)] = 0.01
 
     centre: Tensor
     prototypes_trainable: Tensor

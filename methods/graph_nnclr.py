@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from methods.adasim import AdaSim
-from methods.dino import validate
 from methods.graph import EMPTY, Bank, RingBuffer, exclude_self
 from methods.registry import register_method
+from results.constraints import Above, AtLeast, AtMost
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,27 +32,24 @@ class GraphNNCLR(AdaSim):
         """Hyper-parameters of GraphNNCLR; defaults of the released code for CIFAR-10. Others are AdaSim's and DINO's.
 
         Attributes:
-            edges: k, edges recorded per image and epoch; from 1 to ``topk`` - 1.
+            edges: k, edges recorded per image and epoch; fewer than ``topk``.
         """
 
-        topk: int = 10
-        window: int = 5
-        edges: int = 3
-        sampling_temperature: float = 0.001
-        prototypes: int = 10_000
-        hidden: int = 2048
-        bottleneck: int = 256
+        topk: Annotated[int, AtLeast(2)] = 10
+        window: Annotated[int, AtLeast(1)] = 5
+        edges: Annotated[int, AtLeast(1)] = 3
+        sampling_temperature: Annotated[float, Above(0)] = 0.001
+        prototypes: Annotated[int, AtLeast(2)] = 10_000
+        hidden: Annotated[int, AtLeast(1)] = 2048
+        bottleneck: Annotated[int, AtLeast(1)] = 256
         norm: bool = False
-        student_temperature: float = 0.1
-        teacher_temperature: float = 0.04
-        momentum: float = 0.996
-        centre_momentum: float = 0.9
-        freeze: float = 0.01
+        student_temperature: Annotated[float, Above(0)] = 0.1
+        teacher_temperature: Annotated[float, Above(0)] = 0.04
+        momentum: Annotated[float, AtLeast(0), AtMost(1)] = 0.996
+        centre_momentum: Annotated[float, AtLeast(0), AtMost(1)] = 0.9
+        freeze: Annotated[float, AtLeast(0), AtMost(1)] = 0.01
 
         def __post_init__(self) -> None:
-            validate(self)
-            if min(self.edges, self.window) < 1:
-                raise ValueError("edges and window must be 1 or more")
             if self.edges >= self.topk:
                 raise ValueError(f"edges must be fewer than topk = {self.topk}, not {self.edges}")
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import torch
 from torch import nn
 
-from methods.dino import DINO, validate
+from methods.dino import DINO
 from methods.losses import full_precision
 from methods.masking import masked_of, random_order
 from methods.registry import register_method
-from results.constraints import AtLeast, AtMost
+from results.constraints import Above, AtLeast, AtMost
 from results.errors import RequestError
 
 if TYPE_CHECKING:
@@ -41,26 +41,25 @@ class IBOT(DINO):
             mask: mean fraction of the patches that are masked, in the half of the full views that have any.
             mask_range: largest difference of a view's fraction from the mean.
             patch_weight: weight of the masked patches' loss beside that of the class tokens.
-            patch_temperature: of the teacher's softmax for patches; > 0.
+            patch_temperature: of the teacher's softmax for patches.
         """
 
-        crops: int = 10
+        crops: Annotated[int, AtLeast(0)] = 10
         mask: Annotated[float, AtLeast(0), AtMost(1)] = 0.3
         mask_range: Annotated[float, AtLeast(0), AtMost(1)] = 0.2
         patch_weight: Annotated[float, AtLeast(0)] = 1.0
-        patch_temperature: float = 0.04
-        prototypes: int = 8192
-        hidden: int = 2048
-        bottleneck: int = 256
+        patch_temperature: Annotated[float, Above(0)] = 0.04
+        prototypes: Annotated[int, AtLeast(2)] = 8192
+        hidden: Annotated[int, AtLeast(1)] = 2048
+        bottleneck: Annotated[int, AtLeast(1)] = 256
         norm: bool = False
-        student_temperature: float = 0.1
-        teacher_temperature: float = 0.04
-        momentum: float = 0.996
-        centre_momentum: float = 0.9
-        freeze: float = 0.01
+        student_temperature: Annotated[float, Above(0)] = 0.1
+        teacher_temperature: Annotated[float, Above(0)] = 0.04
+        momentum: Annotated[float, AtLeast(0), AtMost(1)] = 0.996
+        centre_momentum: Annotated[float, AtLeast(0), AtMost(1)] = 0.9
+        freeze: Annotated[float, AtLeast(0), AtMost(1)] = 0.01
 
         def __post_init__(self) -> None:
-            validate(self)
             if not self.mask_range <= self.mask <= 1 - self.mask_range:
                 raise ValueError(f"mask ± mask_range must lie in [0, 1], not {self.mask} ± {self.mask_range}")
 

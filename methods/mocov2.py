@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from torch import nn
 
@@ -14,6 +14,7 @@ from methods.losses import info_nce_with_queue
 from methods.memory import Queue
 from methods.registry import register_method
 from methods.state_names import load_old_names
+from results.constraints import Above, AtLeast, AtMost
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,31 +32,23 @@ class MoCoV2(Method):
         """Hyper-parameters of MoCo v2; defaults of the paper's ImageNet experiments.
 
         Attributes:
-            temperature: of the softmax over cosine similarities; > 0.
-            queue: number of keys of earlier batches that serve as negatives; ≥ 1.
+            temperature: of the softmax over cosine similarities.
+            queue: number of keys of earlier batches that serve as negatives.
             hidden: width of the projector's hidden layer.
             output: size of the embedding.
-            momentum: of the key encoder's moving average at the start, in [0, 1].
-            final_momentum: at the end, in [0, 1]; reached along a cosine.
+            momentum: of the key encoder's moving average at the start.
+            final_momentum: at the end; reached along a cosine.
             symmetric: whether the second view also queries the first view's key, and the queue takes the keys of both,
                 as in the authors' notebook for CIFAR-10.
         """
 
-        temperature: float = 0.2
-        queue: int = 65_536
-        hidden: int = 2048
-        output: int = 128
-        momentum: float = 0.999
-        final_momentum: float = 0.999
+        temperature: Annotated[float, Above(0)] = 0.2
+        queue: Annotated[int, AtLeast(1)] = 65_536
+        hidden: Annotated[int, AtLeast(1)] = 2048
+        output: Annotated[int, AtLeast(1)] = 128
+        momentum: Annotated[float, AtLeast(0), AtMost(1)] = 0.999
+        final_momentum: Annotated[float, AtLeast(0), AtMost(1)] = 0.999
         symmetric: bool = False
-
-        def __post_init__(self) -> None:
-            if self.temperature <= 0:
-                raise ValueError(f"temperature must be above 0, not {self.temperature}")
-            if not (0 <= self.momentum <= 1 and 0 <= self.final_momentum <= 1):
-                raise ValueError(f"momenta must lie in [0, 1], not {self.momentum} and {self.final_momentum}")
-            if self.queue < 1:
-                raise ValueError(f"queue must be 1 or more, not {self.queue}")
 
     def __init__(self, backbone: Backbone, options: Options, info: RunInfo) -> None:
         super().__init__(backbone, options, info)

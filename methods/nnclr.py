@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from torch import nn
 
@@ -12,6 +12,7 @@ from methods.heads import mlp
 from methods.losses import info_nce_in_batch
 from methods.memory import Queue
 from methods.registry import register_method
+from results.constraints import Above, AtLeast
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,24 +34,18 @@ class NNCLR(Method):
         """Hyper-parameters of NNCLR; defaults of the paper's ImageNet experiments, but for the queue.
 
         Attributes:
-            temperature: of the softmax over cosine similarities; > 0.
-            queue: number of earlier first-view projections to find neighbours among; ≥ 1.
+            temperature: of the softmax over cosine similarities.
+            queue: number of earlier first-view projections to find neighbours among.
             hidden: width of the projector's hidden layers.
             output: size of the projection.
             bottleneck: width of the predictor's hidden layer.
         """
 
-        temperature: float = 0.1
-        queue: int = 65_536
-        hidden: int = 2048
-        output: int = 256
-        bottleneck: int = 4096
-
-        def __post_init__(self) -> None:
-            if self.temperature <= 0:
-                raise ValueError(f"temperature must be above 0, not {self.temperature}")
-            if self.queue < 1:
-                raise ValueError(f"queue must be 1 or more, not {self.queue}")
+        temperature: Annotated[float, Above(0)] = 0.1
+        queue: Annotated[int, AtLeast(1)] = 65_536
+        hidden: Annotated[int, AtLeast(1)] = 2048
+        output: Annotated[int, AtLeast(1)] = 256
+        bottleneck: Annotated[int, AtLeast(1)] = 4096
 
     def __init__(self, backbone: Backbone, options: Options, info: RunInfo) -> None:
         super().__init__(backbone, options, info)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import torch
 from torch.nn import functional as F
@@ -12,6 +12,7 @@ from methods.base import Backbone, Batch, Method, RunInfo
 from methods.losses import focal_with_logits
 from methods.registry import register_method
 from methods.relation import RelationHead
+from results.constraints import AtLeast, AtMost
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,25 +32,21 @@ class Relational(Method):
         """Hyper-parameters of relational reasoning; defaults of the paper's CIFAR experiments and released code.
 
         Attributes:
-            views: K, views per image; ≥ 2.
+            views: K, views per image.
             aggregation: how the two representations of a pair become the head's input: concatenated, or their
                 element-wise sum, mean or maximum.
             loss: ``focal`` is the weighted form of the released code, ``bce`` is binary cross-entropy.
-            gamma: exponent of the focal weight; ≥ 0.
-            alpha: focal weight of positives, in [0, 1]; that of negatives is 1 - ``alpha``.
+            gamma: exponent of the focal weight.
+            alpha: focal weight of positives; that of negatives is 1 - ``alpha``.
             hidden: width of the relation head's hidden layer.
         """
 
-        views: int = 32
+        views: Annotated[int, AtLeast(2)] = 32
         aggregation: Literal["cat", "sum", "mean", "max"] = "cat"
         loss: Literal["focal", "bce"] = "focal"
-        gamma: float = 2.0
-        alpha: float = 0.5
-        hidden: int = 256
-
-        def __post_init__(self) -> None:
-            if self.views < 2:
-                raise ValueError(f"views must be 2 or more to make pairs, not {self.views}")
+        gamma: Annotated[float, AtLeast(0)] = 2.0
+        alpha: Annotated[float, AtLeast(0), AtMost(1)] = 0.5
+        hidden: Annotated[int, AtLeast(1)] = 256
 
     def __init__(self, backbone: Backbone, options: Options, info: RunInfo) -> None:
         super().__init__(backbone, options, info)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from torch import nn
 
@@ -11,6 +11,7 @@ from methods.base import Backbone, Batch, Method, RunInfo
 from methods.heads import mlp
 from methods.losses import nt_xent
 from methods.registry import register_method
+from results.constraints import Above, AtLeast
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,7 +29,7 @@ class SimCLR(Method):
         """Hyper-parameters of SimCLR; the temperature is that of the paper's CIFAR-10 experiments (appendix B.9).
 
         Attributes:
-            temperature: of the softmax over cosine similarities; > 0.
+            temperature: of the softmax over cosine similarities.
             hidden: width of the projector's hidden layer.
             output: size of the embedding.
             activation: of the projector's hidden layer.
@@ -36,15 +37,11 @@ class SimCLR(Method):
                 & Storkey (2020).
         """
 
-        temperature: float = 0.5
-        hidden: int = 512
-        output: int = 128
+        temperature: Annotated[float, Above(0)] = 0.5
+        hidden: Annotated[int, AtLeast(1)] = 512
+        output: Annotated[int, AtLeast(1)] = 128
         activation: Literal["relu", "leaky_relu"] = "relu"
         loss: Literal["mean_log", "log_mean"] = "mean_log"
-
-        def __post_init__(self) -> None:
-            if self.temperature <= 0:
-                raise ValueError(f"temperature must be above 0, not {self.temperature}")
 
     def __init__(self, backbone: Backbone, options: Options, info: RunInfo) -> None:
         super().__init__(backbone, options, info)

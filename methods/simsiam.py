@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from torch import nn
 
@@ -11,6 +11,7 @@ from methods.base import Backbone, Batch, Method, RunInfo
 from methods.heads import mlp
 from methods.losses import negative_cosine
 from methods.registry import register_method
+from results.constraints import AtLeast
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,9 +35,9 @@ class SimSiam(Method):
             bottleneck: width of the predictor's hidden layer.
         """
 
-        hidden: int = 2048
-        output: int = 2048
-        bottleneck: int = 512
+        hidden: Annotated[int, AtLeast(1)] = 2048
+        output: Annotated[int, AtLeast(1)] = 2048
+        bottleneck: Annotated[int, AtLeast(1)] = 512
 
     def __init__(self, backbone: Backbone, options: Options, info: RunInfo) -> None:
         super().__init__(backbone, options, info)

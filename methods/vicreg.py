@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from methods.base import Backbone, Batch, Method, RunInfo
 from methods.heads import mlp
 from methods.losses import variance_invariance_covariance
 from methods.registry import register_method
+from results.constraints import AtLeast
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,11 +37,11 @@ class VICReg(Method):
             output: size of the embedding.
         """
 
-        invariance: float = 25.0
-        variance: float = 25.0
-        covariance: float = 1.0
-        hidden: int = 8192
-        output: int = 8192
+        invariance: Annotated[float, AtLeast(0)] = 25.0
+        variance: Annotated[float, AtLeast(0)] = 25.0
+        covariance: Annotated[float, AtLeast(0)] = 1.0
+        hidden: Annotated[int, AtLeast(1)] = 8192
+        output: Annotated[int, AtLeast(1)] = 8192
 
     def __init__(self, backbone: Backbone, options: Options, info: RunInfo) -> None:
         super().__init__(backbone, options, info)

@@ -13,7 +13,7 @@ from protocols.evaluate.accuracy import mask_absent_classes, top_k
 from protocols.features.extraction import prepare_images
 from protocols.spec.plugins import register_evaluation
 from protocols.system import randomness
-from results.constraints import Above, AtLeast
+from results.constraints import Above, AtLeast, AtMost
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -56,7 +56,7 @@ def attentive(
     epochs: Annotated[int, AtLeast(1)] = 20,
     batch: Annotated[int, AtLeast(2)] = 256,
     lr: Annotated[float, Above(0)] = 1e-3,
-    weight_decay: Annotated[float, AtLeast(0)] = 1e-2,
+    weight_decay: Annotated[float, AtLeast(0), AtMost(1000)] = 1e-2,
 ) -> dict[str, float]:
     """Attention pooling and a linear classifier on frozen tokens, trained on the training split, scored once.
 

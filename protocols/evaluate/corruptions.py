@@ -16,7 +16,7 @@ from protocols.evaluate.linear import fit_to_convergence, fitted_scores, standar
 from protocols.features.extraction import prepare_images
 from protocols.spec.plugins import register_evaluation
 from protocols.system import randomness
-from results.constraints import AtLeast
+from results.constraints import AtLeast, AtMost
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,7 +69,9 @@ STRENGTHS = (1, 2, 3, 4, 5)
 
 
 @register_evaluation("corruptions", takes="context")
-def corruptions(context: EvaluationContext, *, l2: Annotated[float, AtLeast(0)] = 1e-4) -> dict[str, float]:
+def corruptions(
+    context: EvaluationContext, *, l2: Annotated[float, AtLeast(0), AtMost(1000)] = 1e-4
+) -> dict[str, float]:
     """Accuracy on corrupted test images of the classifier of ``linear``, trained on images without corruption.
 
     The kinds and their five strengths are this project's own, defined by arithmetic for images of any size and made on

@@ -12,7 +12,7 @@ from protocols.evaluate.linear import fit_to_convergence, fitted_scores, standar
 from protocols.features.features import first_of_every_class
 from protocols.spec.plugins import register_evaluation
 from protocols.system import randomness
-from results.constraints import AtLeast
+from results.constraints import AtLeast, AtMost
 
 if TYPE_CHECKING:
     from protocols.features.features import Features
@@ -24,7 +24,7 @@ def few_shot(
     *,
     shots: Annotated[int, AtLeast(1)] = 10,
     draws: Annotated[int, AtLeast(1)] = 10,
-    l2: Annotated[float, AtLeast(0)] = 1e-2,
+    l2: Annotated[float, AtLeast(0), AtMost(1000)] = 1e-2,
 ) -> dict[str, float]:
     """Linear classifiers on a few labelled images of every class: mean and spread over repeated draws of the images.
 

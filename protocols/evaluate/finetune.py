@@ -41,7 +41,7 @@ def finetune(
     batch: Annotated[int, AtLeast(2)] = 128,
     backbone_lr: Annotated[float, AtLeast(0)] = 1e-3,
     classifier_lr: Annotated[float, Above(0)] = 1e-4,
-    weight_decay: Annotated[float, AtLeast(0)] = 1e-5,
+    weight_decay: Annotated[float, AtLeast(0), AtMost(1000)] = 1e-5,
     augmentation: Annotated[
         Literal["none", "light", "standard", "affine"], AugmentationName(besides=("none", "affine"))
     ] = "none",

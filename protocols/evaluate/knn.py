@@ -9,7 +9,7 @@ from protocols.evaluate.accuracy import top_k
 from protocols.features.neighbours import nearest
 from protocols.spec.plugins import register_evaluation
 from protocols.system.device import to_float64
-from results.constraints import Above, AtLeast
+from results.constraints import AtLeast
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @register_evaluation("knn", version=2)
 def knn(
-    features: Features, *, k: Annotated[int, AtLeast(1)] = 20, temperature: Annotated[float, Above(0)] = 0.07
+    features: Features, *, k: Annotated[int, AtLeast(1)] = 20, temperature: Annotated[float, AtLeast(1e-6)] = 0.07
 ) -> dict[str, float]:
     """k-nearest-neighbour classifier on frozen features (Wu et al. 2018), by cosine similarity.
 

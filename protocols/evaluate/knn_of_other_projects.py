@@ -15,7 +15,7 @@ from protocols.evaluate.accuracy import top_k
 from protocols.evaluate.knn import knn
 from protocols.spec.plugins import register_evaluation
 from protocols.system.device import to_float64
-from results.constraints import Above, AtLeast
+from results.constraints import AtLeast
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,7 +28,7 @@ DISTANCES_PER_BLOCK = 2**24
 
 @register_evaluation("knn-lightly")
 def knn_lightly(
-    features: Features, *, k: Annotated[int, AtLeast(1)] = 200, temperature: Annotated[float, Above(0)] = 0.1
+    features: Features, *, k: Annotated[int, AtLeast(1)] = 200, temperature: Annotated[float, AtLeast(1e-6)] = 0.1
 ) -> dict[str, float]:
     """The kNN of lightly's benchmarks: ``knn`` with 200 neighbours and temperature 0.1.
 
@@ -48,7 +48,7 @@ def knn_lightly(
 
 @register_evaluation("knn-dino")
 def knn_dino(
-    features: Features, *, k: Annotated[int, AtLeast(1)] = 20, temperature: Annotated[float, Above(0)] = 0.07
+    features: Features, *, k: Annotated[int, AtLeast(1)] = 20, temperature: Annotated[float, AtLeast(1e-6)] = 0.07
 ) -> dict[str, float]:
     """The kNN of DINO's released code (Caron et al. 2021, arXiv 2104.14294): 20 neighbours, temperature 0.07.
 

@@ -30,7 +30,7 @@ def linear(
     *,
     solver: Literal["lbfgs", "adam"] = "lbfgs",
     standardize: bool = True,
-    l2: Annotated[float, AtLeast(0)] = 1e-4,
+    l2: Annotated[float, AtLeast(0), AtMost(1000)] = 1e-4,
     epochs: Annotated[int, AtLeast(1)] = 100,
     lr: Annotated[float, Above(0)] = 1e-3,
     batch: Annotated[int, AtLeast(1)] = 128,

@@ -12,7 +12,7 @@ from protocols.evaluate.accuracy import top_k
 from protocols.evaluate.linear import fit_to_convergence, fitted_scores, standardized
 from protocols.features.features import stratified_subset
 from protocols.spec.plugins import register_evaluation
-from results.constraints import Above, Below
+from results.constraints import AtLeast, Below
 
 if TYPE_CHECKING:
     from protocols.features.features import Features
@@ -25,7 +25,7 @@ DEFAULT_L2 = 1e-4
 
 
 @register_evaluation("linear-tuned")
-def linear_tuned(features: Features, *, held_out: Annotated[float, Above(0), Below(1)] = 0.2) -> dict[str, float]:
+def linear_tuned(features: Features, *, held_out: Annotated[float, AtLeast(0.01), Below(1)] = 0.2) -> dict[str, float]:
     """``linear``, with a weight decay that is chosen on held-out images of the training split; refitted on all of it.
 
     Seven weight decays, powers of ten from 1e-6 to 1, are each fitted on the other images to convergence. The one of
@@ -33,7 +33,8 @@ def linear_tuned(features: Features, *, held_out: Annotated[float, Above(0), Bel
 
     Args:
         features: of the run; every one is scaled to mean 0 and deviation 1 over the training split.
-        held_out: of the images of every class that are held out for the choice, drawn by the seed.
+        held_out: of the images of every class that are held out for the choice, drawn by the seed. The weight decay is
+            1e-4 where no class has an image to spare.
 
     Returns:
         ``top1``, and with more than ten classes ``top5``, in percent.

@@ -60,8 +60,6 @@ def test_only_the_last_layer_starts_anew():
 def test_more_clusters_than_images_are_refused():
     with pytest.raises(RequestError, match=r"100 clusters of 60 images; lower them with --set deepcluster\.clusters=N"):
         build(images=60)
-    with pytest.raises(ValueError, match="clusters must be 1 or more"):
-        DeepCluster.Options(clusters=0)
 
 
 @pytest.mark.parametrize("weighting", ["inverse", "complement"])

@@ -92,8 +92,3 @@ def test_plain_cross_entropy_and_focal_form():
         losses[loss] = Relational(backbone, Relational.Options(views=2, loss=loss), info)(batch)["loss"].item()
     assert losses["bce"] == pytest.approx(0.69, abs=0.1)
     assert losses["focal"] == pytest.approx(0.087, abs=0.03)
-
-
-def test_one_view_makes_no_pair():
-    with pytest.raises(ValueError, match="2 or more"):
-        Relational.Options(views=1)

@@ -1,14 +1,19 @@
 """What is wrong with a plugin is found before any work starts, and said in one line."""
 
+import typing
 from pathlib import Path
+from typing import Annotated
 
 import pytest
 import torch
 from PIL import Image
 
+from methods.registry import METHODS
 from protocols.check.preflight import check
 from protocols.spec.grid import Request, expand
+from protocols.spec.plugins import AUGMENTATIONS, EVALUATIONS, OPTIMIZERS, REFINEMENTS, SCHEDULES, option_types
 from protocols.spec.protocol import PRESETS
+from results.constraints import Bound
 from results.errors import BrokenPlugin, RequestError
 
 FILE = """
@@ -90,11 +95,18 @@ def checked(*settings, protocol="quick", **words):
     {
         "knn.k=0": "knn.k must be 1 or more, not 0",
         "knn.k=-3": "knn.k must be 1 or more, not -3",
-        "knn.temperature=0": "knn.temperature must be above 0, not 0.0",
-        "knn.temperature=-0.07": "knn.temperature must be above 0, not -0.07",
+        "knn.temperature=0": "knn.temperature must be 1e-06 or more, not 0.0",
+        "knn.temperature=-0.07": "knn.temperature must be 1e-06 or more, not -0.07",
         "knn.temperature=nan": "knn.temperature is nan; it must be finite",
         "retrieval.k=0": "retrieval.k must be 1 or more, not 0",
         "linear.l2=-1": "linear.l2 must be 0 or more, not -1.0",
+        "linear.l2=1e300": "linear.l2 must be 1000 or less, not 1e+300",
+        "linear-tuned.held_out=1e-9": "linear-tuned.held_out must be 0.01 or more, not 1e-09",
+        "byol.hidden=-1": "byol.hidden must be 1 or more, not -1",
+        "dino.prototypes=0": "dino.prototypes must be 2 or more, not 0",
+        "dino.crops=-1": "dino.crops must be 0 or more, not -1",
+        "relational.alpha=2": "relational.alpha must be 1 or less, not 2.0",
+        "simclr.temperature=0": "simclr.temperature must be above 0, not 0.0",
         "linear.batch=0": "linear.batch must be 1 or more, not 0",
         "linear.fraction=0": "linear.fraction must be above 0, not 0.0",
         "linear.fraction=1.5": "linear.fraction must be 1 or less, not 1.5",
@@ -108,10 +120,34 @@ def checked(*settings, protocol="quick", **words):
 def test_an_option_out_of_its_range_is_refused(setting, complaint):
     target = setting.partition(".")[0]
     kind = "refinements" if target in ("graph", "neighbour_mean") else "evaluations"
+    kind = "methods" if target in METHODS.names() else kind
     words = {kind: [target]} if target != "recipes" else {"methods": ["simclr"]}
     with pytest.raises(RequestError) as caught:
         checked(setting, **words)
     assert str(caught.value) == complaint
+
+
+def may_be_any_number(hint) -> bool:
+    """Whether an option of this type may be a number of either sign and any size."""
+    if typing.get_origin(hint) is Annotated:
+        base, *constraints = typing.get_args(hint)
+        return may_be_any_number(base) and not any(isinstance(some, Bound) for some in constraints)
+    return hint in (int, float) or any(may_be_any_number(part) for part in typing.get_args(hint))
+
+
+@pytest.mark.parametrize("name", METHODS.names())
+def test_every_number_among_the_options_of_a_method_has_a_range(name):
+    options = getattr(METHODS.get(name), "Options", None)
+    hints = typing.get_type_hints(options, include_extras=True) if options else {}
+    free = [key for key, hint in hints.items() if may_be_any_number(hint)]
+    assert free == (["mean", "std"] if name == "pretrained" else [])
+
+
+@pytest.mark.parametrize("registry", [EVALUATIONS, REFINEMENTS, OPTIMIZERS, SCHEDULES, AUGMENTATIONS])
+def test_every_number_among_the_options_of_other_plugins_has_a_range(registry):
+    assert registry.names()
+    for name in registry.names():
+        assert not any(map(may_be_any_number, option_types(registry.get(name), name).values())), name
 
 
 PLUGINS = """
