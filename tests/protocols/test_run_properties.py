@@ -5,6 +5,7 @@ Hooks of torch record what methods, backbones and optimizers are given. The imag
 
 import copy
 import functools
+import inspect
 import itertools
 import math
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from torchvision.transforms import functional as TF
 
 from methods import EMA, Backbone, Batch, Method
+from methods.registry import METHODS
 from protocols.datasets.load import load_dataset
 from protocols.runner import execute
 from protocols.spec import protocol as protocols
@@ -80,6 +82,30 @@ crops = 0
 prototypes = 16
 hidden = 16
 bottleneck = 8
+momentum = 0.6
+
+[methods.mocov3]
+hidden = 16
+output = 8
+momentum = 0.6
+
+[methods.ressl]
+hidden = 16
+output = 8
+queue = 16
+momentum = 0.6
+final_momentum = 0.9
+
+[methods.tico]
+hidden = 16
+output = 8
+momentum = 0.6
+
+[methods.ijepa]
+blocks = 2
+width = 8
+depth = 1
+heads = 2
 momentum = 0.6
 """
 
@@ -146,7 +172,12 @@ def run(data, images, tmp_path_factory):
 
     @functools.cache
     def execute_and_record(
-        method: str, *settings: str, dataset: str = images, evaluate: tuple[str, ...] = ("knn",), **context: Any
+        method: str,
+        *settings: str,
+        dataset: str = images,
+        backbone: str = "conv4",
+        evaluate: tuple[str, ...] = ("knn",),
+        **context: Any,
     ) -> Recording:
         found = Recording()
         last: list[Method] = []
@@ -168,7 +199,7 @@ def run(data, images, tmp_path_factory):
             protocol,
             method=method,
             dataset=dataset,
-            backbone="conv4",
+            backbone=backbone,
             seed=3,
             changes=parse_changes(settings),
             data=data,
@@ -227,17 +258,28 @@ def momentum_of(average: EMA, online: nn.Module, updated: EMA) -> float:
     return float((target - new) @ (old - new) / (old - new).square().sum())
 
 
-@pytest.mark.parametrize(
-    ("method", "average", "online", "final"),
-    [
-        ("byol", "target", "online", 1.0),
-        ("mocov2", "key_encoder", "query_encoder", 0.9),
-        ("dino", "teacher", "student", 1.0),
-    ],
-)
-def test_a_moving_average_follows_the_published_schedule(run, method, average, online, final):
+AVERAGES = {
+    "byol": ("target", "online", 1.0),
+    "mocov2": ("key_encoder", "query_encoder", 0.9),
+    "mocov3": ("key_encoder", "query_encoder", 1.0),
+    "dino": ("teacher", "student", 1.0),
+    "ressl": ("teacher", "student", 0.9),
+    "tico": ("target", "online", 1.0),
+    "ijepa": ("target", "backbone", 1.0),
+}
+"""Of every method with a moving average of its own: the average, what it follows, and its last momentum."""
+
+
+def test_no_moving_average_is_missing_in_the_test_of_their_schedules():
+    files = {name: Path(inspect.getfile(METHODS.get(name))).read_text("utf-8") for name in METHODS.names()}
+    assert {name for name, text in files.items() if " EMA(" in text} == AVERAGES.keys()
+
+
+@pytest.mark.parametrize("method", AVERAGES)
+def test_a_moving_average_follows_the_published_schedule(run, method):
     """BYOL, section 3.2: 1 - (1 - m) · (cos(πk/K) + 1) / 2 after step k of K, to the end of the schedule."""
-    states = run(method).before
+    average, online, final = AVERAGES[method]
+    states = run(method, backbone="timm:test_vit@patch=4" if method == "ijepa" else "conv4").before
     steps = len(states) - 1
     assert steps == 2 * IMAGES // BATCH
     with torch.no_grad():
