@@ -64,10 +64,10 @@ def test_every_change_can_be_read_and_changes_something():
 
 
 def test_the_sample_is_the_same_again_and_even_over_modules():
-    first, again = (sample(ROOT, 120, 0) for _ in range(2))
+    first, again = (sample(ROOT, 150, 0) for _ in range(2))
     assert first == again
     modules = [mutant.module for mutant in first]
-    assert max(modules.count(module) for module in modules) == 2
+    assert max(modules.count(module) for module in modules) <= 3
     assert {mutant.operator for mutant in first} == OPERATORS.keys()
 
 
