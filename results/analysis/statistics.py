@@ -65,7 +65,9 @@ def estimate(values: ArrayLike) -> Estimate:
     return Estimate(mean, std, n, mean - half, mean + half)
 
 
-def half_width(std: NDArray[np.float64], n: NDArray[np.int64], confidence: float = CONFIDENCE) -> NDArray[np.float64]:
+def half_width(
+    std: NDArray[np.float64], n: NDArray[np.int64], confidence: float | NDArray[np.float64] = CONFIDENCE
+) -> NDArray[np.float64]:
     """Half the width of the Student-t interval of a mean, t · std / √n; NaN where n < 2."""
     # scipy.stats takes a second to import.
     from scipy.special import stdtrit

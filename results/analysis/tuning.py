@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from results.analysis.statistics import Estimate, estimate
+from results.analysis.multiple_comparisons import CONFIDENCE
+from results.analysis.statistics import Estimate, estimate, half_width
 from results.analysis.variants import CELL
 from results.names import UNTRAINED
 from results.tuning import choose, position
@@ -249,7 +250,8 @@ class TunedComparison:
     Attributes:
         column: the tuned protocol.
         gains: a row per cell that both have: ``GAIN_COLUMNS``; ``mean`` is tuned minus default in points, paired over
-            the seeds that both have, with its own 95 % Student-t interval.
+            the seeds that both have. The intervals of all methods of a table hold together, with 95 %: Student's t,
+            corrected by Bonferroni for the methods that took another setting.
         rank_correlation: Kendall's tau of the methods' means, by ``PLACE_KEYS``.
     """
 
@@ -271,13 +273,23 @@ def compare_tuned(frames: Frames) -> Iterator[TunedComparison]:
             cell_keys: dict[str, Any] = dict(zip(keys, key, strict=True))
             gain: Estimate = estimate(cell["value_x"] - cell["value_y"])
             means = {"default": cell["value_y"].mean(), "tuned": cell["value_x"].mean()}
-            rows.append({**cell_keys, **means, "mean": gain.mean, "low": gain.low, "high": gain.high, "n": gain.n})
-        gains = pd.DataFrame(rows, columns=GAIN_COLUMNS)
+            rows.append({**cell_keys, **means, "mean": gain.mean, "std": gain.std, "n": gain.n})
+        gains = with_joint_intervals(
+            pd.DataFrame(rows, columns=[*PLACE_KEYS, "method", "default", "tuned", "mean", "std", "n"])
+        )
         taus = {
             tuple(key): kendall_tau(cell["default"].to_numpy(float), cell["tuned"].to_numpy(float))
             for key, cell in gains.groupby(PLACE_KEYS, sort=False)
         }
         yield TunedComparison(column, gains, taus)
+
+
+def with_joint_intervals(gains: pd.DataFrame) -> pd.DataFrame:
+    """``GAIN_COLUMNS`` of rows of ``mean``, ``std`` and ``n``; see :class:`TunedComparison`."""
+    changed = gains["std"].ne(0) | gains["mean"].ne(0)
+    compared = changed.groupby([gains[key] for key in PLACE_KEYS]).transform("sum").clip(lower=1).to_numpy(float)
+    half = half_width(gains["std"].to_numpy(float), gains["n"].to_numpy(int), 1 - (1 - CONFIDENCE) / compared)
+    return gains.assign(low=gains["mean"] - half, high=gains["mean"] + half)[GAIN_COLUMNS]
 
 
 def kendall_tau(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:

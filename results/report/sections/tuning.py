@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 GAINS = (
     "Accuracy in percent on the test split, mean over the seeds that both have, and what tuning gained: mean ± "
-    "half-width of the 95 % interval of the paired difference (seeds)."
+    "half-width of the interval of the paired difference (seeds). All intervals hold together, with 95 %."
 )
 TRIALS = (
     "Trials on held-out training images, accuracy in percent. Default is the protocol's own setting, trial 0; best the "

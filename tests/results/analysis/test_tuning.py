@@ -21,6 +21,7 @@ from results.analysis.tuning import (
     regret,
     trial_table,
     tuning_curves,
+    with_joint_intervals,
 )
 from results.report.sections.tuning import problem_lines
 from results.tuning import MethodSearch, Search, Trial, TunedColumn, store_column, store_search
@@ -194,6 +195,25 @@ def test_gains_are_paired_over_seeds(tuned):
     assert (gains.loc["byol", ["mean", "low", "high"]] == 0).all()
     assert list(gains["n"]) == [3, 3]
     assert list(comparison.rank_correlation.values()) == [1.0]
+
+
+def test_the_intervals_of_all_gains_hold_together():
+    """Without any gain one excludes 0 in at most 5 % of tables; a method that kept its setting does not count."""
+    rng = np.random.default_rng(0)
+    methods, seeds, tables = 7, 5, 400
+    place = {"evaluated_on": "shapes", "backbone": "conv4", "evaluation": "linear", "metric": "top1"}
+    rows = []
+    for table in range(tables):
+        differences = rng.normal(scale=rng.uniform(1, 3, (methods, 1)), size=(methods, seeds))
+        for number, some in enumerate([*differences, np.zeros(seeds)]):
+            found = {"mean": some.mean(), "std": some.std(ddof=1), "n": seeds}
+            rows.append({"dataset": f"{table}", **place, "method": f"{number}", "default": 0.0, "tuned": 0.0, **found})
+    gains = with_joint_intervals(pd.DataFrame(rows))
+    first = gains.iloc[0]
+    expected = stats.t.ppf(1 - 0.05 / 2 / methods, seeds - 1) * rows[0]["std"] / seeds**0.5
+    assert first["high"] - first["mean"] == first["mean"] - first["low"] == pytest.approx(expected)
+    wrong = gains["low"].gt(0) | gains["high"].lt(0)
+    assert 0.02 < wrong.groupby(gains["dataset"]).any().mean() < 0.075
 
 
 def test_the_table_of_trials(tuned):
