@@ -383,3 +383,43 @@ def test_equal_commands_at_once_share_their_work(tmp_path):
     tables = [(tmp_path / f"report{number}" / "table.md").read_text() for number in range(4)]
     assert tables == tables[:1] * 4
     assert not list(tmp_path.glob("runs/*/failure.json"))
+
+
+ZEROED = '''"""A representation that is zero."""
+import torch
+from bench import Method, register_method
+
+@register_method("zeroed")
+class Zeroed(Method):
+    """Sets the weights of its backbone to 0 after every step."""
+
+    def __init__(self, backbone, options, info):
+        super().__init__(backbone, options, info)
+        self.layer = torch.nn.Linear(backbone.dim, 8)
+
+    def forward(self, batch):
+        return {"loss": self.layer(self.backbone(batch.views)).square().mean()}
+
+    def after_step(self, progress):
+        with torch.no_grad():
+            for parameter in self.backbone.parameters():
+                parameter.zero_()
+'''
+
+
+def test_a_collapse_is_told_once_beside_the_table(tmp_path):
+    (tmp_path / "zeroed.py").write_text(ZEROED)
+    done = bench("run", "--methods", "zeroed.py", *QUICK, cwd=tmp_path, check=0, figures=False)
+    assert "linear 10.0, knn 10.0" in done.stderr  # chance, of ten classes
+    told = "collapsed: all images have almost the same representation"
+    words = " ".join((tmp_path / "report" / "table.md").read_text().split())
+    assert words.count(told) == 1
+    assert "collapsed: collapsed" not in words + done.stdout + done.stderr
+
+
+def test_a_backbone_whose_output_is_wider_than_what_it_pools(tmp_path):
+    words = ["run", "--methods", "simclr", "--backbones", "timm:mobilenetv3_small_050"]
+    bench(*words, *QUICK, cwd=tmp_path, check=0, figures=False)
+    (record,) = records(tmp_path).values()
+    (knn,) = (row["value"] for row in record["metrics"] if row["evaluation"] == "knn")
+    assert knn > 30  # chance is 10
