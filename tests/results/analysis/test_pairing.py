@@ -11,7 +11,7 @@ from results.analysis.statistics import COLUMN, without_baselines
 
 ROOT = Path(__file__).parents[3]
 README = (ROOT / "results" / "analysis" / "README.md").read_text(encoding="utf-8")
-FOLDERS = ("graphnnclr2025-small", "graphnnclr2025-small-cifar100", "quick-shapes", "relational2020")
+FOLDERS = sorted(path.name for path in (ROOT / "results" / "measured").iterdir())
 
 
 def ratio(pairs):
@@ -21,7 +21,7 @@ def ratio(pairs):
 
 
 def ratios(folder):
-    """For every evaluation: between methods, and within a representation for refined against unrefined; top1."""
+    """For every evaluation: seeds; ratios between methods, and within a representation for refined and unrefined."""
     frames = load_runs(ROOT / "results" / "measured" / folder)
     results = without_baselines(frames.results[frames.results["metric"] == "top1"])
     for key, column in results.groupby(COLUMN, sort=False):
@@ -33,9 +33,9 @@ def ratios(folder):
         between = [(bare[a], bare[b]) for i, a in enumerate(bare) for b in bare.columns[:i]]
         refined = values.drop(columns="", level=0).dropna(axis=1)
         within = [(refined[name, method], bare[method]) for name, method in refined]
-        changed = label["protocol"].partition("[")[2].rstrip("]")  # such as epochs=20
+        changed = re.sub(r"^[\w-]+[\[, ]*|\]", "", label["protocol"])  # such as epochs=20
         name = ", ".join(filter(None, (folder, changed, label["evaluation"])))
-        yield name, ratio(between), ratio(within) if within else None
+        yield name, len(bare), ratio(between), ratio(within) if within else None
 
 
 @pytest.fixture(scope="module")
@@ -44,15 +44,17 @@ def measured():
 
 
 def test_the_table_of_ratios_is_that_of_the_records(measured):
-    shown = re.findall(r"^\| ([\w-]+, [\w=, ]+) \| ([\d.]+) \| ([\d.–]+) \|$", README, flags=re.MULTILINE)
-    assert shown == [(name, f"{b:.2f}", "–" if w is None else f"{w:.2f}") for name, b, w in measured]
+    shown = re.findall(r"^\| ([\w-]+, [\w=., ]+) \| (\d+) \| ([\d.]+) \| ([\d.–]+) \|$", README, flags=re.MULTILINE)
+    assert shown == [(name, f"{n}", f"{b:.2f}", "–" if w is None else f"{w:.2f}") for name, n, b, w in measured]
 
 
 def test_pairing_is_worth_much_within_a_representation_and_hardly_anything_between_methods(measured):
-    between = [ratio for _, ratio, _ in measured]
-    within = [ratio for _, _, ratio in measured if ratio is not None]
-    assert f"between {min(between):.1f} and {max(between):.1f}" in README
+    between = [ratio for _, _, ratio, _ in measured]
+    within = [ratio for _, _, _, ratio in measured if ratio is not None]
+    most_seeds = [ratio for _, n, ratio, _ in measured if n >= 5]
+    assert f"between {min(between):.2f} and {max(between):.2f}, with a median of {np.median(between):.2f}" in README
     assert f"between {min(within):.2f} and {max(within):.2f}" in README
+    assert f"the {len(most_seeds)} rows of five seeds have a median of {np.median(most_seeds):.2f}" in README
     assert np.median(between) > 2 * np.median(within)
 
 
