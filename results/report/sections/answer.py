@@ -1,4 +1,4 @@
-"""The answer first: which method is best, what the seeds can and can't show, what failed."""
+"""The answer first: which method is best, whether refinements help, what failed."""
 
 from __future__ import annotations
 
@@ -13,14 +13,13 @@ from results.analysis.tables import TABLE_KEYS, column_of, records
 from results.names import direction, display_name
 from results.report.section import Section
 from results.report.sections import register_section
-from results.report.text import count, format_duration, format_number, join_words
+from results.report.text import count, format_number, join_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from results.analysis.across import AcrossDatasets
     from results.analysis.findings import Finding
-    from results.analysis.sensitivity import Sensitivity
     from results.report.data import ReportData
 
 MOST_NAMES = 6
@@ -39,7 +38,7 @@ def answer(data: ReportData) -> Iterator[Section]:
     yield Section(
         name="answer",
         title="In short",
-        lead=(*best_methods(data), *seed_sentences(data), *refinement_sentences(data), *failures(data)),
+        lead=(*best_methods(data), *refinement_sentences(data), *failures(data)),
         frames={"findings": finding_frame(data.findings)} if data.findings else {},
     )
 
@@ -111,34 +110,6 @@ def name_some(methods: Sequence[str]) -> str:
     """The first methods by name, and how many others there are."""
     more = len(methods) - MOST_NAMES
     return join_words([*methods[:MOST_NAMES], *[count(more, "other method")] * (more > 0)])
-
-
-def seed_sentences(data: ReportData) -> Iterator[str]:
-    """What the seeds of each table can show."""
-    compared = [table for table in data.tables if table.sensitivity is not None and table.sensitivity.methods]
-    for table in compared[:MOST_SENTENCES]:
-        sentence = describe_sensitivity(table.sensitivity) if table.sensitivity else ""
-        yield f"{table.title}: {sentence}" if len(data.findings) > 1 else sentence
-
-
-def describe_sensitivity(found: Sensitivity) -> str:
-    """What the seeds of a table can tell, and what more would take, as a sentence."""
-    if not found.now:
-        return (
-            f"Nothing here can be told from noise: that takes two seeds at least. {found.seeds} seeds of everything "
-            f"take {format_duration(found.seconds)} more, run after run."
-        )
-    now, then = format_points(found.now), format_points(found.then)
-    more = f"and take {format_duration(found.seconds)} more, run after run."
-    if found.methods == 1:
-        return f"The mean of the one method is known to ± {now} points; {found.seeds} seeds would give ± {then} {more}"
-    return f"Differences under about {now} points are noise here; {found.seeds} seeds would show {then} {more}"
-
-
-def format_points(halves: Sequence[float]) -> str:
-    """``2.1``, or ``2.1 to 3.4`` where columns differ."""
-    low, high = f"{min(halves):.1f}", f"{max(halves):.1f}"
-    return low if low == high else f"{low} to {high}"
 
 
 def refinement_sentences(data: ReportData) -> Iterator[str]:

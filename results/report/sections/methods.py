@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from results.analysis.across import AcrossDatasets
+    from results.analysis.sensitivity import Sensitivity
     from results.analysis.tables import ResultRow, ResultTable
     from results.report.data import ReportData
 
@@ -144,6 +145,8 @@ def notes_of(
         yield f"{COLLAPSED} the representation of at least one run has collapsed; see below."
     if any(row.method.endswith("}") for row in table.rows):
         yield "Braces tell apart methods with the same label that were run with different settings or versions."
+    if table.sensitivity is not None and table.sensitivity.methods:
+        yield describe_sensitivity(table.sensitivity)
     yield from describe_settings(table, runs, trials)
     yield from describe_compute(runs)
     yield from describe_shared_pretraining(results)
@@ -158,6 +161,26 @@ def notes_of(
         if baseline not in present and not (trials is not None and baseline == "lower"):
             added = BASELINE_WORDS[baseline]
             yield f"The {method} baseline has not been measured: --methods {method} adds {added}."
+
+
+def describe_sensitivity(found: Sensitivity) -> str:
+    """What the seeds of a table can tell, and what more would take, as a sentence."""
+    if not found.now:
+        return (
+            f"Nothing here can be told from noise: that takes two seeds at least. {found.seeds} seeds of everything "
+            f"take {format_duration(found.seconds)} more, run after run."
+        )
+    now, then = format_points(found.now), format_points(found.then)
+    more = f"and take {format_duration(found.seconds)} more, run after run."
+    if found.methods == 1:
+        return f"The mean of the one method is known to ± {now} points; {found.seeds} seeds would give ± {then} {more}"
+    return f"Differences under about {now} points are noise here; {found.seeds} seeds would show {then} {more}"
+
+
+def format_points(halves: Sequence[float]) -> str:
+    """``2.1``, or ``2.1 to 3.4`` where columns differ."""
+    low, high = f"{min(halves):.1f}", f"{max(halves):.1f}"
+    return low if low == high else f"{low} to {high}"
 
 
 def describe_settings(table: ResultTable, runs: pd.DataFrame, trials: str | None) -> Iterator[str]:
