@@ -71,7 +71,9 @@ def build(cls: type[D], values: Mapping[str, Any], where: str) -> D:
     hints, names, required = type_hints(cls), field_names(cls), required_fields(cls)  # type: ignore[arg-type]
     for key in values:
         if key not in names:
-            raise RequestError(f"{where} has no option {key!r}", hint=nearest(key, names))
+            stored = next((name for name, field in names.items() if field == key), "")
+            hint = f"it is called {stored} here" if stored else nearest(key, names)
+            raise RequestError(f"{where} has no option {key!r}", hint=hint)
     if missing := [name for name in required if name not in values]:
         raise RequestError(f"{where} lacks {', '.join(missing)}")
     made = {}

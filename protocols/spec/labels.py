@@ -67,18 +67,28 @@ def parse_label(text: str) -> tuple[str, TomlTable]:
     """
     match = re.fullmatch(r"([^[]+)(?:\[(.*)\])?", text)
     if not match:
-        raise RequestError(f"{text!r} is no label", hint="write it like relational[views=4]")
+        raise RequestError(f"{text!r} {label_fault(text)}", hint="write it like relational[views=4]")
+    if in_parentheses := re.fullmatch(r"([\w-]+)\(([\w.]+=[^)]*)\)?", match[1].strip()):
+        hint = f"options stand in square brackets: {in_parentheses[1]}[{in_parentheses[2]}]"
+        raise RequestError(f"{text!r} is no label", hint=hint)
     changes: TomlTable = {}
     seen = set[str]()
     for change in split_list(match[2] or ""):
         key, equals, value = change.partition("=")
         if not equals:
-            raise RequestError(f"{text!r}: {change!r} changes nothing", hint="write it like relational[views=4]")
+            raise RequestError(f"{text!r}: {change!r} has no value", hint=f"write {match[1].strip()}[{change}=VALUE]")
         if key.strip() in seen:
             raise RequestError(f"{text!r} says twice what {key.strip()} is", hint="give one value")
         seen.add(key.strip())
         merge(changes, nested(key.strip().split("."), value))
     return match[1].strip(), changes
+
+
+def label_fault(text: str) -> str:
+    """What is wrong with a text that is no name with changes in brackets behind it."""
+    if not text.partition("[")[0]:
+        return "names nothing before its ["
+    return "lacks its ]" if text.count("[") > text.count("]") else "has something after its ]"
 
 
 def nested(keys: list[str], value: str) -> TomlTable:

@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from protocols.spec.labels import HELD_OUT, SHARED, label, nested, parse_label
+from protocols.spec.labels import HELD_OUT, SHARED, format_value, label, nested, parse_label
 from protocols.spec.plugins import (
     AUGMENTATIONS,
     BACKBONES,
@@ -26,7 +26,15 @@ from protocols.spec.plugins import (
 from protocols.spec.protocol import Augmentation, Pretrain, TomlTable, merge
 from protocols.spec.run import CROP_PCT, IMAGE_SIZE, Component, CropPct, Evaluation, ImageSize, Run
 from results.errors import RequestError, UnknownName, nearest
-from results.names import UNTRAINED, code_options, display_name, stored_field, stored_name, stored_options
+from results.names import (
+    STORED_FIELDS,
+    UNTRAINED,
+    code_options,
+    display_name,
+    stored_field,
+    stored_name,
+    stored_options,
+)
 from results.registry import digest_of_file
 from results.schema import build, convert, require_table
 from results.store import read_earlier_images
@@ -40,6 +48,16 @@ if TYPE_CHECKING:
 
 TIMM_NAME = re.compile(r"(wide_)?resne[xs]?t(18|26|34|50|101|152)\w*")
 """Names of ResNets that timm has, which people type without ``timm:``."""
+
+SECTIONS = ("methods", "evaluations", "refinements")
+"""Tables of protocol files that ``--set`` leaves out: it begins with what they hold."""
+
+STORED_PRETRAIN_KEYS = {
+    word: stored_field(item.name)
+    for item in dataclasses.fields(Pretrain)
+    for word in (item.name, stored_field(item.name))
+}
+"""Keys of ``[pretrain]``, by these and by their names in the code."""
 
 EXTRAS: tuple[Registry[Any], ...] = (OPTIMIZERS, SCHEDULES, AUGMENTATIONS)
 """Kinds of plugins that are named by options of a run."""
@@ -61,16 +79,51 @@ def parse_changes(settings: Iterable[str], labels: Iterable[str] = ()) -> TomlTa
     measured = [*EVALUATIONS.names(), *REFINEMENTS.names(), *labels]
     known = dict.fromkeys([*SHARED, *METHODS.names(), *map(display_name, measured)])
     for text in settings:
-        path, equals, value = text.partition("=")
+        path, _, value = text.partition("=")
         keys = path.strip().split(".")
-        if not equals or len(keys) < 2 or not all(keys):
-            is_training = path.strip() in {stored_field(field.name) for field in dataclasses.fields(Pretrain)}
-            hint = f"did you mean pretrain.{text.strip()}?" if is_training else "write it like simclr.temperature=0.2"
-            raise RequestError(f"--set {text!r}", hint=hint)
+        require_assignment(text)
         if display_name(keys[0]) not in known:
-            raise UnknownName("target of --set", keys[0], known)
+            hint = hint_on_target(keys, value) or nearest(keys[0], known)
+            raise RequestError(f"unknown target of --set {keys[0]!r}", hint=hint)
         merge(changes, nested([stored_name(keys[0]), *keys[1:]], value))
     return changes
+
+
+def require_assignment(text: str) -> None:
+    """Check that a text is of the form ``TARGET.KEY=VALUE``.
+
+    Raises:
+        RequestError: it is not.
+    """
+    path, equals, value = text.partition("=")
+    target, *keys = path.strip().split(".")
+    if equals and target and keys and all(keys):
+        return
+    example = "write it like simclr.temperature=0.2"
+    if not keys and target in STORED_PRETRAIN_KEYS:
+        hint = f"did you mean pretrain.{STORED_PRETRAIN_KEYS[target]}{equals}{value.rstrip()}?"
+        raise RequestError(f"--set {text!r} names no target", hint=hint)
+    if not equals:
+        whole = f"write {path.strip()}=VALUE" if target and keys and all(keys) else example
+        raise RequestError(f"--set {text!r} gives no value", hint=whole)
+    raise RequestError(f"--set {text!r} names no {'target' if not keys or not target else 'option'}", hint=example)
+
+
+def hint_on_target(keys: Sequence[str], value: str) -> str:
+    """What to write instead of a target that is a section of protocol files, or a name that reports show; or nothing.
+
+    Args:
+        keys: as typed, the target among them.
+        value: as typed.
+    """
+    section, *rest = keys
+    instead = ".".join(rest) + f"={value}"
+    if section in SECTIONS and len(rest) > 1:
+        return f"write {instead}"
+    if section in STORED_FIELDS and STORED_FIELDS[section] in SHARED:
+        return f"write {STORED_FIELDS[section]}.{instead}"
+    is_of_augmentation = rest[0] in {field.name for field in dataclasses.fields(Augmentation)}
+    return f"did you mean recipes.{section}.{instead}?" if is_of_augmentation else ""
 
 
 def resolve(
@@ -173,7 +226,7 @@ def resolve(
 def split_pretrain_keys(inline: TomlTable, entry: Entry) -> TomlTable:
     """Changes of a label, those of ``[pretrain]`` under ``pretrain`` unless the method has an option of that name."""
     require_table(inline.get("pretrain", {}), f"{entry.name}.pretrain")
-    training = {stored_field(field.name) for field in dataclasses.fields(Pretrain)} - set(entry.options)
+    training = set(STORED_PRETRAIN_KEYS.values()) - set(entry.options)
     method_options = {key: value for key, value in inline.items() if key not in training}
     return overlay(method_options, {"pretrain": {key: value for key, value in inline.items() if key in training}})
 
@@ -324,7 +377,12 @@ def component_of(
     options = dict(entry.options)
     for key, value in given.items():
         if key not in entry.options:
-            hint = nearest(key, code_options(entry.name, entry.options))
+            if entry.kind == METHODS.kind and key in STORED_PRETRAIN_KEYS:
+                assigned = "" if isinstance(value, dict) else f"={format_value(value)}"
+                setting = f"{shown}.pretrain.{STORED_PRETRAIN_KEYS[key]}{assigned}"
+                hint = f"it is a setting of the training: write {setting}"
+            else:
+                hint = nearest(key, code_options(entry.name, entry.options))
             raise RequestError(f"{shown} has no option {key!r}", hint=hint)
         default = options[key]
         if key in entry.files and value == "" != default:

@@ -20,10 +20,22 @@ def test_a_label_comes_apart():
     )
 
 
-@pytest.mark.parametrize("text", ["a[b", "a[b]", "a[b=1]c", "[b=1]"])
-def test_what_is_no_label_is_refused(text):
-    with pytest.raises(RequestError, match="write it like"):
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("a[b=1", "'a[b=1' lacks its ]; write it like"),
+        ("a[", "'a[' lacks its ]; write it like"),
+        ("a[b]", "'a[b]': 'b' has no value; write a[b=VALUE]"),
+        ("a[b=1]c", "'a[b=1]c' has something after its ]; write it like"),
+        ("[b=1]", "'[b=1]' names nothing before its [; write it like"),
+        ("a(b=1)", "'a(b=1)' is no label; options stand in square brackets: a[b=1]"),
+        ("a(b=1", "options stand in square brackets: a[b=1]"),
+    ],
+)
+def test_what_is_no_label_is_refused_with_the_reason(text, complaint):
+    with pytest.raises(RequestError) as caught:
         parse_label(text)
+    assert complaint in str(caught.value)
 
 
 @pytest.mark.parametrize(
