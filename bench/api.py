@@ -180,7 +180,7 @@ def load_runs(path: str | Path | Sequence[str | Path]) -> Frames:
     collapsed or are not finished, with the reason. ``conflicts`` says which run has different numbers in two folders.
 
     Raises:
-        RequestError: there is no such folder, or no run in it.
+        RequestError: there is no such folder, or it is itself a run. One without runs gives empty DataFrames.
     """
     from results.analysis.frame import load_runs as read_frames
 

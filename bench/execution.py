@@ -20,9 +20,10 @@ def check_before_work(todo: Sequence[Run], context: ExecutionContext) -> list[Bu
     """
     from protocols.check.preflight import check
     from protocols.system.device import choose_device
-    from results.store import require_writable
+    from results.store import refuse_run_folder, require_writable
 
     choose_device(context.device)
+    refuse_run_folder(context.runs)
     require_writable(context.runs)
     return check(todo, context.data)
 

@@ -484,6 +484,7 @@ class Stored:
         record: what was measured, when done.
         failure: why the last attempt failed, if it did.
         problem: why it is unreadable.
+        remedy: what to do about that.
     """
 
     folder: Path
@@ -492,6 +493,7 @@ class Stored:
     record: dict[str, Any] | None = None
     failure: dict[str, Any] | None = None
     problem: str = ""
+    remedy: str = ""
 
 
 def read_run(folder: Path) -> Stored:
@@ -501,11 +503,20 @@ def read_run(folder: Path) -> Stored:
         config = read_config(folder)
         record = read_record(folder, config)
     except BenchError as error:
-        return Stored(folder, "unreadable", config, failure=read_failure(folder), problem=error.message)
+        failure, remedy = read_failure(folder), remedy_of(error)
+        return Stored(folder, "unreadable", config, failure=failure, problem=error.message, remedy=remedy)
     if record is not None:
         return Stored(folder, "done", config, record)
     failure = read_failure(folder)
     return Stored(folder, "failed" if failure is not None else "unfinished", config, failure=failure)
+
+
+def remedy_of(error: BenchError) -> str:
+    """What to do about a run of which a file cannot be read."""
+    made_again = "the command that made it makes it again"
+    if error.hint and isinstance(error, ForeignFile):  # made again, the newer record would be lost
+        return error.hint
+    return f"{made_again}, or {error.hint}" if error.hint else made_again
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -602,8 +613,32 @@ def run_folders(runs: Path) -> list[Path]:
     """The folders of all runs below a folder, in the order of their names; damaged ones too, other folders not."""
     try:
         return sorted(path for path in runs.iterdir() if os.path.lexists(path / CONFIG))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
+
+
+NO_RUNS_HINT = "make some with bench run, or name their folder with --runs DIR"
+
+
+def require_runs_folder(runs: Path) -> None:
+    """Check that runs can be looked for in a folder.
+
+    Raises:
+        RequestError: it is not there, or is itself a run.
+    """
+    refuse_run_folder(runs)
+    if not runs.is_dir():
+        raise RequestError(f"no runs folder {runs}", hint=NO_RUNS_HINT)
+
+
+def refuse_run_folder(runs: Path) -> None:
+    """Check that a folder of runs is not the folder of a single one.
+
+    Raises:
+        RequestError: it is.
+    """
+    if os.path.lexists(runs / CONFIG):
+        raise RequestError(f"{runs} is itself a run", hint="name the folder above it with --runs DIR")
 
 
 def read_runs(runs: Path) -> list[Stored]:

@@ -126,7 +126,8 @@ def garbage_of_run(folder: Path, status: RunStatus, *, weights: bool, failed: bo
     name = folder.name
     if is_owned(folder / store.CLAIM):
         return
-    if failed and status.state == "failed" and (folder / store.FAILURE).is_file() and not is_done(folder):
+    has_failed = status.state in ("failed", "unreadable") and (folder / store.FAILURE).is_file()
+    if failed and has_failed and not is_done(folder):
         yield Garbage(folder, sum(map(own_size, folder.rglob("*"))), "failed run", f"failed: {status.reason}", name)
         return
     found: list[tuple[Path, Kind, str]] = [

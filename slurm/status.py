@@ -21,7 +21,7 @@ from slurm.units import parse_memory
 if TYPE_CHECKING:
     from pathlib import Path
 
-RunState = Literal["done", "running", "queued", "requeued", "failed", "unfinished", "unknown"]
+RunState = Literal["done", "running", "queued", "requeued", "failed", "unreadable", "unfinished", "unknown"]
 FailureKind = Literal["", "error", "timeout", "memory", "killed", "node", "preempted", "cancelled", "lost"]
 
 RUN_STATES: tuple[RunState, ...] = get_args(RunState)
@@ -60,10 +60,11 @@ class RunStatus:
 
     Attributes:
         run: name of its folder.
-        state: ``unfinished`` is a run that was interrupted and that no job will resume.
+        state: ``unfinished`` is a run that was interrupted and that no job will resume, ``unreadable`` one of which a
+            file is damaged.
         reason: why it is in this state.
         remedy: what to do about it.
-        kind: kind of failure; empty if it has not failed.
+        kind: kind of failure; empty if it has not failed, or cannot be submitted again for want of its configuration.
         job: SLURM's job id; empty if no job executes or executed it.
         log: path of the job's output; empty if there is none.
         heartbeat: the last heartbeat; empty unless it is running.
@@ -104,9 +105,9 @@ class StatusOverview:
         return {run.job for run in self.runs if run.job and run.state in ACTIVE_RUN_STATES}
 
     def active_runs(self) -> list[RunStatus]:
-        """The runs of active jobs that are neither done nor failed."""
+        """The runs of active jobs that are neither done nor failed, and can be read."""
         jobs = self.active_jobs()
-        return [run for run in self.runs if run.job in jobs and run.state not in ("done", "failed")]
+        return [run for run in self.runs if run.job in jobs and run.state not in ("done", "failed", "unreadable")]
 
     def may_change(self) -> bool:
         """Whether a run is queued or running, or may be."""
@@ -167,7 +168,7 @@ def run_status(stored: store.Stored, submitted: SubmittedJob | None, query: Quer
     """
     name, claim = stored.folder.name, stored.folder / store.CLAIM
     if stored.status == "unreadable":
-        return RunStatus(name, "failed", f"unreadable: {stored.problem}", "see: bench doctor", "error")
+        return RunStatus(name, "unreadable", stored.problem, stored.remedy, "error" if stored.config else "")
     if stored.record and stored.config and store.measures_all(stored.record, stored.config):
         return RunStatus(name, "done")
     if submitted:

@@ -26,9 +26,11 @@ def cancel(
     Runs save their state: bench submit --retry all resumes them.
     """
     from bench.commands.show import find_run
+    from results.store import require_runs_folder
     from slurm.cancel import cancel_jobs
     from slurm.queue import require_slurm
 
     require_slurm()
+    require_runs_folder(runs)
     jobs, cancelled = cancel_jobs(runs, [find_run(name, runs).name for name in names or ()])
     echo(f"cancelled {jobs} jobs with {cancelled} runs" if jobs else "nothing is queued or running")

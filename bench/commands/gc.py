@@ -9,7 +9,6 @@ import typer
 from bench.echo import echo
 from bench.format import file_size
 from bench.options import DATA, RUNS, Data, Runs
-from results.errors import RequestError
 
 EXAMPLES = """\b
 Examples:
@@ -43,11 +42,11 @@ def gc(
     queued or can be resumed keep everything. Prepared images serve all runs folders: those of data sets that no run of
     this one is of, or of earlier formats, are counted, and listed with --prepared.
     """
+    from results.store import require_runs_folder
     from slurm.gc import delete as delete_garbage
     from slurm.gc import take_inventory
 
-    if not runs.is_dir():
-        raise RequestError(f"no runs folder {runs}", hint="point --runs to it")
+    require_runs_folder(runs)
     inventory = take_inventory(runs, data, weights=weights, failed=failed, prepared=prepared)
     for one in inventory.garbage:
         echo(f"{file_size(one.size):>8}  {one.kind}  {one.path}  {one.reason}")

@@ -69,8 +69,12 @@ def run_lines(runs: Path) -> Iterator[tuple[str, str]]:
         RequestError: there are no runs.
     """
     from results.analysis.frame import load_runs
+    from results.errors import RequestError
+    from results.store import NO_RUNS_HINT
 
     frames = load_runs(runs)
+    if frames.runs.empty and frames.trials.empty:
+        raise RequestError(f"no runs in {runs}", hint=NO_RUNS_HINT)
     found = frames.unrefined[frames.unrefined["metric"] == "top1"]
     scores: dict[str, list[str]] = {}
     for run, evaluation, value in found[["run", "evaluation", "value"]].itertuples(index=False):

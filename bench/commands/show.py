@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,9 +13,9 @@ import typer
 from bench.completion import run_names
 from bench.echo import echo
 from bench.options import RUNS, Runs
-from results.errors import RequestError, UnknownName
+from results.errors import BenchError, RequestError, UnknownName
 from results.names import display_name, display_stage
-from results.store import CONFIG, run_folders
+from results.store import CONFIG, NO_RUNS_HINT, require_runs_folder, run_folders
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from results.store import Stored
 
 
-MOST_ENDINGS = 20
+MOST_MATCHES = 10
 """Runs that an error names."""
 
 
@@ -30,7 +31,7 @@ def show(
     run: Annotated[
         str,
         typer.Argument(
-            metavar="RUN", help="The run's folder, or any part of the folder's name.", autocompletion=run_names
+            metavar="RUN", help="The run's folder, or any part of its name that no other has.", autocompletion=run_names
         ),
     ],
     *,
@@ -42,10 +43,28 @@ def show(
 
     stored = read_run(find_run(run, runs))
     if as_json:
-        echo(json.dumps(stored.record or stored.config, indent=1, sort_keys=True))
+        echo(json.dumps(require_record(stored), indent=1, sort_keys=True))
         return
     for line in lines(stored):
         echo(line)
+    if stored.status == "unreadable":
+        raise typer.Exit(1)
+
+
+def require_record(stored: Stored) -> dict[str, Any]:
+    """The record of a run.
+
+    Raises:
+        BenchError: it has none that can be read.
+    """
+    if stored.record is not None:
+        return stored.record
+    reason, hint = stored.problem, stored.remedy
+    if stored.status == "failed" and stored.failure:
+        reason, hint = stored.failure["reason"], f"see: bench show {stored.folder.name}"
+    elif stored.status == "unfinished":
+        hint = "the same command resumes it"
+    raise BenchError(f"{stored.folder.name} has no record: {stored.status}{f', {reason}' if reason else ''}", hint=hint)
 
 
 def find_run(word: str, runs: Path) -> Path:
@@ -53,11 +72,14 @@ def find_run(word: str, runs: Path) -> Path:
 
     Raises:
         UnknownName: no run matches.
-        RequestError: several runs match.
+        RequestError: several runs match, or there are none.
     """
     if os.path.lexists(Path(word) / CONFIG):
         return Path(word)
+    require_runs_folder(runs)
     names = [folder.name for folder in run_folders(runs)]
+    if not names:
+        raise RequestError(f"no runs in {runs}", hint=NO_RUNS_HINT)
     found = (
         [name for name in names if name == word]
         or [name for name in names if name.startswith(word) or name.endswith(word)]
@@ -66,14 +88,15 @@ def find_run(word: str, runs: Path) -> Path:
     if not found or not word:
         raise UnknownName("run", word, names)
     if len(found) > 1:
-        some = ", ".join(name[-8:] for name in found[:MOST_ENDINGS]) + ", …" * (len(found) > MOST_ENDINGS)
-        raise RequestError(f"{len(found)} runs match {word}", hint=f"they end in {some}")
+        some = ", ".join(found[:MOST_MATCHES]) + ", …" * (len(found) > MOST_MATCHES)
+        raise RequestError(f"{len(found)} runs match {word!r}", hint=f"choose one: {some}")
     return runs / found[0]
 
 
 def lines(stored: Stored) -> Iterator[str]:
     """A stored run as readable text."""
-    yield f"{stored.folder.name}: {stored.status}{f' ({stored.problem})' if stored.problem else ''}"
+    state = "; ".join(part for part in (stored.problem, stored.remedy) if part)
+    yield f"{stored.folder.name}: {stored.status}{f': {state}' if state else ''}"
     if stored.config:
         yield from config_lines(stored.config)
     if stored.failure:
@@ -113,14 +136,34 @@ def record_lines(record: dict[str, Any]) -> Iterator[str]:
     yield "\ncost"
     yield f"  {cost['views']:,} views in {cost['steps']:,} steps" + speed(cost)
     yield "  " + ", ".join(f"{display_stage(stage)} {seconds:.1f} s" for stage, seconds in cost["seconds"].items())
-    yield f"  {cost['peak_memory'] / 2**20:,.0f} MiB at most, {cost['precision']}, {cost['attempts']} attempt(s)"
+    attempts = f"{cost['attempts']} attempt{'' if cost['attempts'] == 1 else 's'}"
+    yield f"  {cost['peak_memory'] / 2**20:,.0f} MiB at most, {cost['precision']}, {attempts}"
     if cost.get("gpu_seconds") is not None:
         energy = f", {cost['energy'] / 3.6e6:.3g} kWh in pretraining" if cost.get("energy") is not None else ""
         yield f"  {cost['gpu_seconds'] / 3600:.3g} GPU-hours{energy}"
     yield "\nprovenance"
     for key, value in sorted(record["provenance"].items()):
-        # The sources of plugins are long; --json has them.
-        yield f"  {key:10} {', '.join(value) if key == 'plugin_sources' else value}"
+        yield f"  {key:10} {provenance_text(key, value)}"
+
+
+def provenance_text(key: str, value: Any) -> str:
+    """A value of the provenance, in words; whatever lies in the place of one that is not as it should be."""
+    if key == "plugin_sources" and isinstance(value, dict):
+        return ", ".join(value)  # the sources themselves are long; --json has them
+    if key == "attempts" and isinstance(value, list) and all(isinstance(one, dict) for one in value):
+        return "; ".join(attempt_text(one) for one in value)
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {item}" for name, item in value.items())
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return re.sub(r"\b1 threads\b", "1 thread", str(value)) if key == "device" else str(value)
+
+
+def attempt_text(attempt: dict[str, Any]) -> str:
+    """When an attempt was started, and by which code."""
+    commit = str(attempt.get("commit", ""))[:10]
+    code = f" by {commit}{' with changes' if attempt.get('dirty') else ''}" if commit else ""
+    return f"{attempt.get('started')}{code}"
 
 
 def speed(cost: dict[str, Any]) -> str:

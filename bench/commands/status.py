@@ -11,7 +11,6 @@ import typer
 from bench.echo import echo
 from bench.format import duration
 from bench.options import RUNS, Runs
-from results.errors import RequestError
 from results.printable import printable
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 REFRESH_INTERVAL_S = 30.0
 """Seconds between two updates; SLURM's daemons should not be queried more often."""
 
-LISTED_STATES = ("running", "requeued", "queued", "failed", "unfinished", "unknown")
+LISTED_STATES = ("running", "requeued", "queued", "failed", "unreadable", "unfinished", "unknown")
 """States whose runs are listed, in this order; runs that are done are only counted."""
 
 SILENT_AFTER_S = 120
@@ -43,10 +42,10 @@ def status(
 
     Works for runs of bench run and of bench submit, at any time, from any machine that sees the runs folder.
     """
+    from results.store import require_runs_folder
     from slurm.status import read_status
 
-    if not runs.is_dir():
-        raise RequestError(f"no runs folder {runs}", hint="point --runs to it")
+    require_runs_folder(runs)
     if watch:
         show_live(runs, every)
     elif as_json:

@@ -181,11 +181,12 @@ def prepare_runs(todo: Sequence[Run], context: ExecutionContext, *, dry_run: boo
     from bench.commands.data import fetch_dataset
     from protocols.check.preflight import check, dataset_names
     from protocols.spec.resolve import load_plugins
-    from results.store import require_writable
+    from results.store import refuse_run_folder, require_writable
 
     for run in {run.plugins: run for run in todo}.values():
         load_plugins(run)
     if not dry_run:
+        refuse_run_folder(context.runs)
         require_writable(context.runs)
         for name in dict.fromkeys(name for run in todo for name in dataset_names(run)):
             fetch_dataset(name, context.data)

@@ -14,7 +14,7 @@ from results.analysis.variants import digest, disambiguate_methods, evaluation_s
 from results.errors import RequestError
 from results.index import summaries
 from results.names import baseline_of
-from results.store import CONFIG, RECORD, read_run
+from results.store import CONFIG, NO_RUNS_HINT, RECORD, read_run, require_runs_folder
 from results.tuning import Tuning, read_tuning
 
 if TYPE_CHECKING:
@@ -130,20 +130,18 @@ def load_runs(paths: Path | Sequence[Path], only: Container[str] | None = None) 
         only: names of run folders, if not all shall be read.
 
     Raises:
-        RequestError: there is no such folder, or it cannot be read.
+        RequestError: there is no such folder, it is itself a run, or it cannot be read.
     """
     paths = [paths] if isinstance(paths, Path) else paths
-    hint = "make some with bench run, or name their folder with --runs DIR"
     found: dict[str, JsonDict] = {}
     folders: dict[str, Path] = {}
     conflicts: list[str] = []
     for path in paths:
+        require_runs_folder(path)
         try:
             summaries_here = summaries(path, lambda folder: summarize_run(read_run(folder)), VERSION)
-        except FileNotFoundError:
-            raise RequestError(f"no runs in {path}", hint=hint) from None
         except OSError as error:
-            raise RequestError(f"cannot read runs in {path}: {error.strerror}", hint=hint) from error
+            raise RequestError(f"cannot read runs in {path}: {error.strerror}", hint=NO_RUNS_HINT) from error
         for name, summary in summaries_here.items():
             earlier = found.get(name)
             if earlier is None or (earlier["run"]["status"] != "done" and summary["run"]["status"] == "done"):

@@ -19,6 +19,7 @@ from results.analysis.tuning import trial_table, tuning_curves
 from results.errors import RequestError
 from results.printable import printable
 from results.report.section import Figure
+from results.store import NO_RUNS_HINT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Mapping, Sequence
@@ -132,7 +133,7 @@ def collect(
     frames = name_defaults(stored)
     if frames.runs.empty and frames.trials.empty:
         where = runs if isinstance(runs, Path) else ", ".join(map(str, runs))
-        raise RequestError(f"no runs in {where}", hint="make some with bench run, or name their folder with --runs DIR")
+        raise RequestError(f"no runs in {where}", hint=NO_RUNS_HINT)
     summary, comparisons = statistics.summarize(frames.results), statistics.compare_methods(frames.unrefined)
     summary = summary.assign(best=statistics.mark_best(summary, comparisons))
     differences = statistics.differences_to_best(frames.unrefined, comparisons)

@@ -11,7 +11,7 @@ import pytest
 import bench
 from bench.api import as_list
 from bench.progress import stopping_on_signals
-from results.errors import RequestError, UnknownName
+from results.errors import RequestError
 from results.registry import describe_code
 
 SLOW_IMPORTS = {"torch", "pandas", "matplotlib", "numpy", "scipy", "rich", "typer"}
@@ -89,12 +89,13 @@ def test_a_wrong_request_is_the_error_of_the_command_line(tmp_path, case):
 
 def test_folders_default_to_those_of_the_command_line(tmp_path, monkeypatch):
     monkeypatch.setenv("BENCH_RUNS", str(tmp_path / "elsewhere"))
-    with pytest.raises(RequestError, match=r"no runs in .*elsewhere"):
+    with pytest.raises(RequestError, match=r"no runs folder .*elsewhere"):
         bench.report(to=tmp_path / "report")
-    with pytest.raises(UnknownName, match="unknown run 'x'"):
+    with pytest.raises(RequestError, match=r"no runs folder .*elsewhere"):
         bench.load_backbone("x")
-    with pytest.raises(RequestError, match="no runs in nowhere"):
+    with pytest.raises(RequestError, match="no runs folder nowhere"):
         bench.load_runs("nowhere")
+    assert bench.load_runs(tmp_path).runs.empty
 
 
 def test_in_a_thread_signals_are_left_alone():

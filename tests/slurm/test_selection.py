@@ -26,6 +26,12 @@ def test_a_selected_run_is_the_run_that_was_submitted(ended, submitted_runs, tmp
     assert run.config() == submitted_runs[2].config()
 
 
+def test_a_run_whose_configuration_is_damaged_does_not_hold_up_the_others(ended, submitted_runs, tmp_path):
+    (tmp_path / submitted_runs[0].folder() / store.CONFIG).write_text("{")
+    (run,) = select_retries("failed", tmp_path)
+    assert run.folder() == submitted_runs[1].folder()
+
+
 def test_an_unknown_selection_is_refused(tmp_path):
     with pytest.raises(RequestError, match="--retry some; choose failed, timeout, all"):
         select_retries("some", tmp_path)

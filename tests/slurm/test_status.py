@@ -186,7 +186,7 @@ def test_the_keys_of_the_json_output_are_a_format(sent):
     begin(sent[0])
     written = StatusOverview([said(sent, JobInfo("RUNNING"))], {"sacct": "down"}).to_json()
     assert list(written) == ["counts", "runs", "silent"]
-    states = ["done", "running", "queued", "requeued", "failed", "unfinished", "unknown"]
+    states = ["done", "running", "queued", "requeued", "failed", "unreadable", "unfinished", "unknown"]
     assert written["counts"] == {state: int(state == "running") for state in states}
     assert list(written["runs"][0]) == ["run", "state", "reason", "remedy", "kind", "job", "log", "beat"]
     assert written["runs"][0]["beat"]["note"] == "epoch 1/2"
@@ -205,6 +205,8 @@ def test_runs_without_a_job(run_of, tmp_path):
     with store.claimed(names[2]):
         states = {state.run: state for state in read_status(tmp_path).runs}
     found = [states[folder.name].state for folder in names.values()]
-    assert found == ["unfinished", "failed", "running", "failed"]
+    assert found == ["unfinished", "failed", "running", "unreadable"]
     assert states[names[1].name].reason == "broken"
-    assert "unreadable" in states[names[3].name].reason
+    damaged = states[names[3].name]
+    assert damaged.reason.endswith("config.json is damaged: it is not JSON")
+    assert damaged.remedy == "the command that made it makes it again"

@@ -155,7 +155,7 @@ def test_a_processor_that_the_device_names_is_not_named_twice(store, runs, devic
 
 
 def test_a_folder_that_is_not_there_is_a_wrong_request(tmp_path):
-    with pytest.raises(RequestError, match=r"no runs in .*bench run"):
+    with pytest.raises(RequestError, match=r"no runs folder .*bench run"):
         load_runs(tmp_path / "nowhere")
 
 
