@@ -117,7 +117,7 @@ def sinkhorn(scores: Tensor, weights: Tensor, *, epsilon: float, iterations: int
         iterations: how often the sums over points, then those over prototypes, are made equal.
 
     Returns:
-        (n, k), every row with sum 1.
+        (n, k), every row with sum 1, or 0 where the weight is 0.
     """
     q = weights[:, None] * ((scores.float() - scores.max()) / epsilon).exp()
     tiny = torch.finfo(q.dtype).tiny

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class MoCoV2(Method):
     """MoCo v2 (Chen, Fan, Girshick & He 2020, arXiv 2003.04297; He et al., CVPR 2020, arXiv 1911.05722).
 
-    Deviation: no shuffling BatchNorm, since there are no other devices to shuffle over.
+    Deviation: no shuffling BatchNorm, since statistics are those of the whole batch.
     """
 
     @dataclass(frozen=True)

@@ -42,6 +42,10 @@ COUNTER = "num_batches_tracked"
 """Buffer of BatchNorm that old files do not have, and no feature depends on."""
 
 
+TORCH_MAGIC = (b"PK", b"\x80")
+"""How files of ``torch.save`` begin: a ZIP archive, or, before torch 1.6, a pickle."""
+
+
 class InertObject:
     """Takes the place of every object in a file that is no tensor and no plain value; nothing of its class runs."""
 
@@ -78,6 +82,11 @@ class Match:
     unexpected: tuple[str, ...]
     others: tuple[str, ...]
 
+    @property
+    def foreign(self) -> tuple[str, ...]:
+        """The ``unexpected`` keys in layers that the backbone has."""
+        return tuple(name for name in self.unexpected if name.partition(".")[0] in self.layers)
+
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """Every tensor of a file of weights, by its key; nested keys are joined by dots.
@@ -101,6 +110,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     except Exception as error:  # torch and safetensors raise a dozen kinds for files that they cannot read
         _, refused, reason = str(error).rpartition("WeightsUnpickler error:")
         reason = reason.partition("Check the documentation")[0] if refused else describe(error)
+        if path.suffix != ".safetensors" and not is_torch_file(path):
+            reason = "it is no torch file"
         raise RequestError(
             f"{path} cannot be read as weights: {' '.join(reason.split())[:160]}",
             hint="save its state_dict() alone, by torch.save or as safetensors",
@@ -119,6 +130,12 @@ def load_file(path: Path) -> Any:
         return load_safetensors(path)
     with torch.serialization.safe_globals(inert_globals(path)):
         return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def is_torch_file(path: Path) -> bool:
+    """Whether a file begins as those of ``torch.save`` do."""
+    with path.open("rb") as file:
+        return file.read(2).startswith(TORCH_MAGIC)
 
 
 def inert_globals(path: Path) -> list[Any]:
@@ -230,11 +247,10 @@ def load_weights(backbone: Backbone, tensors: Mapping[str, Tensor], source: str,
             f"{source} has no weights of this backbone: its keys are {first_of(tensors)}",
             hint="choose the backbone that it was made of" if not prefix else "leave prefix out to search for it",
         )
-    foreign = [name for name in match.unexpected if name.partition(".")[0] in match.layers]
     problems = {
         "missing": match.missing,
         "of another shape": match.shapes,
-        "not in the backbone": foreign,
+        "not in the backbone": match.foreign,
     }
     if any(problems.values()):
         where = f" under {match.prefix!r}" if match.prefix else ""
@@ -260,7 +276,9 @@ def first_of(names: Iterable[str]) -> str:
 
 
 def hint_for(match: Match, tensors: Mapping[str, Tensor]) -> str:
-    """Which backbone the weights may be of, told by the shapes of its first layer."""
+    """Which backbone the weights may be of, told by the shapes of its first layer if the others fit."""
+    if match.missing or match.foreign:
+        return "choose the backbone that it was made of"
     first = next(
         (tensors[key] for name in ("conv1.weight", "0.weight") if (key := match.prefix + name) in tensors), None
     )

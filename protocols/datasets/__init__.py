@@ -1,1 +1,1 @@
-"""Data sets: one class each, registered by name; all loaded whole as uint8 arrays."""
+"""Data sets: one class each, registered by name; images are uint8 arrays, in memory or memory-mapped."""

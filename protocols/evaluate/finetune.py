@@ -62,7 +62,7 @@ def finetune(
         backbone_lr: learning rate of the backbone.
         classifier_lr: learning rate of the classifier.
         weight_decay: L2 penalty of both.
-        augmentation: of the training images: the name of an augmentation of the protocol, or ``affine``.
+        augmentation: of the training images: the protocol's ``light`` or ``standard``, ``affine``, or ``none``.
         erase: area of the square that ``affine`` erases, as a fraction of the image; in the code 0.25 on CIFAR-10,
             0.0625 on CIFAR-100, 0.111 on STL-10.
         fraction: of the labels of every class that are used, drawn by the seed.

@@ -46,7 +46,16 @@ from protocols.spec.protocol import (
 from protocols.spec.protocol import names as protocol_names
 from protocols.spec.run import CROP_PCT, IMAGE_SIZE, CropPct, ImageSize
 from results.constraints import Bound
-from results.names import stored_field, stored_name, stored_options
+from results.names import (
+    STORED_FIELDS,
+    STORED_LABELS,
+    STORED_OPTIONS,
+    STORED_REFINEMENTS,
+    stored_field,
+    stored_name,
+    stored_options,
+)
+from results.schema import field_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -361,11 +370,15 @@ def reference_lines(properties: Json, definitions: Json) -> Iterator[str]:
         ),
         "",
         *wrap_lines(
-            "Some keys have another name in the code and the tables of a report than in files, where names never "
-            "change: `averaged` and `isolated` are the refinements `neighbour_mean` and `no_edges`, `beside` is "
-            "`append_input`; of refinements a file may hold either name. `recipes` are augmentations, `clip` is "
-            "`max_grad_norm`, `trust` is `trust_coefficient`, `clip_trust` is `clip_trust_ratio`, and `track` is "
-            "fairness: with `recipe` each method has the settings of its authors; and `[recipes]` is something else."
+            "Names in files never change. Some keys therefore have another name in the code and the tables of a "
+            "report. Of refinements and their options a file may hold either name."
+        ),
+        "",
+        *names_table(),
+        "",
+        *wrap_lines(
+            '`track = "recipe"` gives each method the settings of its authors. It has nothing to do with '
+            "`[recipes.NAME]`, which is an augmentation."
         ),
         "",
         *wrap_lines(
@@ -395,6 +408,18 @@ def reference_lines(properties: Json, definitions: Json) -> Iterator[str]:
     yield from ("", "## `[methods.NAME]`", "", *wrap_lines(SECTION_DESCRIPTIONS["methods"]))
     yield from plugin_tables(definitions["methods"]["properties"])
     yield from ("", "## `[[when]]`", "", *wrap_lines(SECTION_DESCRIPTIONS["when"]))
+
+
+def names_table() -> Iterator[str]:
+    """A Markdown table of the names in files that are other ones in the code and in reports."""
+    keys = {*field_names(Pretrain), *field_names(Protocol), "recipes"}
+    rows = [(f"`{stored}`", name) for name, stored in STORED_FIELDS.items() if stored in keys]
+    refinements = {**STORED_REFINEMENTS, **STORED_LABELS}
+    rows += [(f"refinement `{stored}`", name) for name, stored in refinements.items()]
+    options = {stored: name for table in STORED_OPTIONS.values() for name, stored in table.items()}
+    rows += [(f"`{stored}` of refinements", name) for stored, name in options.items()]
+    yield from ("| in a file | in the code and in reports |", "| --- | --- |")
+    yield from (f"| {stored} | `{name}` |" for stored, name in rows)
 
 
 def methods_page() -> str:

@@ -223,6 +223,16 @@ def test_a_file_of_another_network_is_refused_in_one_line(tmp_path, model, backb
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("model", "backbone"), [("resnet18", "timm:resnet34@small"), ("resnet34", "timm:resnet18@small")]
+)
+def test_another_stem_is_no_remedy_where_layers_are_missing_or_left(tmp_path, model, backbone):
+    save_file(library.create_model(model).state_dict(), tmp_path / "weights.safetensors")
+    with pytest.raises(RequestError) as caught:
+        loaded(backbone, tmp_path / "weights.safetensors")
+    assert caught.value.hint == "choose the backbone that it was made of"
+
+
 class Harmful:
     """Executes code when it is unpickled as pickle does."""
 
@@ -250,11 +260,13 @@ def test_nothing_in_a_file_is_executed(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "complaint"),
     [
-        ("a.pth", b"hello", "cannot be read as weights: "),
+        ("a.pth", b"hello", "cannot be read as weights: it is no torch file; save"),
+        ("a.pth", b"epoch 1", "cannot be read as weights: it is no torch file; save"),
+        ("a.pth", b"PK", "cannot be read as weights: "),
         ("a.safetensors", b"hello", "cannot be read as weights: SafetensorError"),
         ("a.pth", {"epoch": 3}, "holds no tensors"),
         ("a.pth", None, "cannot read .*: Is a directory$"),
-        ("a.pth", b"", "cannot be read as weights: EOFError; save"),
+        ("a.pth", b"", "cannot be read as weights: it is no torch file; save"),
         ("a.pth", pickle.dumps(Path("x"), 4), r"cannot be read as weights: Unsupported operand 149; save"),
     ],
 )
