@@ -101,17 +101,18 @@ def run(
         if number is not None and number < 1:
             raise RequestError(f"{name} is {number}", hint="it must be 1 or more")
     clear_caches()
+    data = folder_or_default(data, "BENCH_DATA", DATA)
     refinements = as_list(refine)
     print_renamed_refinements(refinements)
     request = Request(
         methods=as_list(methods),
-        datasets=as_list(datasets),
+        datasets=as_list(datasets, data),
         backbones=as_list(backbones),
         seeds=parse_seeds(str(seeds) if isinstance(seeds, str | int) else ",".join(map(str, seeds))),
         protocol=str(protocol),
         evaluations=as_list(evaluations),
         refinements=refinements,
-        evaluate_on=as_list(evaluate_on),
+        evaluate_on=as_list(evaluate_on, data),
         epochs=epochs,
         views=views,
         flops=flops,
@@ -120,7 +121,7 @@ def run(
     )
     context = ExecutionContext(
         folder_or_default(runs, "BENCH_RUNS", RUNS),
-        folder_or_default(data, "BENCH_DATA", DATA),
+        data,
         device,
         reference,
         ranks,
@@ -137,11 +138,18 @@ def run(
     return read_frames(context.runs, only=[one.folder() for one in (*planned.done, *planned.todo)])
 
 
-def as_list(words: Words) -> list[str]:
-    """Words given as a list, or separated by commas."""
-    from protocols.spec.labels import split_list
+def as_list(words: Words, data: Path = Path()) -> list[str]:
+    """Words given as a list, or separated by commas; a path that is there may have commas, as on the command line.
 
-    return split_list(str(words)) if isinstance(words, str | Path) else [str(word) for word in words]
+    Args:
+        words: as given.
+        data: folder of the data sets, below which folders are looked up too.
+    """
+    from protocols.spec.labels import split_names
+
+    if isinstance(words, str):
+        return split_names(words, data)
+    return [str(words)] if isinstance(words, Path) else [str(word) for word in words]
 
 
 def folder_or_default(folder: str | Path | None, variable: str, default: Path) -> Path:
@@ -191,7 +199,7 @@ def load_backbone(run: str | Path, *, runs: str | Path | None = None, device: st
     """The pretrained backbone of a run, in evaluation mode.
 
     Args:
-        run: its folder, or any part of the folder's name.
+        run: its folder, or any part of the folder's name that no other has.
         runs: the folder of the runs, where ``run`` is not a path; its default is that of :func:`run`.
         device: where it is put.
 
@@ -305,7 +313,7 @@ def report(
     parquet: bool = False,
     data: str | Path | None = None,
     show: bool = False,
-    plugins: Iterable[str | Path] = (),
+    plugins: Words = (),
 ) -> Report:
     """Write tables, figures and a page of the runs below a folder, as ``bench report`` does.
 
@@ -317,7 +325,7 @@ def report(
         parquet: write the numbers as Parquet files too; needs pyarrow.
         data: folder of the data sets; published numbers of one that is not there are said to lack it.
         show: print the tables too.
-        plugins: Python files that register figures.
+        plugins: Python files that register figures; a list, or separated by commas.
 
     Returns:
         The content of the report, and the files that were written.
@@ -329,7 +337,7 @@ def report(
     from protocols.spec.plugins import add_files, load_files
     from results.report import display, write
 
-    files = [str(file) for file in plugins]
+    files = as_list(plugins)
     add_files(files)
     load_files(files)
     data = folder_or_default(data, "BENCH_DATA", DATA)

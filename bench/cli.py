@@ -37,7 +37,7 @@ from bench.commands.submit import submit
 from bench.commands.tune import EXAMPLES as TUNE_EXAMPLES
 from bench.commands.tune import tune
 from bench.echo import echo
-from results.errors import BenchError, RequestError
+from results.errors import BenchError, RequestError, nearest
 from results.printable import accept_every_character
 
 # Help is plain text: with rich it would take three times as long to appear.
@@ -105,7 +105,7 @@ def main() -> None:
     except BenchError as error:
         sys.exit(report_error(error, str(error), 2 if isinstance(error, RequestError) else 1))
     except UsageError as error:
-        sys.exit(report_error(error, error.format_message() + suggestion(error.format_message()), 2))
+        sys.exit(report_error(error, plain_words(error.format_message()), 2))
     except (KeyboardInterrupt, typer.Abort) as error:
         sys.exit(report_error(error, "interrupted", 130))
     except BrokenPipeError:  # who reads has read enough, as head does
@@ -116,6 +116,28 @@ def main() -> None:
         where = f"{error.filename}: " if error.filename else ""
         sys.exit(report_error(error, f"{where}{error.strerror or error}", 2 if too_long else 1))
     sys.exit(code)
+
+
+CONDITIONS = {
+    r"Input should be greater than or equal to (\S+)": r"it must be \1 or more",
+    r"Input should be less than or equal to (\S+)": r"it must be \1 or less",
+    r"Input should be a valid integer.*": "it must be a whole number",
+    r"Input should be a valid number.*": "it must be a number",
+    r"Input should be ": "it must be ",
+    r"Value error, ": "",
+}
+"""What versions of typer that check values by pydantic say, and what it is called here."""
+
+
+def plain_words(message: str) -> str:
+    """What a user is told of a wrong command line, by what typer says."""
+    for words, instead in CONDITIONS.items():
+        message = re.sub(words, instead, message)
+    choice = re.search(r"'([^']*)' is not one of ((?:'[^']*'(?:, )?)+)\.?$", message)
+    if choice:
+        known = re.findall("'([^']*)'", choice[2])
+        return f"{message[: choice.start()]}there is no {choice[1]!r}; {nearest(choice[1], known)}"
+    return message + suggestion(message)
 
 
 def suggestion(message: str) -> str:

@@ -23,6 +23,7 @@ def plugin_names(kind: str) -> Callable[[typer.Context, str], list[str]]:
     """
 
     def complete(ctx: typer.Context, incomplete: str) -> list[str]:
+        from protocols.spec.labels import split_names
         from protocols.spec.plugins import REGISTRIES, add_files
         from results.errors import RequestError
 
@@ -30,7 +31,7 @@ def plugin_names(kind: str) -> Callable[[typer.Context, str], list[str]]:
             return []  # the options of a label
         chosen, comma, _ = incomplete.rpartition(",")
         with contextlib.suppress(RequestError):  # said when the command is executed
-            add_files(ctx.params.get("plugins") or ())
+            add_files(name for value in ctx.params.get("plugins") or () for name in split_names(value))
         taken = chosen.split(",")
         return [f"{chosen}{comma}{name}" for name in REGISTRIES[kind].names() if name not in taken]
 

@@ -45,10 +45,25 @@ Reference = Annotated[
 Settings = Annotated[
     list[str], typer.Option("--set", metavar="TARGET.KEY=VALUE", help="Change one option; may be repeated.")
 ]
+
+
+def split_values(values: list[str]) -> list[str]:
+    """The values of an option that takes several, by commas or repeated."""
+    from protocols.spec.labels import split_names
+
+    for value in values:
+        if not split_names(value):
+            raise typer.BadParameter("it is empty; name something, or leave it out")
+    return [name for value in values for name in split_names(value)]
+
+
 Plugins = Annotated[
     list[str],
     typer.Option(
-        "--plugins", metavar="FILE", help="A Python file that registers plugins of any kind; may be repeated."
+        "--plugins",
+        metavar="FILE",
+        callback=split_values,
+        help="Python files that register plugins of any kind, by commas or repeated.",
     ),
 ]
 
@@ -130,7 +145,8 @@ class GridOptions:
         list[str],
         typer.Option(
             metavar="tensorboard|wandb|mlflow",
-            help="Follow the runs in TensorBoard, Weights & Biases or MLflow; may be repeated.",
+            callback=split_values,
+            help="Follow the runs in TensorBoard, Weights & Biases or MLflow; several by commas or repeated.",
         ),
     ] = field(default_factory=list)
     limit: Annotated[int | None, typer.Option(min=1, help="Maximum number of runs to execute.")] = None

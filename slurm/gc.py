@@ -60,7 +60,7 @@ class Inventory:
     Attributes:
         garbage: what no run needs.
         sizes: bytes that are taken in all, by what takes them.
-        unlisted: bytes of prepared images that no run of the runs folder is of, unless they are listed.
+        unlisted: bytes of prepared images that no run of the runs folder uses, unless they are listed.
         notes: what could not be judged, and why.
     """
 
@@ -82,7 +82,7 @@ def take_inventory(
         data: folder of the data sets.
         weights: count the weights of finished runs as not needed.
         failed: count runs that failed as not needed.
-        prepared: count prepared images as not needed that no run of the runs folder is of. Runs elsewhere may be.
+        prepared: count prepared images as not needed that no run of the runs folder uses. Runs elsewhere may.
     """
     sizes, garbage = Counter[str](), list[Garbage]()
     for status in read_status(runs).runs:
@@ -212,7 +212,10 @@ def garbage_of_prepared(files: list[Path], needed: set[Path] | None) -> Iterator
             yield Garbage(path, own_size(path), "leftover", f"{folder} is gone")
         elif needed is not None and path not in needed:
             yield Garbage(
-                path, own_size(path), "prepared images", "of no run in this runs folder; one elsewhere makes it again"
+                path,
+                own_size(path),
+                "prepared images",
+                "no run in this runs folder uses it; one elsewhere makes it again",
             )
 
 

@@ -19,7 +19,7 @@ Examples:
   bench gc --failed --weights
       also runs that failed, and the weights of finished ones: their numbers stay, further evaluations pretrain again
   bench gc --prepared
-      also prepared images of data sets that no run of this runs folder is of; runs of other folders make them again
+      also prepared images of data sets that no run of this runs folder uses; runs of other folders make them again
 """
 
 
@@ -30,7 +30,7 @@ def gc(
     weights: Annotated[bool, typer.Option("--weights", help="Also weights of finished runs.")] = False,
     failed: Annotated[bool, typer.Option("--failed", help="Also runs that failed.")] = False,
     prepared: Annotated[
-        bool, typer.Option("--prepared", help="Also prepared images that no run of this runs folder is of.")
+        bool, typer.Option("--prepared", help="Also prepared images that no run of this runs folder uses.")
     ] = False,
     delete: Annotated[bool, typer.Option("--delete", help="Delete what is listed; without it, it is only listed.")] = (
         False
@@ -38,9 +38,9 @@ def gc(
 ) -> None:
     """List what no run needs any more, with sizes and reasons; delete it with --delete.
 
-    That is: checkpoints of finished runs, and files and claims that killed processes left. Runs that are running,
-    queued or can be resumed keep everything. Prepared images serve all runs folders: those of data sets that no run of
-    this one is of, or of earlier formats, are counted, and listed with --prepared.
+    That is: checkpoints of finished runs, and what killed processes left: unfinished files, and claims, by which a
+    process says that it is executing a run. Runs that are running, queued or can be resumed keep everything. Prepared
+    images serve all runs folders: those that no run of this one uses are counted, and listed with --prepared.
     """
     from results.store import require_runs_folder
     from slurm.gc import delete as delete_garbage
@@ -54,7 +54,7 @@ def gc(
         echo(note)
     if inventory.unlisted:
         size = file_size(inventory.unlisted)
-        echo(f"{size} of prepared images are of no run in {runs}, but may be of runs elsewhere: --prepared lists them")
+        echo(f"no run in {runs} uses {size} of the prepared images; runs elsewhere may; --prepared lists them")
     echo("in all: " + ", ".join(f"{name} {file_size(size)}" for name, size in sorted(inventory.sizes.items())))
     total = f"{len(inventory.garbage)} files or folders, {file_size(sum(one.size for one in inventory.garbage))}"
     if not inventory.garbage:

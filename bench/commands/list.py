@@ -45,7 +45,7 @@ def listing(
         lines = list(protocol_lines() if what == "protocols" else plugin_lines(what, options=options))
     width = max((len(name) for name, _ in lines), default=0)
     for name, text in lines:
-        echo(f"{name:{width}}  {text}".rstrip())
+        echo(f"{name:{width}}  {text.replace('``', '`')}".rstrip())  # summaries are docstrings
 
 
 def protocol_lines() -> Iterator[tuple[str, str]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.echo import echo
-from bench.options import DATA, RUNS, Data, Plugins
+from bench.options import DATA, RUNS, Plugins
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,7 +30,14 @@ def report(
             "--runs", envvar="BENCH_RUNS", help="Folder of the runs; several, by commas or repeated, are merged."
         ),
     ] = [RUNS],  # noqa: B006 - typer copies it
-    data: Data = DATA,
+    data: Annotated[
+        Path,
+        typer.Option(
+            "--data",
+            envvar="BENCH_DATA",
+            help="Folder of the data sets; with --published, results on those that are not there are marked.",
+        ),
+    ] = DATA,
     to: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("report"),
     published: Annotated[
         bool, typer.Option("--published", help="Put published numbers beside the measured ones.")

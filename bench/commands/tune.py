@@ -81,7 +81,10 @@ def tune(
     per_gpu: Annotated[int, typer.Option(min=1, help="Runs at a time on each GPU, unless --jobs is given.")] = 1,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print spaces and plan, and an estimate of time.")] = False,
     to: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The tuned protocol; one data set and backbone.")
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Where to write the tuned protocol; only with one data set and one backbone."
+        ),
     ] = None,
 ) -> None:
     """Tune methods with equal trials, and write a protocol with the settings that were chosen.

@@ -158,12 +158,21 @@ def try_backbone(backbone: Backbone, name: str, size: int) -> None:
         with evaluation_mode(backbone), torch.inference_mode():
             shape = tuple(backbone(torch.zeros(2, 3, size, size)).shape)
     except Exception as error:
-        reason = str(error).partition("\n")[0] or type(error).__name__
+        reason = (str(error).partition("\n")[0] or type(error).__name__).removesuffix(".")
         raise RequestError(
-            f"backbone {name!r} does not take images of {size} px: {reason}", hint="choose another backbone or size"
+            f"backbone {name!r} does not take images of {size} px: {reason}", hint=hint_on_size(backbone, name, size)
         ) from error
     if shape != (2, backbone.dim):
         raise BrokenPlugin(f"backbone {name!r} gives features {shape} of 2 images, and says that dim is {backbone.dim}")
+
+
+def hint_on_size(backbone: Backbone, name: str, size: int) -> str:
+    """What to choose instead of a backbone that does not take images of a size; of a ViT another ``@patch``."""
+    patch, divisors = backbone.patch_size, [number for number in range(2, size // 2 + 1) if size % number == 0]
+    if "@patch=" in name and patch and size % patch and divisors:
+        nearest_patch = min(divisors, key=lambda number: abs(number - patch))
+        return f"name a patch that divides {size}, such as @patch={nearest_patch}"
+    return "choose another backbone or size"
 
 
 def dataset_names(run: Run) -> list[str]:

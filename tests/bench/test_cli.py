@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.cli import plain_words
 from results import store
 from tests.tools import forked
 
@@ -41,6 +42,37 @@ def test_help_is_quick_and_has_examples(tmp_path):
         "bench run --methods relational,simclr --datasets cifar10,stl10"
         in bench("run", "--help", cwd=tmp_path, check=0).stdout
     )
+
+
+@pytest.mark.parametrize(
+    ("message", "plain"),
+    [
+        ("Invalid value for '--tuned': Input should be greater than or equal to 2", "it must be 2 or more"),
+        ("Invalid value for '--x': Input should be less than or equal to 1.5", "it must be 1.5 or less"),
+        ("Invalid value for '--x': Input should be a valid boolean", "it must be a valid boolean"),
+        ("Invalid value: Value error, 'method' is not one of 'methods', 'runs'.", "'method'; did you mean methods?"),
+        ("Invalid value: 'x' is not one of 'sobol', 'tpe'.", "there is no 'x'; there are: sobol, tpe"),
+    ],
+)
+def test_a_wrong_value_is_refused_in_our_words(message, plain):
+    said = plain_words(message)
+    assert said.endswith(plain)
+    assert said.startswith("Invalid value")
+
+
+def test_plugins_are_given_by_commas_or_repeated(tmp_path):
+    for name in ("one", "two", "a,b"):
+        method = name.replace(",", "_")
+        text = f"from bench import register_method\n@register_method({method!r})\ndef {method}(): ...\n"
+        (tmp_path / f"{name}.py").write_text(text)
+    done = bench("list", "methods", "--plugins", "one.py,two.py", "--plugins", "a,b.py", cwd=tmp_path, check=0)
+    assert {"one", "two", "a_b"} <= {line.split()[0] for line in done.stdout.splitlines()}
+
+
+def test_a_listing_has_no_markup(tmp_path):
+    listed = [bench("list", kind, cwd=tmp_path, check=0).stdout for kind in ("evaluations", "refinements", "schedules")]
+    assert "`knn` with 200 neighbours" in listed[0]
+    assert not any("``" in text for text in listed)
 
 
 @pytest.mark.parametrize("what", ["methods", "datasets", "backbones", "protocols", "evaluations"])
@@ -125,7 +157,16 @@ WRONG = {
     ),
     "batch": (["--set", "pretrain.batch=5000"], "a batch of 5000 is larger than the 1,297 images"),
     "two budgets": (["--epochs", "1", "--views", "10"], "--epochs and --views exclude each other"),
-    "not a number": (["--epochs", "ten"], "Invalid value for '--epochs'"),
+    "not a number": (["--epochs", "ten"], "Invalid value for '--epochs': it must be a number"),
+    "not a whole number": (["--limit", "many"], "Invalid value for '--limit': it must be a whole number"),
+    "one trial": (["--tuned", "1"], "Invalid value for '--tuned': it must be 2 or more"),
+    "no plugin": (["--plugins", ""], "Invalid value for '--plugins': it is empty; name something, or leave it out"),
+    "plugins by commas": (["--plugins", "./mine.py,./yours.py"], "no such file: mine.py"),
+    "logs by commas": (["--log", "tensorbord,wandb"], "unknown log 'tensorbord'; did you mean tensorboard?"),
+    "a patch that does not fit": (
+        ["--backbones", "timm:vit_tiny_patch16_224@patch=5"],
+        "divisible by patch size (5); name a patch that divides 16, such as @patch=4",
+    ),
     "views that are no whole number": (["--views", "2.5"], "'2.5' is not a whole number; write 2000000 or 2e6"),
     "no number of views": (["--views", "many"], "'many' is not a whole number"),
     "missing data": (["--datasets", "cifar10"], "bench data cifar10 --data /"),

@@ -64,6 +64,9 @@ def test_words_are_lists_or_separated_by_commas(tmp_path):
     assert as_list("relational[views=4,batch=2],simclr") == ["relational[views=4,batch=2]", "simclr"]
     assert as_list(("simclr", tmp_path / "mine.py")) == ["simclr", f"{tmp_path}/mine.py"]
     assert as_list(tmp_path / "mine.py") == [f"{tmp_path}/mine.py"]
+    assert as_list("mine.py,yours.py") == ["mine.py", "yours.py"]
+    (tmp_path / "cats,dogs").mkdir()
+    assert as_list("digits,folder:cats,dogs", tmp_path) == ["digits", "folder:cats,dogs"]
     assert as_list("") == []
 
 
@@ -74,6 +77,7 @@ WRONG = {
     "jobs": ({"jobs": 0}, "jobs is 0; it must be 1 or more"),
     "option": ({"settings": "simclr.temprature=1"}, "simclr has no option 'temprature'"),
     "file": ({"plugins": "nowhere.py"}, "no such file: nowhere.py"),
+    "files": ({"plugins": "nowhere.py,other.py"}, "no such file: nowhere.py"),
 }
 
 
