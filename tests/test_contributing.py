@@ -126,5 +126,5 @@ def test_a_figure(tmp_path):
 def test_listing_shows_what_a_file_registers(tmp_path):
     (tmp_path / "lion.py").write_text(RECIPES["lion.py"][0])
     listed = bench("list", "optimizers", "--plugins", "lion.py", "--options", cwd=tmp_path)
-    assert "Lion, with the weight decay of ``[pretrain]``. [lion.py]" in listed
+    assert "Lion, with the weight decay of `[pretrain]`. [lion.py]" in listed
     assert "beta2 = 0.99" in listed

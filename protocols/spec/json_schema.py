@@ -364,9 +364,9 @@ def reference_lines(properties: Json, definitions: Json) -> Iterator[str]:
         "",
         *wrap_lines(
             "A protocol is a TOML file: everything that is held fixed so that a comparison is fair. The files beside "
-            "this page come with the project; yours is named by its path, `--protocol mine.toml`. `--set` changes any "
-            "value below for one command: `--set pretrain.lr=0.01`, `--set simclr.temperature=0.2`, "
-            "`--set recipes.standard.hue=0.2`."
+            "this page come with the project; yours is named by its path, `--protocol mine.toml`. `--set` changes a "
+            "setting for one command: `--set pretrain.lr=0.01`, `--set recipes.standard.hue=0.2`, and, without the "
+            "name of their section, `--set simclr.temperature=0.2` and `--set knn.k=5`."
         ),
         "",
         *wrap_lines(

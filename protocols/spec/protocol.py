@@ -1,6 +1,6 @@
 """A protocol: everything that is held fixed so that a comparison is fair. One TOML file each.
 
-A file has these tables; ``--set`` changes any value of them::
+A file has these tables; ``--set`` changes values from ``[pretrain]`` to ``[methods.NAME]``::
 
     name, version, track, summary
     [grid]               what ``bench run --protocol NAME`` compares by default; [[grid]] for several

@@ -23,7 +23,7 @@ from protocols.spec.plugins import (
     check_argument,
     dataset_source,
 )
-from protocols.spec.protocol import Augmentation, Pretrain, TomlTable, merge
+from protocols.spec.protocol import Augmentation, Grid, Pretrain, TomlTable, merge
 from protocols.spec.run import CROP_PCT, IMAGE_SIZE, Component, CropPct, Evaluation, ImageSize, Run
 from results.errors import RequestError, UnknownName, nearest
 from results.names import (
@@ -51,6 +51,12 @@ TIMM_NAME = re.compile(r"(wide_)?resne[xs]?t(18|26|34|50|101|152)\w*")
 
 SECTIONS = ("methods", "evaluations", "refinements")
 """Tables of protocol files that ``--set`` leaves out: it begins with what they hold."""
+
+GRID_OPTIONS = {
+    item.name: "--refine" if item.name == "refinements" else f"--{item.name.replace('_', '-')}"
+    for item in dataclasses.fields(Grid)
+}
+"""Options of the command line that take the place of keys of ``[grid]``."""
 
 STORED_PRETRAIN_KEYS = {
     word: stored_field(item.name)
@@ -118,6 +124,8 @@ def hint_on_target(keys: Sequence[str], value: str) -> str:
     """
     section, *rest = keys
     instead = ".".join(rest) + f"={value}"
+    if section == "grid" and rest[0] in GRID_OPTIONS:
+        return f"write {GRID_OPTIONS[rest[0]]} {value}"
     if section in SECTIONS and len(rest) > 1:
         return f"write {instead}"
     if section in STORED_FIELDS and STORED_FIELDS[section] in SHARED:
