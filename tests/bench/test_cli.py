@@ -153,7 +153,7 @@ WRONG = {
     "seeds backwards": (["--seeds", "3-1"], "--seeds '3-1': 3-1 is empty; write 1-3"),
     "one view for relational": (
         ["--methods", "relational", "--set", "relational.views=1"],
-        "views must be 2 or more to make pairs, not 1",
+        "relational.views must be 2 or more, not 1",
     ),
     "batch": (["--set", "pretrain.batch=5000"], "a batch of 5000 is larger than the 1,297 images"),
     "two budgets": (["--epochs", "1", "--views", "10"], "--epochs and --views exclude each other"),

@@ -79,7 +79,7 @@ def test_a_run_that_is_damaged_later_costs_a_line(runs, name):
     overview = read_status(runs)
     assert overview.count("done") == FEW - 1
     (line,) = [run for run in overview.runs if run.state != "done"]
-    assert (line.run, line.state) == (damaged.name, "failed")
+    assert (line.run, line.state) == (damaged.name, "unreadable")
     assert f"{name} is damaged" in line.reason
     (damaged / name).write_text(text)
     assert not planned(runs).todo
