@@ -99,7 +99,9 @@ def negative_cosine(prediction: Tensor, target: Tensor) -> Tensor:
     Returns:
         A scalar in [0, 4].
     """
-    return 2.0 - 2.0 * F.cosine_similarity(prediction, target.detach()).mean()
+    target = target.detach()
+    lengths = [torch.linalg.vector_norm(side, dim=1).clamp_min(1e-8) for side in (prediction, target)]
+    return 2.0 - 2.0 * (torch.linalg.vecdot(prediction, target) / (lengths[0] * lengths[1])).mean()
 
 
 @full_precision

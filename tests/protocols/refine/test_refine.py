@@ -133,6 +133,31 @@ def test_widths(combine, width):
     assert refine("graph", toy(), combine=combine, width=8, k=3, **QUICK).test.shape == (40, width)
 
 
+@pytest.mark.parametrize("layers", [1, 2, 3])
+def test_collapsed_convolutions_are_those_layer_by_layer(layers):
+    """Outputs and gradients, with biases, for features narrower than the outputs and as wide."""
+    torch.manual_seed(0)
+    some = toy(n=30)
+    x = unit(some.train).double()
+    graph = neighbour_graph([nearest_others(unit(some.train), 4).index], "to_neighbours")
+    graph = graph.induced_subgraph(torch.arange(0, 30, 2))
+    graph.__dict__["normalised_adjacency"] = adjacency = graph.normalised_adjacency.double()
+    for width in (16, 24):
+        encoder = Encoder("gcn", 16, width, layers, "cat").double()
+        for parameter in encoder.parameters():
+            parameter.data = torch.randn_like(parameter)
+        states = [x[::2]]
+        for layer in encoder.layers:
+            states.append(adjacency @ (states[-1] @ layer.conv.lin.weight.T) + layer.conv.bias)
+        expected = torch.cat(states[1:], dim=1)
+        found = encoder(x[::2], graph)
+        torch.testing.assert_close(found, expected)
+        factor = torch.randn_like(found)
+        gradients = [torch.autograd.grad((part * factor).sum(), [*encoder.parameters()]) for part in (found, expected)]
+        for one, other in zip(*gradients, strict=True):
+            torch.testing.assert_close(one, other)
+
+
 def test_the_objective_is_selfgnns():
     """Against its definition, node by node, with the target a copy that no gradient reaches and that follows slowly."""
     torch.manual_seed(0)
