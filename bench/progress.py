@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import signal
 import threading
 import time
+from collections import Counter
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -39,7 +42,10 @@ MOST_OF_EVALUATION = 0.99
 """The part of an evaluation that one of its stages may count as, since others may follow."""
 
 VIEWS_PER_EVALUATION = 5_000
-"""Views assumed to take as long as one evaluation, until both have been timed."""
+"""Views assumed to take as long as one evaluation, until one has been timed."""
+
+LOADED_SECONDS = 0.2
+"""An evaluation that takes less was stored by an earlier attempt, or takes too little to be counted."""
 
 
 @dataclass
@@ -53,6 +59,11 @@ class StageTiming:
 
     seconds: float = 0.0
     units: float = 0.0
+
+    def add(self, seconds: float, units: float) -> None:
+        """Count further units."""
+        self.seconds += seconds
+        self.units += units
 
     def seconds_per_unit(self) -> float | None:
         """Mean seconds of a unit; None before the first."""
@@ -71,7 +82,8 @@ class RunProgress(ProgressListener):
         done: units of the stage that are done.
         note: the run's own note on its progress.
         started: time at which the run started, in seconds.
-        reached: for each timed stage, the units done and the time of the last report.
+        pretrained: the views done and the time of the last report; None before the first.
+        evaluated: the same for evaluations; the part of one that is done counts too.
     """
 
     run: Run
@@ -81,9 +93,9 @@ class RunProgress(ProgressListener):
     done: int = 0
     note: str = ""
     started: float = field(default_factory=time.monotonic)
-    reached: dict[str, tuple[float, float]] = field(default_factory=dict)
+    pretrained: tuple[float, float] | None = None
+    evaluated: tuple[float, float] | None = None
     _stage_start: tuple[float, int] | None = None
-    _evaluated: int = 0
 
     def stage(self, name: str, total: int, done: int = 0) -> None:
         """Start a stage, or continue it."""
@@ -95,31 +107,51 @@ class RunProgress(ProgressListener):
         """Note the units done, and update the display."""
         self._stage_start = self._stage_start or (time.monotonic(), done)
         self.done, self.note = done, note
-        if self.name == "evaluate":
-            self._evaluated = done
-        if self.name in self.display.timings:
-            self._update_timing(self.name, done)
-        elif "evaluate" in self.reached:  # a stage of the present evaluation
-            self._update_timing("evaluate", self._evaluated + min(self.fraction, MOST_OF_EVALUATION))
+        if self.name == "pretrain":
+            self._time_pretraining(done)
+        elif self.name == "evaluate":
+            self._time_evaluation(done)
+        elif self.evaluated:  # a stage of the present evaluation
+            self._time_evaluation(int(self.evaluated[0]) + min(self.fraction, MOST_OF_EVALUATION))
         self.display.update(self)
 
-    def _update_timing(self, stage: str, done: float) -> None:
-        """Add the units done since the last report; at the first, those of earlier attempts are only counted."""
-        now, timing = self.display.start_clock(), self.display.timings[stage]
-        if stage in self.reached:
-            before, then = self.reached[stage]
-            done = max(done, before)  # an evaluation may have several stages
-            timing.units += done - before
-            timing.seconds += now - then
-        elif stage == "pretrain":
+    def _time_pretraining(self, done: float) -> None:
+        """Time the views since the last report; at the first, those of earlier attempts are only counted."""
+        now = self.display.start_clock()
+        if self.pretrained:
+            before, then = self.pretrained
+            self.display.views_timing.add(now - then, done - before)
+        else:
             self.display.resumed_views += done
-        self.reached[stage] = done, now
+        self.pretrained = done, now
 
-    def views_done(self, views_per_evaluation: float) -> float:
-        """Work done in the run, in views; an evaluation counts as ``views_per_evaluation``."""
-        views, evaluated = (self.reached.get(stage, (0, 0.0))[0] for stage in ("pretrain", "evaluate"))
-        pretrained = self.display.views[self.run.folder()] if evaluated else views
-        return pretrained + evaluated * views_per_evaluation
+    def _time_evaluation(self, done: float) -> None:
+        """Time the evaluations since the last report, each by its place; those that were stored are only counted."""
+        now = self.display.start_clock()
+        before, then = self.evaluated or (done, now)
+        done = max(done, before)  # an evaluation may have several stages
+        places = range(int(before), max(int(before) + 1, math.ceil(done)))
+        if done - before >= 1 and now - then < LOADED_SECONDS:
+            self.display.resumed_evaluations.update(places)
+        else:
+            for place in places:
+                units = min(done, place + 1) - max(before, place)
+                share = units / (done - before) if done > before else 1.0
+                self.display.evaluation_timings.setdefault(place, StageTiming()).add((now - then) * share, units)
+        self.evaluated = done, now
+
+    def seconds_done(self, view: float, evaluations: Sequence[float]) -> float:
+        """Work done in the run, in seconds.
+
+        Args:
+            view: seconds of a view.
+            evaluations: seconds of each evaluation.
+        """
+        if not self.evaluated:
+            return (self.pretrained[0] if self.pretrained else 0) * view
+        whole = int(self.evaluated[0])
+        part = (self.evaluated[0] - whole) * evaluations[whole] if whole < len(evaluations) else 0.0
+        return self.display.views[self.run.folder()] * view + sum(evaluations[:whole]) + part
 
     @property
     def fraction(self) -> float:
@@ -154,8 +186,10 @@ class Display(Monitor):
         views: in the pretraining of each run.
 
     Attributes:
-        timings: of the stages that the remaining time is estimated by.
+        views_timing: of pretraining, by which the time left is estimated.
+        evaluation_timings: of each evaluation by its place among a run's; the first is the run's health.
         resumed_views: views done by earlier attempts.
+        resumed_evaluations: how many evaluations of each place were stored by earlier attempts.
     """
 
     def __init__(self, console: Console, runs: Sequence[Run], views: Sequence[int]) -> None:
@@ -165,8 +199,10 @@ class Display(Monitor):
         self.evaluations = {run.folder(): 1 + len(run.evaluations) for run in runs}
         self.active: dict[str, RunProgress] = {}
         self.ended: list[str] = []
-        self.timings = {"pretrain": StageTiming(), "evaluate": StageTiming()}
+        self.views_timing = StageTiming()
+        self.evaluation_timings: dict[int, StageTiming] = {}
         self.resumed_views = 0.0
+        self.resumed_evaluations = Counter[int]()
         self._start: float | None = None
 
     def start_clock(self) -> float:
@@ -189,12 +225,25 @@ class Display(Monitor):
         if outcome.record and outcome.record.health.warning:
             progress.warn(outcome.record.health.warning)
 
+    def unit_seconds(self) -> tuple[float, list[float]]:
+        """Seconds of a view and of the evaluation at each place.
+
+        What has not been timed is guessed: an evaluation takes as long as the others on average.
+        """
+        timed = {
+            place: timing.seconds / timing.units for place, timing in self.evaluation_timings.items() if timing.units
+        }
+        mean = sum(timed.values()) / len(timed) if timed else None
+        view = self.views_timing.seconds_per_unit() or (1.0 if mean is None else mean) / VIEWS_PER_EVALUATION
+        guess = VIEWS_PER_EVALUATION * view if mean is None else mean
+        return view, [timed.get(place, guess) for place in range(max(self.evaluations.values()))]
+
     def work(self) -> tuple[float, float]:
-        """Work done and total work, in views; an evaluation counts as the views that take as long."""
-        view, evaluation = (self.timings[stage].seconds_per_unit() for stage in ("pretrain", "evaluate"))
-        factor = evaluation / view if view and evaluation else VIEWS_PER_EVALUATION
-        total = {folder: count + self.evaluations[folder] * factor for folder, count in self.views.items()}
-        active = (min(total[folder], run.views_done(factor)) for folder, run in self.active.items())
+        """Work done and total work, in seconds by the timings so far."""
+        view, evaluations = self.unit_seconds()
+        upto = [0.0, *accumulate(evaluations)]
+        total = {folder: count * view + upto[self.evaluations[folder]] for folder, count in self.views.items()}
+        active = (min(total[folder], run.seconds_done(view, evaluations)) for folder, run in self.active.items())
         return sum(total[folder] for folder in self.ended) + sum(active), sum(total.values())
 
     def fraction(self) -> float:
@@ -203,17 +252,25 @@ class Display(Monitor):
         return done / total
 
     def time_left(self) -> str:
-        """Estimate of the time left for all runs; empty in the first seconds of work.
+        """Estimate of the time left for all runs; empty while there is nothing to tell it by.
 
-        Loading and compiling before the first step is no part of it, so that the first estimates are not too long.
+        That is in the first seconds of work, and after a resumed pretraining as long as another is to come and none was
+        timed. Loading and compiling before the first step is no part of it, so that the first estimates are not too
+        long.
         """
-        if self._start is None:
+        if self._start is None or (self._pretraining_is_left() and not self.views_timing.units):
             return ""
         passed, (done, total) = time.monotonic() - self._start, self.work()
-        done_here = done - self.resumed_views
+        view, evaluations = self.unit_seconds()
+        stored = sum(count * evaluations[place] for place, count in self.resumed_evaluations.items())
+        done_here = done - self.resumed_views * view - stored
         if passed < MIN_SECONDS or done_here <= 0:
             return ""
         return f"{duration(passed * (total - done) / done_here)} left"
+
+    def _pretraining_is_left(self) -> bool:
+        evaluated = {folder for folder, run in self.active.items() if run.evaluated}
+        return any(count and folder not in evaluated.union(self.ended) for folder, count in self.views.items())
 
     def print(self, line: str) -> None:
         """Print a line."""

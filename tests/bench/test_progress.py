@@ -78,7 +78,7 @@ def test_what_an_earlier_attempt_did_is_not_timed(runs, clock):
     listener.progress(500_000)
     clock.seconds += 100
     listener.progress(750_000)
-    assert display.timings["pretrain"].seconds_per_unit() == pytest.approx(100 / 250_000)
+    assert display.views_timing.seconds_per_unit() == pytest.approx(100 / 250_000)
     expected = 100 + EVALUATIONS * progress.VIEWS_PER_EVALUATION * 100 / 250_000
     assert display.time_left() == f"{progress.duration(expected)} left"
 
@@ -124,7 +124,43 @@ def test_the_stages_of_an_evaluation_count_as_its_parts(runs, clock):
     clock.seconds += 30
     listener.stage("evaluate", EVALUATIONS, 1)
     listener.progress(1)
-    assert display.timings["evaluate"].seconds_per_unit() == pytest.approx(60)
+    assert display.evaluation_timings[0].seconds_per_unit() == pytest.approx(60)
+
+
+def test_one_long_evaluation_is_not_taken_for_the_others(runs, clock):
+    """A resumed run whose first three evaluations are stored, then a fit of a quarter of an hour."""
+    display = shown(runs)
+    listener = display.on_run_start(runs[0])
+    listener.stage("pretrain", 1000)
+    listener.progress(1000)
+    for done in range(4):
+        listener.stage("evaluate", EVALUATIONS, done)
+        listener.progress(done)
+        clock.seconds += 0.01
+    listener.stage("graph network", 300)
+    for step in range(30, 330, 30):
+        clock.seconds += 90
+        listener.progress(step)
+    assert display.time_left() == ""  # the other run is yet to be pretrained, and nothing tells how long that takes
+    for done in (4, 5):
+        listener.stage("evaluate", EVALUATIONS, done)
+        listener.progress(done)
+        clock.seconds += 10
+    display.on_run_end(Outcome(runs[0], None, "it failed"))
+    listener = display.on_run_start(runs[1])
+    listener.stage("pretrain", 1000)
+    listener.progress(0)
+    clock.seconds += 50
+    listener.progress(500)
+    unknown = (900 + 10) / 2  # three evaluations were never timed
+    expected = 50 + 900 + 10 + 3 * unknown
+    assert display.work()[1] - display.work()[0] == pytest.approx(expected, rel=0.01)
+    for done in range(EVALUATIONS + 1):
+        listener.stage("evaluate", EVALUATIONS, done)
+        listener.progress(done)
+        clock.seconds += 900 if done == 3 else 10
+    assert display.fraction() == pytest.approx(1)
+    assert [round(seconds) for seconds in display.unit_seconds()[1]] == [10, 10, 10, 900, 10]
 
 
 @pytest.mark.parametrize("width", [80, 200])
