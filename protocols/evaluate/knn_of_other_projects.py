@@ -54,7 +54,7 @@ def knn_dino(
 
     The code reports 10, 20, 100 and 200 neighbours, and its authors 20. Differences: images are not enlarged to 256
     pixels and cropped to 224 (``image_size`` resizes them); the code counts classes that no neighbour has among the
-    five.
+    five. On the same 5,000 features ``top1`` is that of the released code, and ``top5`` 96.14 % instead of 96.18.
 
     Args:
         features: of the run.
@@ -73,7 +73,7 @@ def knn_wmse(features: Features, *, k: Annotated[int, AtLeast(1)] = 5) -> dict[s
 
     Features are not scaled, and votes count alike. Of classes with equally many votes the first one wins, as in the
     code; of training images at an equal distance the first ones are neighbours. Differences: distances are computed in
-    float64; the code gives no ``top5``.
+    float64; the code gives no ``top5``. On the same 5,000 features ``top1`` is that of the code.
 
     Args:
         features: of the run.

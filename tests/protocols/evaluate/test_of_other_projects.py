@@ -1,4 +1,7 @@
-"""Evaluations with the settings of other projects, against their code or a rewriting of what it does."""
+"""Evaluations with the settings of other projects, against their code and a rewriting of what it does."""
+
+import re
+from statistics import fmean, variance
 
 import numpy as np
 import pytest
@@ -14,6 +17,7 @@ from protocols.features.features import Features
 from protocols.spec import protocol as protocols
 from protocols.spec.plugins import EVALUATIONS
 from protocols.system.randomness import key, permutation
+from tests.tools import other_projects
 
 N = 500
 PRESETS = ("knn-lightly", "knn-dino", "knn-wmse", "linear-solo", "linear-dino", "linear-relational")
@@ -86,12 +90,14 @@ def test_nearest_by_distance_with_ties_takes_the_first_rows():
     assert nearest_by_distance(queries, bank, 99).tolist() == [[*range(40)]] * 30
 
 
-def trained(some: Features, layer, *, epochs, batch, lr, scheduler) -> float:
+def trained(some: Features, layer, *, epochs, batch, lr, scheduler, drop_last=False) -> float:
     """Accuracy after the plain loop of a training script."""
     optimizer = torch.optim.SGD(layer.parameters(), lr, momentum=0.9, weight_decay=0)
     schedule = scheduler(optimizer)
     for epoch in range(epochs):
         for index in permutation(N, 0, "classifier", epoch).split(batch):
+            if drop_last and len(index) < batch:
+                continue
             loss = torch.nn.CrossEntropyLoss()(layer(some.train[index]), some.train_labels[index])
             optimizer.zero_grad()
             loss.backward()
@@ -114,7 +120,9 @@ def test_linear_solo_is_sgd_with_two_steps(epochs, options):
         some,
         new_layer(some),
         epochs=epochs,
-        **words,
+        batch=words["batch"],
+        lr=words["lr"] * words["batch"] / 256,
+        drop_last=True,
         scheduler=lambda o: torch.optim.lr_scheduler.MultiStepLR(o, [round(0.6 * epochs), round(0.8 * epochs)], 0.1),
     )
     assert linear_solo(some, epochs=epochs, **options)["top1"] == pytest.approx(expected, abs=0.4)
@@ -149,3 +157,61 @@ def test_linear_relational_is_what_the_papers_protocol_measures():
 def test_a_preset_can_be_named_in_every_protocol_and_says_how_it_differs(name):
     assert name in EVALUATIONS
     assert "ifference" in EVALUATIONS.get(name).__doc__ or name == "linear-relational"
+
+
+def on_fixed_features(name: str, seed: int, **options) -> dict[str, float]:
+    some = Features(*other_projects.fixed_features(), other_projects.CLASSES, seed=seed)
+    return EVALUATIONS.get(name)(some, **options)
+
+
+def of_their_code(evaluation: str, metric: str) -> list[float]:
+    return [float(row[metric]) for row in other_projects.read() if row["evaluation"] == evaluation and row[metric]]
+
+
+def test_nearest_neighbours_are_those_of_the_projects_own_code():
+    for name in ("knn-dino", "knn-wmse"):
+        assert on_fixed_features(name, 0)["top1"] == pytest.approx(*of_their_code(name, "top1"), abs=1e-6)
+    five, theirs = on_fixed_features("knn-dino", 0)["top5"], of_their_code("knn-dino", "top5")[0]
+    assert theirs - 0.1 < five <= theirs  # a class that no neighbour has is no hit here
+    assert f"{five:.2f} % instead of {theirs:.2f}" in knn_dino.__doc__
+
+
+@pytest.mark.parametrize(
+    ("evaluation", "options"),
+    [("linear-solo", {}), ("linear-solo[batch=64]", {"batch": 64}), ("linear-dino", {}), ("linear-relational", {})],
+)
+def test_linear_classifiers_reach_what_the_projects_own_code_does(evaluation, options):
+    """Within four standard errors of the repetitions; both differ in nothing but what is drawn at random."""
+    name = evaluation.partition("[")[0]
+    ours = [on_fixed_features(name, seed, **options) for seed in other_projects.SEEDS]
+    for metric in ("top1", "top5"):
+        if theirs := of_their_code(evaluation, metric):
+            assert len(theirs) == len(other_projects.SEEDS)
+            here = [scores[metric] for scores in ours]
+            error = ((variance(here) + variance(theirs)) / len(theirs)) ** 0.5
+            assert fmean(here) == pytest.approx(fmean(theirs), abs=4 * error)
+            if metric == "top1" and not options:
+                said = re.search(r"code reaches\s+(\d+\.\d+) %, this (\d+\.\d+)", EVALUATIONS.get(name).__doc__)
+                assert float(said[1]) == round(fmean(theirs), 2)
+                assert float(said[2]) == pytest.approx(fmean(here), abs=0.1)
+
+
+@pytest.mark.parametrize("options", [{"batch": 64, "lr": 1.2}, {"lr": 0.03}])
+def test_another_setting_would_be_noticed(options):
+    """The learning rate without the rule for smaller batches is four times as high."""
+    theirs = of_their_code("linear-solo", "top1")
+    ours = [on_fixed_features("linear-solo", seed, **options)["top1"] for seed in range(2)]
+    assert abs(fmean(ours) - fmean(theirs)) > 4 * (variance(theirs) / 5) ** 0.5
+
+
+def test_every_preset_but_lightlys_has_accuracies_of_its_projects_code():
+    rows = other_projects.read()
+    assert {row["evaluation"].partition("[")[0] for row in rows} == {*PRESETS} - {"knn-lightly"}
+    assert all(re.fullmatch("[0-9a-f]{40}", row["commit"]) for row in rows)
+    known = {name for group in other_projects.PROJECTS.values() for name in group}
+    assert known == {row["evaluation"] for row in rows}
+
+
+def test_an_epoch_of_fewer_images_than_a_batch_has_one_step():
+    some = features()
+    assert linear_solo(some, batch=2 * N, lr=0.05) != linear_solo(some, batch=2 * N, lr=0.05, epochs=1)
