@@ -126,18 +126,18 @@ class RunProgress(ProgressListener):
         self.pretrained = done, now
 
     def _time_evaluation(self, done: float) -> None:
-        """Time the evaluations since the last report, each by its place; those that were stored are only counted."""
+        """Time the evaluations since the last report, each by its index; those that were stored are only counted."""
         now = self.display.start_clock()
         before, then = self.evaluated or (done, now)
         done = max(done, before)  # an evaluation may have several stages
-        places = range(int(before), max(int(before) + 1, math.ceil(done)))
+        indices = range(int(before), max(int(before) + 1, math.ceil(done)))
         if done - before >= 1 and now - then < LOADED_SECONDS:
-            self.display.resumed_evaluations.update(places)
+            self.display.resumed_evaluations.update(indices)
         else:
-            for place in places:
-                units = min(done, place + 1) - max(before, place)
-                share = units / (done - before) if done > before else 1.0
-                self.display.evaluation_timings.setdefault(place, StageTiming()).add((now - then) * share, units)
+            for index in indices:
+                units = min(done, index + 1) - max(before, index)
+                part = units / (done - before) if done > before else 1.0
+                self.display.evaluation_timings.setdefault(index, StageTiming()).add((now - then) * part, units)
         self.evaluated = done, now
 
     def seconds_done(self, view: float, evaluations: Sequence[float]) -> float:
@@ -187,9 +187,9 @@ class Display(Monitor):
 
     Attributes:
         views_timing: of pretraining, by which the time left is estimated.
-        evaluation_timings: of each evaluation by its place among a run's; the first is the run's health.
+        evaluation_timings: of each evaluation by its index among a run's; the first is the run's health.
         resumed_views: views done by earlier attempts.
-        resumed_evaluations: how many evaluations of each place were stored by earlier attempts.
+        resumed_evaluations: how many evaluations of each index were stored by earlier attempts.
     """
 
     def __init__(self, console: Console, runs: Sequence[Run], views: Sequence[int]) -> None:
@@ -226,17 +226,17 @@ class Display(Monitor):
             progress.warn(outcome.record.health.warning)
 
     def unit_seconds(self) -> tuple[float, list[float]]:
-        """Seconds of a view and of the evaluation at each place.
+        """Seconds of a view and of the evaluation at each index.
 
         What has not been timed is guessed: an evaluation takes as long as the others on average.
         """
         timed = {
-            place: timing.seconds / timing.units for place, timing in self.evaluation_timings.items() if timing.units
+            index: timing.seconds / timing.units for index, timing in self.evaluation_timings.items() if timing.units
         }
         mean = sum(timed.values()) / len(timed) if timed else None
         view = self.views_timing.seconds_per_unit() or (1.0 if mean is None else mean) / VIEWS_PER_EVALUATION
         guess = VIEWS_PER_EVALUATION * view if mean is None else mean
-        return view, [timed.get(place, guess) for place in range(max(self.evaluations.values()))]
+        return view, [timed.get(index, guess) for index in range(max(self.evaluations.values()))]
 
     def work(self) -> tuple[float, float]:
         """Work done and total work, in seconds by the timings so far."""
@@ -262,7 +262,7 @@ class Display(Monitor):
             return ""
         passed, (done, total) = time.monotonic() - self._start, self.work()
         view, evaluations = self.unit_seconds()
-        stored = sum(count * evaluations[place] for place, count in self.resumed_evaluations.items())
+        stored = sum(count * evaluations[index] for index, count in self.resumed_evaluations.items())
         done_here = done - self.resumed_views * view - stored
         if passed < MIN_SECONDS or done_here <= 0:
             return ""

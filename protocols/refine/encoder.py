@@ -146,8 +146,8 @@ class Encoder(nn.Module):
         states, weight = [], None
         for layer in self.layers:
             x = torch.cat([adjacency @ x, one], dim=1)
-            own: Tensor = layer.conv.lin.weight.T
-            weight = torch.cat([own if weight is None else weight @ own, layer.conv.bias[None]])
+            factor: Tensor = layer.conv.lin.weight.T
+            weight = torch.cat([factor if weight is None else weight @ factor, layer.conv.bias[None]])
             states.append(x @ weight)
         return states
 
