@@ -139,8 +139,8 @@ class Encoder(nn.Module):
         Graph convolutions without a non-linearity between them are one linear map of propagated features (Wu et al.
         2019, arXiv 1902.07153): with the normalised adjacency matrix A, the second layer's output
         A (A X W1 + b1) W2 + b2 is [A A X, A 1, 1] times [W1 W2; b1 W2; b2]. Features are propagated before they are
-        made wider, and no product is of n rows with a (width, width) matrix: a fit at width 768 on features of 64
-        takes half the time. The result differs by rounding.
+        made wider, and no product is of n rows with a (width, width) matrix, which saves a third of a step at width 768
+        on features of 64. The result differs by rounding.
         """
         adjacency, one = graph.normalised_adjacency, x.new_ones(len(x), 1)
         states, weight = [], None
