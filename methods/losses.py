@@ -101,7 +101,8 @@ def negative_cosine(prediction: Tensor, target: Tensor) -> Tensor:
     """
     target = target.detach()
     lengths = [torch.linalg.vector_norm(side, dim=1).clamp_min(1e-8) for side in (prediction, target)]
-    return 2.0 - 2.0 * (torch.linalg.vecdot(prediction, target) / (lengths[0] * lengths[1])).mean()
+    cosine: Tensor = torch.linalg.vecdot(prediction, target) / (lengths[0] * lengths[1])
+    return 2.0 - 2.0 * cosine.mean()
 
 
 @full_precision

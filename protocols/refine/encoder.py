@@ -146,8 +146,9 @@ class Encoder(nn.Module):
         states, weight = [], None
         for layer in self.layers:
             x = torch.cat([adjacency @ x, one], dim=1)
-            factor: Tensor = layer.conv.lin.weight.T
-            weight = torch.cat([factor if weight is None else weight @ factor, layer.conv.bias[None]])
+            conv: Any = layer.conv
+            factor = conv.lin.weight.T
+            weight = torch.cat([factor if weight is None else weight @ factor, conv.bias[None]])
             states.append(x @ weight)
         return states
 
