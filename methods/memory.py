@@ -55,3 +55,29 @@ class Queue(nn.Module):
 def cosine_similarities(queries: Tensor, keys: Tensor) -> Tensor:
     """Cosine similarities (n, m) of queries (n, dim), which are normalised here, and normalised keys (m, dim)."""
     return F.normalize(queries) @ keys.T
+
+
+def top_k(x: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """``x.topk(k, dim=1)``, on CPUs several times as fast for long rows.
+
+    Columns are divided into groups; the k largest entries of a row are in the k groups with the largest maxima. Finding
+    the maxima takes one pass over the row, and few entries are left to be sorted.
+
+    Args:
+        x: (n, m).
+        k: at most m.
+
+    Returns:
+        Values (n, k), in descending order, and their columns. Of equal values any may be taken, as by ``topk``.
+    """
+    columns = x.shape[1]
+    groups = round((k * columns) ** 0.5)  # the fewest entries to sort: one for each group, and those of k groups
+    if x.device.type != "cpu" or columns < 8 * groups:
+        values, index = x.topk(k, dim=1)
+        return values, index
+    grouped = columns // groups * groups
+    chosen = x[:, :grouped].unflatten(1, (-1, groups)).amax(1).topk(k, dim=1).indices
+    members = (chosen[:, :, None] + torch.arange(0, grouped, groups)).flatten(1)
+    candidates = torch.cat([members, torch.arange(grouped, columns).expand(len(x), -1)], dim=1)
+    values, position = x.gather(1, candidates).topk(k, dim=1)
+    return values, candidates.gather(1, position)

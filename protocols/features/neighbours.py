@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from methods.memory import top_k
 from protocols.system.device import float64_device
 
 if TYPE_CHECKING:
@@ -107,11 +108,11 @@ def concatenate(blocks: list[Neighbours]) -> Neighbours:
 def search_block(queries: Tensor, bank: Tensor, copy: Tensor, k: int) -> Neighbours:
     """Search with a copy of the bank in lower precision; uncertain queries are searched again in a higher one."""
     candidates = min(k + EXTRA_CANDIDATES[copy.dtype], len(bank))
-    proposed = (queries.to(copy.dtype) @ copy.T).topk(candidates, dim=1)
-    found = rank_candidates(queries, bank, proposed.indices, k)
+    values, proposed = top_k(queries.to(copy.dtype) @ copy.T, candidates)
+    found = rank_candidates(queries, bank, proposed, k)
     if candidates == len(bank):
         return found
-    last = proposed.values[:, -1].float() + error_bound(copy)
+    last = values[:, -1].float() + error_bound(copy)
     uncertain = (found.similarity[:, -1] <= last).nonzero().flatten()
     if len(uncertain):
         search_again = search if copy.dtype == torch.float16 else search_exactly
