@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from protocols.backbones.inference import extract_features
 from protocols.backbones.small import Conv4
+from protocols.evaluate import linear_graphnnclr2025 as linear_graphnnclr2025_module
 from protocols.evaluate.health import alignment, diagnose, feature_std, lidar, rankme, uniformity
 from protocols.evaluate.knn import knn
 from protocols.evaluate.linear import linear
@@ -110,6 +111,13 @@ def test_the_released_linear_evaluation_is_full_batch_adam_on_unscaled_features(
     got = linear_graphnnclr2025(some, restarts=3, steps=steps, lr=lr)
     assert len(set(hits)) > 1
     assert got == {"top1": pytest.approx(100 * sum(hits) / 3, abs=0.05)}
+
+
+def test_the_released_linear_evaluation_does_not_depend_on_how_many_are_trained_together(monkeypatch):
+    some = features()
+    together = linear_graphnnclr2025(some, restarts=3)
+    monkeypatch.setattr(linear_graphnnclr2025_module, "SCORES_PER_BLOCK", 2 * some.classes * len(some.train))
+    assert linear_graphnnclr2025(some, restarts=3) == pytest.approx(together, abs=0.05)
 
 
 def test_the_released_linear_evaluation_does_not_converge_on_small_features():
