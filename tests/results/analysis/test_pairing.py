@@ -44,7 +44,7 @@ def measured():
 
 
 def test_the_table_of_ratios_is_that_of_the_records(measured):
-    shown = re.findall(r"^\| ([\w-]+, [\w=., ]+) \| (\d+) \| ([\d.]+) \| ([\d.–]+) \|$", README, flags=re.MULTILINE)
+    shown = re.findall(r"^\| ([\w-]+, [\w=., -]+) \| (\d+) \| ([\d.]+) \| ([\d.–]+) \|$", README, flags=re.MULTILINE)
     assert shown == [(name, f"{n}", f"{b:.2f}", "–" if w is None else f"{w:.2f}") for name, n, b, w in measured]
 
 
