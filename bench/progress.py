@@ -231,7 +231,9 @@ class Display(Monitor):
         What has not been timed is guessed: an evaluation takes as long as the others on average.
         """
         timed = {
-            index: timing.seconds / timing.units for index, timing in self.evaluation_timings.items() if timing.units
+            index: seconds
+            for index, timing in self.evaluation_timings.items()
+            if (seconds := timing.seconds_per_unit()) is not None
         }
         mean = sum(timed.values()) / len(timed) if timed else None
         view = self.views_timing.seconds_per_unit() or (1.0 if mean is None else mean) / VIEWS_PER_EVALUATION

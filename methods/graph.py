@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from methods.memory import cosine_similarities, top_k
+from methods.memory import cosine_similarities, topk
 from methods.state_names import load_old_names
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Bank(nn.Module):
             neighbour, by the feature stored before. ``EMPTY`` stands for images that were never seen.
         """
         rows = max(1, SIMILARITIES_PER_BLOCK // len(self.features))
-        blocks = [top_k(cosine_similarities(some, self.features), count) for some in features.split(rows)]
+        blocks = [topk(cosine_similarities(some, self.features), count) for some in features.split(rows)]
         cosines, ids = (torch.cat(parts) for parts in zip(*blocks, strict=True))
         self.features.index_copy_(0, index, F.normalize(features.float()))
         return ids.masked_fill(cosines == 0, EMPTY), cosines

@@ -57,7 +57,7 @@ def cosine_similarities(queries: Tensor, keys: Tensor) -> Tensor:
     return F.normalize(queries) @ keys.T
 
 
-def top_k(x: Tensor, k: int) -> tuple[Tensor, Tensor]:
+def topk(x: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """``x.topk(k, dim=1)``, on CPUs several times as fast for long rows.
 
     Columns are divided into groups; the k largest entries of a row are in the k groups with the largest maxima. Finding

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from methods.memory import top_k
+from methods.memory import topk
 from protocols.system.device import float64_device
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def concatenate(blocks: list[Neighbours]) -> Neighbours:
 def search_block(queries: Tensor, bank: Tensor, copy: Tensor, k: int) -> Neighbours:
     """Search with a copy of the bank in lower precision; uncertain queries are searched again in a higher one."""
     candidates = min(k + EXTRA_CANDIDATES[copy.dtype], len(bank))
-    values, proposed = top_k(queries.to(copy.dtype) @ copy.T, candidates)
+    values, proposed = topk(queries.to(copy.dtype) @ copy.T, candidates)
     found = rank_candidates(queries, bank, proposed, k)
     if candidates == len(bank):
         return found

@@ -111,6 +111,8 @@ class Encoder(nn.Module):
         combine: how the outputs of all layers become the embedding.
 
     Attributes:
+        gnn: kind of convolution.
+        width: size of every layer's output.
         dim: size of the embedding.
     """
 

@@ -143,7 +143,7 @@ def prepare_process(threads: int | None = None) -> None:
         trim_threshold, mmap_threshold = -1, -3
         libc = ctypes.CDLL(None)
         libc.mallopt(mmap_threshold, 1 << 30)
-        libc.mallopt(trim_threshold, -1)  # never; the most that a number here can say, 2 GiB, is less than a step takes
+        libc.mallopt(trim_threshold, -1)  # never; 2 GiB, the most an int holds, is less than some steps take
 
 
 def disable_tf32() -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from methods.memory import Queue, top_k
+from methods.memory import Queue, topk
 
 
 def rows(n: int, seed: int) -> torch.Tensor:
@@ -38,7 +38,7 @@ def test_nearest_is_that_of_the_largest_cosine():
 
 
 @pytest.mark.parametrize(("columns", "k"), [(10, 3), (5000, 1), (5000, 10), (4999, 200), (50_000, 10), (700, 700)])
-def test_top_k_is_torchs(columns, k):
+def test_topk_is_torchs(columns, k):
     """Whether rows are divided into groups or not, whole or with a rest."""
     g = torch.Generator().manual_seed(0)
     x = torch.randn(7, columns, generator=g)
@@ -46,17 +46,17 @@ def test_top_k_is_torchs(columns, k):
     x[2] = x[2].sort().values
     x[3] = -x[3].abs().sort().values
     x[4, -1] = 9.0
-    values, index = top_k(x, k)
+    values, index = topk(x, k)
     assert torch.equal(values, x.topk(k, dim=1).values)
     assert torch.equal(x.gather(1, index), values)
     assert all(len(row.unique()) == k for row in index)
     different = [0, 2, 3, 4, 5, 6]
     assert torch.equal(index[different], x.topk(k, dim=1).indices[different])
     halves = x.half()
-    assert torch.equal(top_k(halves, k)[0], halves.topk(k, dim=1).values)
+    assert torch.equal(topk(halves, k)[0], halves.topk(k, dim=1).values)
 
 
-def test_top_k_of_long_rows_is_several_times_as_fast():
+def test_topk_of_long_rows_is_several_times_as_fast():
     """Nearest neighbours among 50,000 images."""
     x = torch.randn(64, 50_000)
 
@@ -68,4 +68,4 @@ def test_top_k_of_long_rows_is_several_times_as_fast():
             times.append(time.process_time() - start)
         return min(times)
 
-    assert seconds(lambda: top_k(x, 10)) < 0.6 * seconds(lambda: x.topk(10, dim=1))
+    assert seconds(lambda: topk(x, 10)) < 0.6 * seconds(lambda: x.topk(10, dim=1))

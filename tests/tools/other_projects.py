@@ -22,6 +22,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest import mock
@@ -69,8 +70,7 @@ def dino_knn(_seed: int) -> Scores:
     import eval_knn
 
     x, y, test_x, test_y = fixed_features()
-    units = (nn.functional.normalize(part, dim=1, p=2) for part in (x, test_x))
-    train, test = units
+    train, test = (nn.functional.normalize(part, dim=1, p=2) for part in (x, test_x))
     top1, top5 = eval_knn.knn_classifier(train, y, test, test_y, 20, 0.07, num_classes=CLASSES)
     return {"top1": top1, "top5": top5}
 
@@ -96,9 +96,8 @@ def dino_linear(seed: int) -> Scores:
             mock.patch.dict(eval_linear.torchvision_models.__dict__, resnet18=lambda: backbone),
             mock.patch.object(eval_linear.datasets, "ImageFolder", lambda path, transform: splits[Path(path).name]),
             mock.patch.object(eval_linear.utils, "init_distributed_mode"),
-            mock.patch.object(
-                eval_linear.utils, "is_dist_avail_and_initialized", return_value=False
-            ),  # sums are on a GPU
+            # otherwise the sums of several processes are made on a GPU
+            mock.patch.object(eval_linear.utils, "is_dist_avail_and_initialized", return_value=False),
             mock.patch.object(eval_linear.utils, "load_pretrained_weights"),
             mock.patch.object(eval_linear.nn.parallel, "DistributedDataParallel", Wrapped),
             mock.patch.object(torch.utils.data, "DistributedSampler", seeded_sampler(seed), create=True),
@@ -171,18 +170,12 @@ def relational_linear(seed: int) -> Scores:
     return {"top1": model.test(DataLoader(TensorDataset(test_x, test_y), batch_size=128))[1]}
 
 
-def solo_linear(seed: int) -> Scores:
-    """``LinearModel`` under its ``Trainer``, with the settings of its scripts for BYOL on ImageNet-100."""
-    return solo_learn(seed)
+def solo_linear(seed: int, batch: int = 256) -> Scores:
+    """``LinearModel`` under its ``Trainer``, with the settings of its scripts for BYOL on ImageNet-100.
 
-
-def solo_linear_of_smaller_batches(seed: int) -> Scores:
-    """The same with 64 images a step."""
-    return solo_learn(seed, batch=64)
-
-
-def solo_learn(seed: int, batch: int | None = None) -> Scores:
-    """Accuracy after the last epoch; the settings are read and completed by solo-learn's own code."""
+    The settings, which have 256 images a step, are completed by solo-learn's own code; the accuracy is that after the
+    last epoch.
+    """
     from lightning.pytorch import Trainer, seed_everything
     from omegaconf import OmegaConf
     from solo.args.linear import parse_cfg
@@ -192,7 +185,7 @@ def solo_learn(seed: int, batch: int | None = None) -> Scores:
     x, y, test_x, test_y = fixed_features()
     settings = OmegaConf.load("scripts/linear/imagenet-100/byol.yaml")
     settings.data.format = "image_folder"
-    settings.optimizer.batch_size = batch or settings.optimizer.batch_size
+    settings.optimizer.batch_size = batch
     settings = parse_cfg(settings)
     settings.data.num_classes = CLASSES
     settings.performance = {"disable_channel_last": True}  # features have no channels
@@ -218,7 +211,7 @@ PROJECTS: dict[str, dict[str, tuple[str, Callable[[int], Scores], int]]] = {
     "w-mse": {"knn-wmse": ("eval/knn.py", wmse_knn, 1)},
     "solo-learn": {
         "linear-solo": ("solo/methods/linear.py", solo_linear, len(SEEDS)),
-        "linear-solo[batch=64]": ("solo/methods/linear.py", solo_linear_of_smaller_batches, len(SEEDS)),
+        "linear-solo[batch=64]": ("solo/methods/linear.py", partial(solo_linear, batch=64), len(SEEDS)),
     },
     "relational": {"linear-relational": ("methods/standard.py", relational_linear, len(SEEDS))},
 }

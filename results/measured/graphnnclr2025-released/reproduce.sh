@@ -21,7 +21,7 @@ measure() {
 }
 
 # Three methods and seeds.
-measure 1 --methods graph_nnclr,simclr,byol --seeds 0,1,2 --refine unit-length,transductive-released # 4.5 hours
+measure 1 --methods graph_nnclr,simclr,byol --seeds 0,1,2 --refine unit-length,transductive-released # 5 hours
 
 # Controls on one seed.
 measure 2 --methods simclr --seeds 0 --refine "$untrained,$narrow" # 0.2 hours
